@@ -1,0 +1,63 @@
+# isamap: every task has one name. `make help` lists them.
+PYTHON ?= python3
+DATA ?= ../shared/data
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+SCENE := examples/chongqing/chongqing-20180402
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint type bench docs accuracy train-fast train-bilinear clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; name it with make PYTHON=/path/to/python3.x"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "This Python cannot make virtual environments: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/pip pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-for-work: $(VENV)/installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,dev,vector]'
+	@touch $@
+
+demo: $(VENV)/installed ## map Bishan, Chongqing, from the bundled Sentinel-2 scene
+	@echo "Mapping $(SCENE) at 1 m (41 km2) ..."
+	@$(BIN)/isamap infer --input $(SCENE)-10m.tif --input $(SCENE)-20m.tif --probability -o $(DEMO)
+	@echo "The map:     $(CURDIR)/$(DEMO)/chongqing-20180402-isa.tif"
+	@echo "Its picture: $(CURDIR)/$(DEMO)/chongqing-20180402-isa.png"
+
+test: $(VENV)/installed-for-work ## run the tests
+	ISAMAP_DATA=$(DATA) $(BIN)/python -m pytest -q
+
+lint: $(VENV)/installed-for-work ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/installed-for-work ## check types
+	$(BIN)/mypy
+
+docs: $(VENV)/installed ## write the command-line reference
+	$(BIN)/python -m isamap.cli.reference > docs/cli.md
+
+bench: $(VENV)/installed-for-work ## measure speed and memory, as ratios
+	$(BIN)/python tests/bench/speed.py --write docs/benchmarks.md
+
+accuracy: $(VENV)/installed-for-work ## print the accuracy tables from the stored weights
+	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --write docs/accuracy.md
+
+train-fast: $(VENV)/installed ## train the shipped weights again
+	$(BIN)/isamap train examples/train/fast.toml --data $(DATA) -o runs/fast
+
+train-bilinear: $(VENV)/installed ## train the baseline again
+	$(BIN)/isamap train examples/train/bilinear.toml --data $(DATA) -o runs/bilinear
+
+clean: ## remove what the other targets made, but no training run
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,77 @@
+"""Settings and recipes: frozen pydantic models read from TOML, in which an unknown key is an error."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from isamap.errors import ConfigError, MissingInputError
+
+
+class Settings(BaseModel):
+    """Base of everything read from TOML."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Config(Settings):
+    """`isamap.toml`: defaults for the command line, under the names of the options."""
+
+    workspace: Path | None = None
+    model: str | None = None
+    threshold: float | None = None
+    probability: bool | None = None
+    device: str | None = None
+    window: Literal["256", "512", "768", "1024"] | None = None
+    batch_size: str | None = None
+    workers: int | None = None
+    on_error: Literal["stop", "continue"] | None = None
+    log_format: Literal["text", "json"] | None = None
+    data: Path | None = None
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseModel)
+
+
+def read_toml(path: Path, kind: type[AnySettings]) -> AnySettings:
+    """The file at `path` as a `kind`.
+
+    Raises:
+        MissingInputError: no such file.
+        ConfigError: not TOML, an unknown key (the nearest known one is named) or a wrong value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise MissingInputError(f"{path} cannot be read: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path} is not UTF-8 text") from fault
+    try:
+        return kind.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as fault:
+        raise ConfigError(f"{path} is not valid TOML: {fault}") from fault
+    except ValidationError as fault:
+        raise ConfigError(f"{path}: {_first_fault(fault, kind)}") from fault
+
+
+def _first_fault(fault: ValidationError, kind: type[BaseModel]) -> str:
+    """One line about the first thing that is wrong."""
+    first = fault.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{where}: {first['msg']}"
+    near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(kind)), 1)
+    return f"unknown key {where}" + (f": did you mean {near[0]}?" if near else "")
+
+
+def _keys(kind: type[BaseModel]) -> set[str]:
+    """Every key that may stand in a document of this kind, at any depth."""
+    keys: set[str] = set()
+    for name, field in kind.model_fields.items():
+        keys.add(name)
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys |= _keys(part)
+    return keys
