@@ -1,0 +1,171 @@
+"""What isamap writes: names, types, nodata, COG profiles, and the STAC item beside every raster."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from odc.geo.geobox import GeoBox
+
+from isamap.domain.grid import Tile
+
+NODATA = 255
+"""Of both map rasters: no look at the ground, or a missing band."""
+BLOCK_PX = 512
+"""Internal blocks; 2560 output pixels (a window of 256) are five of them."""
+FIRST_ACQUISITION, FAR_FUTURE = "2015-06-23T00:00:00Z", "2100-01-01T00:00:00Z"
+"""From Sentinel-2A's launch on: the time span of an input whose date nobody gave."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One raster of a map product."""
+
+    key: str
+    """Asset key in the STAC item."""
+    suffix: str
+    """What follows the stem in the file name."""
+    title: str
+    """For people and catalogues."""
+    description: str
+    """Band description inside the file."""
+    overview: str
+    """GDAL resampling of the overviews: classes stay classes."""
+    colours: Mapping[int, tuple[int, int, int, int]]
+    """Colour table; empty for a plain grey raster."""
+
+
+CLASSES = Layer(
+    key="isa",
+    suffix=".tif",
+    title="Impervious surface, 1 m: 0 pervious, 1 impervious, 255 nodata",
+    description="impervious surface",
+    overview="MODE",
+    colours={0: (236, 240, 232, 255), 1: (178, 34, 52, 255), NODATA: (0, 0, 0, 0)},
+)
+PROBABILITY = Layer(
+    key="probability",
+    suffix=".prob.tif",
+    title="Probability of impervious surface, 1 m: percent, 255 nodata",
+    description="probability of impervious surface, percent",
+    overview="AVERAGE",
+    colours={},
+)
+PREVIEW_KEY, PREVIEW_SUFFIX = "preview", ".png"
+
+
+def cog_profile(layer: Layer) -> dict[str, Any]:
+    """Creation options of GDAL's COG driver. One thread: N tiles side by side beat N threads in one."""
+    return {
+        "COMPRESS": "ZSTD",
+        "LEVEL": 1,
+        "BLOCKSIZE": BLOCK_PX,
+        "OVERVIEWS": "FORCE_USE_EXISTING",
+        "OVERVIEW_RESAMPLING": layer.overview,
+        "BIGTIFF": "IF_SAFER",
+        "NUM_THREADS": 1,
+    }
+
+
+def overview_factors(shape: tuple[int, int]) -> list[int]:
+    """2, 4, 8, ... until the smaller side fits into one block."""
+    factors = []
+    factor = 2
+    while min(shape) // factor >= BLOCK_PX // 2 and max(shape) * 2 // factor > BLOCK_PX:
+        factors.append(factor)
+        factor *= 2
+    return factors or ([2] if max(shape) > BLOCK_PX else [])
+
+
+def composite_path(workspace: Path, year: int, tile: Tile) -> Path:
+    """Where a tile's annual composite lies: uint16 reflectance x 10000, named bands, 32 px margin."""
+    return workspace / "composites" / str(year) / f"{tile}.tif"
+
+
+def map_directory(workspace: Path, model: str, year: int) -> Path:
+    """Where the maps of a model and year lie."""
+    return workspace / "maps" / model / str(year)
+
+
+def map_stem(source: Path) -> str:
+    """Name of the map of a user's raster: `scene-10m.tif` becomes `scene-isa`."""
+    stem = re.sub(r"[-_]?10m$", "", source.stem)
+    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".")[:100] + "-isa"
+
+
+def acquisition(source: Path) -> tuple[str, str]:
+    """Time span of a user's raster, from a date YYYYMMDD or YYYY-MM-DD in its name; open where there is none."""
+    for match in re.finditer(r"(?<!\d)(20\d\d)-?([01]\d)-?([0-3]\d)(?!\d)", source.stem):
+        try:
+            day = datetime(*(int(part) for part in match.groups()), tzinfo=UTC)  # type: ignore[misc,arg-type]  # three numbers
+        except ValueError:
+            continue
+        return f"{day:%Y-%m-%d}T00:00:00Z", f"{day:%Y-%m-%d}T23:59:59Z"
+    return FIRST_ACQUISITION, FAR_FUTURE
+
+
+def year_span(year: int) -> tuple[str, str]:
+    """Time span of an annual product."""
+    return f"{year}-01-01T00:00:00Z", f"{year}-12-31T23:59:59Z"
+
+
+def map_item(
+    stem: str,
+    geobox: GeoBox,
+    span: tuple[str, str],
+    layers: Sequence[Layer],
+    properties: Mapping[str, Any],
+) -> dict[str, Any]:
+    """STAC item of a map (STAC 1.1, projection and file extensions), without checksums.
+
+    Args:
+        stem: of the files, and id of the item.
+        geobox: of the 1 m rasters.
+        span: start and end of the time the map speaks of, RFC 3339.
+        layers: rasters of the product.
+        properties: more item properties, provenance among them.
+    """
+    import pystac
+    from shapely.geometry import mapping
+
+    footprint = geobox.footprint("EPSG:4326", npoints=16).geom
+    start, end = (datetime.fromisoformat(text) for text in span)
+    item = pystac.Item(
+        id=stem,
+        geometry=mapping(footprint),
+        bbox=list(footprint.bounds),
+        datetime=None,
+        start_datetime=start,
+        end_datetime=end,
+        properties={
+            **properties,
+            "gsd": abs(geobox.resolution.x),
+            "proj:code": f"EPSG:{geobox.crs.epsg}" if geobox.crs and geobox.crs.epsg else None,
+            "proj:shape": list(geobox.shape),
+            "proj:transform": list(geobox.transform)[:6],
+        },
+        stac_extensions=[
+            "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+            "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+        ],
+    )
+    for layer in layers:
+        item.add_asset(
+            layer.key,
+            pystac.Asset(
+                f"./{stem}{layer.suffix}", layer.title, media_type=pystac.MediaType.COG, roles=["data"]
+            ),
+        )
+    item.add_asset(
+        PREVIEW_KEY,
+        pystac.Asset(
+            f"./{stem}{PREVIEW_SUFFIX}",
+            "Input beside map",
+            media_type=pystac.MediaType.PNG,
+            roles=["overview"],
+        ),
+    )
+    document: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
+    return document

@@ -1,0 +1,83 @@
+"""Soft impervious shares at 10 m from spectra: weak targets for scenes nobody has labelled.
+
+Labels of one city leave a network blind to what that city lacks (in Dubai only water is blue, so blue steel
+roofs elsewhere become water). These shares are coarse, but they exist for every scene on Earth, and they only
+say how much of a 10 m pixel is impervious: where in it, the 1 m labels teach.
+
+Impervious ground is never green. Bare soil is not green today but often on another date: where two dates are
+at hand the greener one decides. Reflectances are top of atmosphere, arrays `(y, x)` float32.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bands = Mapping[str, NDArray[np.float32]]
+
+NDVI_IMPERVIOUS = 0.15
+"""Up to this NDVI a pixel counts as all impervious, if it is neither water nor bare soil."""
+NDVI_PERVIOUS = 0.42
+"""From this NDVI a pixel counts as not impervious at all."""
+BARE_SOIL = 0.12
+"""Above this bare-soil index spectra cannot tell soil from roof: nothing is said."""
+
+
+def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(a - b) / (a + b), 0 where both are 0."""
+    total = a + b
+    ratio = np.zeros_like(total)
+    np.divide(a - b, total, out=ratio, where=np.abs(total) > 1e-6)
+    return ratio
+
+
+def ndvi(bands: Bands) -> NDArray[np.float32]:
+    """Normalised difference vegetation index (Rouse et al. 1974) of B08 and B04."""
+    return normalised_difference(bands["B08"], bands["B04"])
+
+
+def water(bands: Bands) -> NDArray[np.bool_]:
+    """Open water: NDWI (McFeeters 1996) above 0.05 and, where B11 is at hand, dark in the short-wave infrared.
+
+    Blue steel roofs pass the first test; only B11 tells them from water.
+    """
+    wet = normalised_difference(bands["B03"], bands["B08"]) > 0.05
+    return wet & (bands["B11"] < 0.10) if "B11" in bands else wet
+
+
+def bare_soil_index(bands: Bands) -> NDArray[np.float32]:
+    """(B11 + B04 - B08 - B02) / sum (Rikimaru et al. 2002)."""
+    return normalised_difference(bands["B11"] + bands["B04"], bands["B08"] + bands["B02"])
+
+
+def lowest_neighbour(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Minimum over 3 x 3 pixels; the edge repeats itself."""
+    padded = np.pad(values, 1, mode="edge")
+    lowest: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).min(axis=(2, 3))
+    return lowest
+
+
+def impervious_share(
+    bands: Bands, other: Bands | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Soft impervious share of each pixel, and how much it is worth.
+
+    Args:
+        bands: B02, B03, B04, B08 and B11 of the date in question.
+        other: the same ground on another date. Its NDVI is lowered to the lowest of 3 x 3 pixels first,
+            because dates of one place may lie a pixel apart and a road must not drown in its verges.
+
+    Returns:
+        share, 0-1, and weight: 1; 0.5 where only the other date was green (soil, or built since);
+        0 where spectra say nothing.
+    """
+    green = ndvi(bands)
+    weight = np.ones_like(green)
+    if other is not None:
+        elsewhen = lowest_neighbour(ndvi(other))
+        weight[(green < 0.25) & (elsewhen > 0.35)] = 0.5
+        green = np.maximum(green, elsewhen)
+    share = np.clip((NDVI_PERVIOUS - green) / (NDVI_PERVIOUS - NDVI_IMPERVIOUS), 0, 1)
+    share[water(bands)] = 0
+    weight[(bare_soil_index(bands) > BARE_SOIL) & (share > 0)] = 0
+    return share.astype(np.float32), weight

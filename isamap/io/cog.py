@@ -1,0 +1,124 @@
+"""Cloud-Optimized GeoTIFFs: streamed in windows, given overviews, checked before anyone may see them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterWindow
+from rio_cogeo.cogeo import cog_validate
+
+from isamap.domain.grid import Window
+from isamap.domain.product import BLOCK_PX, NODATA, Layer, cog_profile, overview_factors
+from isamap.errors import InputError, StorageError
+from isamap.io.guard import check_complete, open_raster
+from isamap.io.store import storage_errors
+
+WRITE_ENV = {
+    "GDAL_CACHEMAX": 64 << 20,  # bytes; blocks are written once, nothing comes back from this cache
+    "GDAL_TIFF_INTERNAL_MASK": True,  # no .msk file beside ours
+    "GDAL_PAM_ENABLED": "NO",  # no .aux.xml either
+    "GDAL_TIFF_OVR_BLOCKSIZE": str(BLOCK_PX),  # overviews in the blocks that the COG will have
+}
+GDAL_FAULTS = (RasterioError, CPLE_BaseError)
+
+
+class CogWriter:
+    """A one-band uint8 COG being written. Use it in `with`; leaving normally finishes and checks the file.
+
+    The windows go to a plain tiled GeoTIFF, so they may come in any order and shape; the COG driver then lays
+    the blocks out, and its bytes depend on the pixels alone.
+    """
+
+    def __init__(self, path: Path, geobox: GeoBox, layer: Layer, tags: Mapping[str, str]) -> None:
+        self.path, self.geobox, self.layer = path, geobox, layer
+        self._draft = path.with_name(f"{path.name}.draft.tif")
+        self._env = rasterio.Env(**WRITE_ENV)
+        self._tags = tags
+        self._dst: Any = None
+
+    def __enter__(self) -> Self:
+        self._env.__enter__()
+        with self._guard():
+            self._dst = rasterio.open(
+                self._draft,
+                "w",
+                driver="GTiff",
+                height=self.geobox.shape[0],
+                width=self.geobox.shape[1],
+                count=1,
+                dtype="uint8",
+                crs=self.geobox.crs.to_wkt() if self.geobox.crs else None,
+                transform=self.geobox.transform,
+                nodata=NODATA,
+                tiled=True,
+                blockxsize=BLOCK_PX,
+                blockysize=BLOCK_PX,
+                compress="ZSTD",
+                zstd_level=1,
+                bigtiff="IF_SAFER",
+            )
+            self._dst.set_band_description(1, self.layer.description)
+            self._dst.update_tags(**self._tags)
+            if self.layer.colours:
+                self._dst.write_colormap(1, dict(self.layer.colours))
+        return self
+
+    def write(self, window: Window, values: NDArray[np.uint8]) -> None:
+        """Put `values` `(y, x)` into `window` of the output grid."""
+        with self._guard():
+            self._dst.write(
+                values, 1, window=RasterWindow(window.col_off, window.row_off, window.width, window.height)
+            )
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._guard():
+                self._dst.close()
+                if kind is None:
+                    self._add_overviews()
+                    rasterio.shutil.copy(self._draft, self.path, driver="COG", **cog_profile(self.layer))
+                self._draft.unlink()
+            if kind is None:
+                verify(self.path, self.geobox)
+        finally:
+            self._env.__exit__()
+
+    def _add_overviews(self) -> None:
+        """Overviews of the draft, in a second opening: GDAL sees the colour table only then."""
+        shape = self.geobox.shape[0], self.geobox.shape[1]
+        with rasterio.open(self._draft, "r+", driver="GTiff") as draft:
+            draft.build_overviews(overview_factors(shape), Resampling[self.layer.overview.lower()])
+
+    def _guard(self) -> Any:
+        """GDAL's own failures while writing are the disk's."""
+        return storage_errors(self.path, GDAL_FAULTS)
+
+
+def verify(path: Path, geobox: GeoBox) -> None:
+    """Read a finished COG back: layout, georeference, and every block of it, sparse ones refused.
+
+    Raises:
+        StorageError: it is not what was written: a full or broken disk, or a bug.
+    """
+    valid, errors, warnings = cog_validate(path, strict=True, quiet=True)
+    if not valid:
+        raise StorageError(f"{path} is no valid COG: {'; '.join(errors + warnings)}")
+    try:
+        with open_raster(path) as src:
+            check_complete(src, 1)
+            if src.shape != tuple(geobox.shape) or not src.transform.almost_equals(geobox.transform):
+                raise StorageError(f"{path} has lost its georeference")
+            for (row, col), window in src.block_windows(1):
+                if not src.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1):
+                    raise StorageError(f"{path} lacks block ({col}, {row})")
+                src.read(1, window=window)
+    except (RasterioError, InputError) as fault:
+        raise StorageError(f"{path} cannot be read back: {fault}") from fault

@@ -1,0 +1,242 @@
+"""The files of one scene: which bands each gives, and how its pixels lie on the scene's 10 m grid and are read."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from math import ceil, isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+
+from isamap.domain.bands import band_index, name_from_stem
+from isamap.domain.grid import GSD_M
+from isamap.errors import InputError
+from isamap.io.guard import one_line, open_raster, reason
+from isamap.io.placing import REPROJECT, geobox_of, nesting_fault
+
+WARP_ERROR_PX = 0.01
+"""GDAL's default, an eighth of a pixel, would be more than 1 m."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One file of a scene and how its pixels lie on the scene's 10 m grid."""
+
+    path: Path
+    """The file."""
+    bands: dict[str, int]
+    """1-based index of each wanted band it holds."""
+    factor: int
+    """10 m pixels in one of its pixels, along one side."""
+    row_off: int
+    """First row of the scene, counted from the file's first row in 10 m pixels."""
+    col_off: int
+    """First column of the scene, counted likewise."""
+    warp: GeoBox | None
+    """Grid it is warped to, or None: its own pixels are read."""
+    nodata: float | None
+    """Declared nodata."""
+    integer: bool
+    """Whether it stores DN; without declared nodata, 0 in every band then means nothing was seen."""
+    masked: bool
+    """Whether a mask or alpha band says which pixels count."""
+    cache_bytes: int
+    """Three rows of its blocks: with less, the halo is decoded again and again."""
+
+    @property
+    def undeclared(self) -> bool:
+        """Whether 0 in every band is the only sign of nodata."""
+        return self.integer and self.nodata is None
+
+
+def lay_out(src: Any, bands: dict[str, int], grid: GeoBox, *, reproject: bool) -> Layer:
+    """How one open file lies on a scene's grid; warped to it, if allowed, where it does not nest.
+
+    Raises:
+        InputError: it lies on another grid.
+    """
+    geobox, warp = geobox_of(src), None
+    if fault := nesting_fault(geobox, grid):
+        if not reproject:
+            raise InputError(f"{one_line(src.name)}: {fault}: {REPROJECT}")
+        geobox = warp = grid
+    first = next(iter(bands.values())) - 1
+    alpha = any(src.colorinterp[index - 1] == ColorInterp.alpha for index in bands.values())
+    masked = MaskFlags.per_dataset in src.mask_flag_enums[first] and not alpha
+    if warp and masked:
+        raise InputError(
+            f"{one_line(src.name)}: has a mask band, which is not reprojected: write it into nodata"
+        )
+    height, width = src.block_shapes[first]
+    dtype = src.dtypes[first]
+    depth = src.count if src.interleaving == Interleaving.pixel else len(bands)
+    return Layer(
+        path=Path(src.name),
+        bands=bands,
+        factor=round(geobox.resolution.x / GSD_M),
+        row_off=round((geobox.boundingbox.top - grid.boundingbox.top) / GSD_M),
+        col_off=round((grid.boundingbox.left - geobox.boundingbox.left) / GSD_M),
+        warp=warp,
+        nodata=_nodata(src, first),
+        integer=not dtype.startswith("float"),
+        masked=masked,
+        cache_bytes=3 * ceil(src.width / width) * width * height * depth * np.dtype(dtype).itemsize,
+    )
+
+
+def _nodata(src: Any, band: int) -> float | None:
+    """Declared nodata that a stored value can equal."""
+    nodata: float | None = src.nodatavals[band]
+    if nodata is None or isnan(nodata):  # pixels that are not finite are never valid
+        return None
+    limits = None if src.dtypes[band].startswith("float") else np.iinfo(src.dtypes[band])
+    possible = limits is None or (limits.min <= nodata <= limits.max and nodata.is_integer())
+    return nodata if possible else None
+
+
+@dataclass(frozen=True)
+class LayerFile:
+    """One file of a scene, open in one thread."""
+
+    layer: Layer
+    """How it lies on the scene's grid."""
+    values: Any
+    """Dataset its values are read from."""
+    nearest: Any
+    """The same dataset, or if it is warped, its warp without interpolation: what is missing stays missing."""
+
+    def read(
+        self,
+        rows: NDArray[np.intp],
+        cols: NDArray[np.intp],
+        valid: NDArray[np.bool_],
+        seen: NDArray[np.bool_],
+    ) -> NDArray[Any]:
+        """Values as stored, (band, y, x), at rows and columns of the scene.
+
+        Args:
+            rows: may repeat and turn back.
+            cols: likewise.
+            valid: (y, x), made False where a band is missing.
+            seen: (y, x), made True where a band is not 0.
+        """
+        layer = self.layer
+        at = (rows + layer.row_off) // layer.factor, (cols + layer.col_off) // layer.factor
+        indexes = list(layer.bands.values())
+        values = self._pick(self.values.read, indexes, *at)
+        stored = values if layer.warp is None else self._pick(self.nearest.read, indexes, *at)
+        for stack in (values, stored) if layer.warp else (values,):
+            if not layer.integer:
+                valid &= np.isfinite(stack).all(axis=0)
+        for band in stored:
+            if layer.nodata is not None:
+                valid &= band != band.dtype.type(layer.nodata)
+            seen |= band != 0
+        if layer.masked:
+            valid &= self._pick(self.values.read_masks, indexes[:1], *at)[0] != 0
+        return values
+
+    def _pick(
+        self, read: Callable[..., Any], indexes: list[int], rows: NDArray[np.intp], cols: NDArray[np.intp]
+    ) -> NDArray[Any]:
+        top, bottom, left, right = int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1
+        try:
+            block: NDArray[Any] = read(indexes, window=((top, bottom), (left, right)))
+        except RasterioError as error:
+            raise InputError(
+                f"{one_line(self.layer.path)}: rows {top}-{bottom}, columns {left}-{right} cannot be read "
+                f"({reason(error)}): the file is damaged, fetch it again"
+            ) from error
+        for axis, (numbers, start) in enumerate(((rows, top), (cols, left)), start=1):
+            if not np.array_equal(numbers, np.arange(start, start + block.shape[axis])):
+                block = block.take(numbers - start, axis=axis)
+        return block
+
+
+def open_layer(layer: Layer, opened: ExitStack) -> LayerFile:
+    """The layer's file, opened (and warped) for one thread; `opened` closes it."""
+    # Not entered as context: that would begin an Env in this thread and end it in the one that closes the scene.
+    src = open_raster(layer.path)
+    opened.callback(src.close)
+    if layer.warp is None:
+        return LayerFile(layer, src, src)
+    missing = 0 if layer.integer else float("nan")
+    options = {
+        "crs": str(layer.warp.crs),
+        "transform": layer.warp.transform,
+        "height": layer.warp.shape[0],
+        "width": layer.warp.shape[1],
+        "nodata": missing if layer.nodata is None else layer.nodata,
+        "src_nodata": missing if layer.nodata is None else layer.nodata,
+        "tolerance": WARP_ERROR_PX,
+        # Undeclared 0 is nodata only where every band is 0.
+        "warp_extras": {"UNIFIED_SRC_NODATA": "YES" if layer.undeclared else "NO"},
+    }
+    values, nearest = (
+        WarpedVRT(src, resampling=how, **options) for how in (Resampling.bilinear, Resampling.nearest)
+    )
+    opened.callback(values.close)
+    opened.callback(nearest.close)
+    return LayerFile(layer, values, nearest)
+
+
+def find_bands(
+    files: Sequence[Any], wanted: tuple[str, ...], override: tuple[str | None, ...] | None
+) -> list[dict[str, int]]:
+    """Index of the wanted bands in each file."""
+    names = [_names(src) for src in files]
+    total = sum(map(len, names))
+    if override is not None and len(override) != total:
+        raise InputError(
+            f"{one_line(files[0].name)}: --bands names {len(override)} bands, but there are {total}: "
+            "name every band of every file in order, '-' skips one"
+        )
+    rest = iter(override or ())
+    found: list[dict[str, int]] = []
+    for src, own in zip(files, names, strict=True):
+        given = None if override is None else [next(rest) for _ in own]
+        try:
+            found.append(band_index(own, wanted, given))
+        except InputError as error:
+            raise InputError(f"{one_line(src.name)}: {error}") from error
+    _check_found(files, found, names, wanted)
+    return found
+
+
+def _names(src: Any) -> list[str | None]:
+    if src.count == 1 and not src.descriptions[0]:
+        return [name_from_stem(Path(src.name).stem)]
+    return list(src.descriptions)
+
+
+def _check_found(
+    files: Sequence[Any],
+    found: Sequence[dict[str, int]],
+    names: Sequence[list[str | None]],
+    wanted: Sequence[str],
+) -> None:
+    holders = {
+        band: [src.name for src, bands in zip(files, found, strict=True) if band in bands] for band in wanted
+    }
+    for band, paths in holders.items():
+        if len(paths) > 1:
+            raise InputError(
+                f"{one_line(paths[1])}: holds {band}, and so does {one_line(paths[0])}: give one of them"
+            )
+    missing = [band for band, paths in holders.items() if not paths]
+    if missing:
+        own = [name or "unnamed" for name in chain.from_iterable(names)]
+        advice = "give the file that holds them too"
+        if len(own) >= len(wanted):
+            advice += f", or name all {len(own)} bands in order ('-' skips one): --bands B04,B03,B02,B08"
+        raise InputError(
+            f"{', '.join(one_line(src.name) for src in files)}: {', '.join(missing)} missing, "
+            f"there are only {', '.join(own)}: {advice}"
+        )

@@ -1,0 +1,106 @@
+"""Locks the kernel releases when their holder dies, and storage faults told apart from bugs."""
+
+import errno
+import logging
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from isamap.errors import BusyError, StorageError
+
+logger = logging.getLogger(__name__)
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+STORAGE_FAULTS = NO_SPACE | {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ESTALE,
+}
+
+
+@contextmanager
+def lock(path: Path, *, wait: bool = False, what: str) -> Iterator[None]:
+    """Hold `path` for the length of the block: one run per product and year.
+
+    The lock is a flock: it is free again as soon as its holder ends, however it ends.
+
+    Args:
+        path: lock file; it is created with its parents, and stays.
+        wait: wait for the other run instead of refusing.
+        what: what the lock stands for, for the message.
+
+    Raises:
+        BusyError: another run holds the lock and `wait` is not set.
+        StorageError: the lock file cannot be made.
+    """
+    held = FileLock(path, thread_local=False)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            if not wait:
+                raise BusyError(f"another run holds {what} ({path}): try again when it has ended") from None
+            logger.info("waiting for the run that holds %s (%s)", what, path)
+            held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def storage_errors(
+    path: Path, also: tuple[type[Exception], ...] = (), *, needed_bytes: int | None = None
+) -> Iterator[None]:
+    """Turn a full, read-only or broken disk met in the block into one clear StorageError.
+
+    Args:
+        path: what is being written, for the message and to measure free space.
+        also: exception types that mean a failed write here. GDAL has its own and drops errno:
+            pass rasterio's around code that only writes.
+        needed_bytes: size of what is being written, where it is known.
+
+    Raises:
+        StorageError: for an OSError of the disk, or any exception of a type in `also`.
+    """
+    try:
+        yield
+    except also as err:
+        raise storage_error(path, err, needed_bytes) from err
+    except OSError as err:
+        if err.errno not in STORAGE_FAULTS:
+            raise
+        raise storage_error(path, err, needed_bytes) from err
+
+
+def storage_error(path: Path, err: Exception, needed_bytes: int | None = None) -> StorageError:
+    """The StorageError for `err`, with the free space and the file size limit where they may be the reason."""
+    number = err.errno if isinstance(err, OSError) else None
+    reason = (err.strerror if isinstance(err, OSError) else None) or " ".join(str(err).split())
+    facts = [reason or type(err).__name__]
+    if number is None or number in NO_SPACE:
+        facts += _space(path, needed_bytes)
+        return StorageError(f"cannot write {path}: {', '.join(facts)}: free space there and rerun")
+    return StorageError(f"cannot use {path}: {', '.join(facts)}: make it writable or choose another place")
+
+
+def _space(path: Path, needed_bytes: int | None) -> list[str]:
+    """Free space, space needed and file size limit, as far as they are known."""
+    existing = next((p for p in (path, *path.absolute().parents) if p.exists()), Path("/"))
+    facts = [f"{shutil.disk_usage(existing).free} bytes free"]
+    if needed_bytes is not None:
+        facts.append(f"{needed_bytes} bytes needed")
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY:
+        facts.append(f"file size limit {limit} bytes (ulimit -f)")
+    return facts

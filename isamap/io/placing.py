@@ -1,0 +1,146 @@
+"""Where rasters lie: the 10 m grid of a scene, and how the pixels of each of its files nest in it."""
+
+from collections.abc import Sequence
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+import pyproj
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from isamap.domain.grid import GSD_M, MAX_LAT, MIN_LAT, is_on_grid
+from isamap.errors import InputError
+from isamap.io.guard import MAX_SIDE_PX, one_line
+
+MAX_AREA_ERROR = 0.05
+"""UTM is within 0.3 % inside its zone; Web Mercator at 30 degrees is off by 33 %."""
+GSD_FACTORS = (1, 2, 6)
+"""Sentinel-2 pixels of 10, 20 and 60 m in 10 m pixels."""
+PIXEL_ERROR_M = 1e-6
+"""1 cm over a granule."""
+SHIFT_PX = 1e-3
+"""Corners further than this (1 cm) from the grid are another grid."""
+EDGE_POINTS = 101
+"""Points along each side whose UTM position is taken."""
+REPROJECT = "--reproject brings it to the UTM 10 m grid"
+
+
+def geobox_of(src: Any) -> GeoBox:
+    """Grid of an open dataset, its CRS by EPSG code where there is one."""
+    epsg = src.crs.to_epsg()
+    return GeoBox(src.shape, src.transform, f"EPSG:{epsg}" if epsg else src.crs)
+
+
+def check_position(src: Any) -> None:
+    """Refuse a raster that does not say where it lies, or says it wrongly: no reprojection helps."""
+    if src.crs is None:
+        raise InputError(
+            f"{one_line(src.name)}: has no CRS, so it cannot be placed or reprojected: "
+            "set it if you know it (rio edit-info --crs EPSG:32650)"
+        )
+    if src.transform.is_identity:
+        raise InputError(
+            f"{one_line(src.name)}: has a CRS but no position (geotransform): set it with rio edit-info"
+        )
+    left, bottom, right, top = geobox_of(src).boundingbox
+    if src.crs.is_geographic and (max(abs(left), abs(right)) > 360 or max(abs(bottom), abs(top)) > 90):
+        raise InputError(
+            f"{one_line(src.name)}: has the CRS {name_crs(src.crs)}, but its coordinates ({left:.0f}, {top:.0f}) "
+            "are not degrees: set the right CRS with rio edit-info"
+        )
+
+
+def scene_grid(files: Sequence[Any], *, reproject: bool) -> GeoBox:
+    """The 10 m grid of a scene: that of its first file on such a grid, else, if allowed, of the local UTM zone."""
+    faults = [grid_fault(geobox_of(src)) for src in files]
+    if None in faults:
+        return geobox_of(files[faults.index(None)])
+    if reproject:
+        return utm_grid(min(files, key=lambda src: src.res))
+    raise InputError(f"{one_line(files[0].name)}: {faults[0]}: {REPROJECT}")
+
+
+def nesting_fault(geobox: GeoBox, grid: GeoBox) -> str | None:
+    """Why the pixels of a file do not nest with the 10 m grid, or None."""
+    if geobox.crs != grid.crs:
+        return f"lies in {name_crs(geobox.crs)}, the 10 m grid in {name_crs(grid.crs)}"
+    a, b, left, d, e, top = geobox.transform[:6]
+    factor = round(a / GSD_M)
+    size_m = factor * GSD_M
+    if factor not in GSD_FACTORS or not np.allclose([a, b, d, e], [size_m, 0, 0, -size_m], 0, PIXEL_ERROR_M):
+        return f"has pixels of {a:.9g} x {-e:.9g} m, which do not nest in the 10 m grid"
+    row_off, col_off = (top - grid.transform.f) / GSD_M, (grid.transform.c - left) / GSD_M
+    if max(abs(row_off - round(row_off)), abs(col_off - round(col_off))) > SHIFT_PX:
+        return f"is shifted against the 10 m grid by {-col_off % 1:.3g} pixels east, {row_off % 1:.3g} north"
+    spare_rows = factor * geobox.shape[0] - grid.shape[0] - row_off
+    spare_cols = factor * geobox.shape[1] - grid.shape[1] - col_off
+    if min(row_off, col_off, spare_rows, spare_cols) < -SHIFT_PX:
+        return "does not cover the whole 10 m grid"
+    return None
+
+
+def grid_fault(geobox: GeoBox) -> str | None:
+    """Why a grid is not north-up, square, 10 m and true to area, or None."""
+    crs: Any = geobox.crs
+    a, b, _, d, e, _ = geobox.transform[:6]
+    if not crs.projected:
+        return f"lies in {name_crs(crs)}, which is no projected CRS in metres"
+    if b or d or e > 0:
+        return "is rotated" if b or d else "is stored south-up"
+    if not is_on_grid(geobox):
+        return f"has pixels of {a:.9g} x {-e:.9g} ({crs.units[0]}), not {GSD_M} m"
+    area = pyproj.Proj(crs.proj).get_factors(*_centre(geobox)).areal_scale
+    if not abs(area - 1) <= MAX_AREA_ERROR:  # also where it is infinite
+        return (
+            f"lies in {name_crs(crs)}, where a {GSD_M} m pixel covers {GSD_M * GSD_M / area:.0f} m2 of ground"
+        )
+    return None
+
+
+def utm_grid(src: Any) -> GeoBox:
+    """10 m grid of the local UTM zone, on multiples of 10 m, that covers a raster."""
+    geobox = geobox_of(src)
+    lon, lat = _centre(geobox)
+    if not MIN_LAT <= lat <= MAX_LAT:  # also where there is none
+        raise InputError(
+            f"{one_line(src.name)}: lies outside the UTM zones (80 S - 84 N): it cannot be reprojected"
+        )
+    epsg = (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1
+    height, width = geobox.shape
+    along = np.linspace(0, 1, EDGE_POINTS)
+    x, y = _places(
+        geobox,
+        width * np.concatenate([along, along, np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS)]),
+        height * np.concatenate([np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS), along, along]),
+        f"EPSG:{epsg}",
+    )
+    left, top = floor(x.min() / GSD_M), ceil(y.max() / GSD_M)
+    shape = (top - floor(y.min() / GSD_M), ceil(x.max() / GSD_M) - left)
+    if max(shape) > MAX_SIDE_PX:
+        raise InputError(f"{one_line(src.name)}: would be {shape[1]} x {shape[0]} pixels of 10 m: cut it")
+    return GeoBox(shape, Affine(GSD_M, 0, left * GSD_M, 0, -GSD_M, top * GSD_M), f"EPSG:{epsg}")
+
+
+def _centre(geobox: GeoBox) -> tuple[float, float]:
+    """Longitude and latitude of the middle; infinite where the CRS does not reach."""
+    height, width = geobox.shape
+    lon, lat = _places(geobox, np.array([width / 2]), np.array([height / 2]), "EPSG:4326")
+    return float(lon[0]), float(lat[0])
+
+
+def _places(geobox: GeoBox, cols: NDArray[Any], rows: NDArray[Any], crs: str) -> tuple[Any, Any]:
+    """X and y, in another CRS, of columns and rows."""
+    a, b, c, d, e, f = geobox.transform[:6]
+    x, y = a * cols + b * rows + c, d * cols + e * rows + f
+    places: tuple[Any, Any] = pyproj.Transformer.from_crs(str(geobox.crs), crs, always_xy=True).transform(
+        x, y
+    )
+    return places
+
+
+def name_crs(crs: Any) -> str:
+    """`EPSG:32650`, or the beginning of the definition of a CRS without a code."""
+    epsg = crs.to_epsg()
+    return f"EPSG:{epsg}" if epsg else one_line(crs.to_wkt())[:60]

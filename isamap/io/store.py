@@ -1,0 +1,274 @@
+"""Publishing products: rasters and the STAC item beside them, complete at their final names or absent.
+
+A publication writes in a hidden part directory on the same file system, and `commit` makes it
+visible in this order, each step on disk before the next begins:
+
+    1. assets and item written in the part directory, digests in the item
+    2. journal `.files-<stem>.json`: every asset the old and the new item name
+    3. old item removed: from here on no item names a wrong file
+    4. assets only the old item named removed, new assets renamed to their final names
+    5. item renamed to its final name: the product is done
+    6. journal and part directory removed
+
+A crash before step 3 leaves the old product, one after step 5 the new, one in between no item:
+the next run redoes the product, and the journal tells it which files may lie about.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+from isamap.errors import InputError
+from isamap.io.atomic import make_directory, sync, write_atomic, write_durably
+from isamap.io.locks import NO_SPACE, lock, storage_error, storage_errors
+from isamap.io.parts import is_part, new_part, parts_of, release, remove_dead_part, remove_part
+
+__all__ = [
+    "Publication",
+    "State",
+    "Target",
+    "lock",
+    "publish",
+    "read_item",
+    "safe_name",
+    "state",
+    "storage_errors",
+    "sweep",
+    "write_atomic",
+]
+
+JOURNAL = ".files-"
+
+
+def safe_name(text: str) -> str:
+    """`text` itself if it may be (part of) a file name: ASCII letters, digits, `._-`, no leading dot.
+
+    Raises:
+        InputError: anything else, or more than 120 characters.
+    """
+    if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", text) is None:
+        raise InputError(
+            f"{text[:130]!r} cannot be a file name: use 1 to 120 of A-Z a-z 0-9 . _ -, no dot first"
+        )
+    return text
+
+
+@dataclass(frozen=True)
+class Target:
+    """One product: rasters and their STAC item, side by side in one directory."""
+
+    directory: Path
+    """Where the product lies; created when it is first published."""
+    stem: str
+    """Name of the product; its item is `<directory>/<stem>.json`."""
+
+    def __post_init__(self) -> None:
+        safe_name(self.stem)
+
+    @property
+    def item_path(self) -> Path:
+        """The STAC item; it is written last, so it is there only if the product is complete."""
+        return self.directory / f"{self.stem}.json"
+
+    @property
+    def journal_path(self) -> Path:
+        """Names of the assets that may lie at their final names while there is no item."""
+        return self.directory / f"{JOURNAL}{self.stem}.json"
+
+
+class State(Enum):
+    """Whether a product needs work."""
+
+    NEW = auto()
+    DONE = auto()
+    STALE = auto()
+
+
+def state(target: Target, provenance: Mapping[str, Any]) -> State:
+    """Whether the product is there, undamaged and made as `provenance` says.
+
+    Returns:
+        NEW without an item; DONE if the item's `isamap:provenance` equals `provenance` and every
+        asset has the size and sha256 the item gives; else STALE.
+    """
+    wanted = _json(provenance)
+    if not os.path.lexists(target.item_path):
+        return State.NEW
+    item = read_item(target.item_path)
+    with storage_errors(target.item_path):
+        done = item is not None and _matches(target.directory, item, wanted)
+    return State.DONE if done else State.STALE
+
+
+def _matches(directory: Path, item: dict[str, Any], wanted: bytes) -> bool:
+    try:
+        assets = list(item["assets"].values())
+        same = _json(item["properties"]["isamap:provenance"]) == wanted
+        return same and bool(assets) and all(_intact(directory, asset) for asset in assets)
+    except (AttributeError, KeyError, TypeError, ValueError, InputError):
+        return False  # the item is JSON, but not one of ours
+
+
+def _intact(directory: Path, asset: dict[str, Any]) -> bool:
+    path = directory / _asset_name(asset)
+    size, checksum = asset["file:size"], asset["file:checksum"]
+    return path.is_file() and path.stat().st_size == size and _checksum(path) == checksum
+
+
+def read_item(path: Path) -> dict[str, Any] | None:
+    """The JSON object in `path`, or None if the file is missing or damaged.
+
+    Raises:
+        StorageError: the file is there, but the disk refuses to give it.
+    """
+    try:
+        with storage_errors(path):
+            item = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    return item if isinstance(item, dict) else None
+
+
+@contextmanager
+def publish(target: Target) -> Iterator["Publication"]:
+    """A place to write a product, made visible by `Publication.commit`.
+
+    A block left without commit changes nothing at the final names. Two runs must not publish the
+    same target at the same time: hold a `lock`.
+
+    Raises:
+        StorageError: the disk is full, read-only or broken.
+    """
+    with storage_errors(target.item_path):
+        make_directory(target.directory)
+        part, held = new_part(target.directory, target.stem)
+    try:
+        yield Publication(target, part)
+    except OSError as err:
+        if err.errno not in NO_SPACE:  # the others may come from reading inputs in the block
+            raise
+        raise storage_error(target.item_path, err) from err
+    finally:
+        remove_part(part)
+        release(held)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A product being written."""
+
+    target: Target
+    """The product."""
+    directory: Path
+    """Hidden part directory beside the product, on the same file system; gone after the block."""
+
+    def path(self, name: str) -> Path:
+        """Where to write the file that will be called `name`."""
+        path = self.directory / safe_name(name)
+        if name == self.target.item_path.name:
+            raise ValueError(f"{name} is the item, which commit writes")
+        return path
+
+    def commit(self, item: dict[str, Any]) -> None:
+        """Publish the assets that `item` names, then `item` itself, in place of an older version.
+
+        Args:
+            item: STAC item whose assets have an href `./<name>` of a file written in this
+                publication; their `file:size` and `file:checksum` are filled in.
+
+        Raises:
+            StorageError: the disk is full, read-only or broken.
+        """
+        target = self.target
+        with storage_errors(target.item_path):
+            names = self._seal(item)
+            stale = _known_names(target) - names
+            self._place_journal(sorted(names | stale))
+            target.item_path.unlink(missing_ok=True)
+            sync(target.directory)
+            for name in sorted(stale):
+                (target.directory / name).unlink(missing_ok=True)
+            for name in sorted(names):
+                self.path(name).replace(target.directory / name)
+            sync(target.directory)
+            (self.directory / target.item_path.name).replace(target.item_path)
+            sync(target.directory)
+            target.journal_path.unlink(missing_ok=True)
+
+    def _seal(self, item: dict[str, Any]) -> set[str]:
+        """Names of the assets, after they and the item are complete and on disk in the part directory."""
+        if not item["assets"]:
+            raise ValueError(f"{self.target.stem}: an item without assets is no product")
+        names = set()
+        for asset in item["assets"].values():
+            path = self.path(_asset_name(asset))
+            sync(path)
+            asset["file:size"] = path.stat().st_size
+            asset["file:checksum"] = _checksum(path)
+            names.add(path.name)
+        write_durably(self.directory / self.target.item_path.name, _json(item))
+        sync(self.directory)
+        return names
+
+    def _place_journal(self, names: list[str]) -> None:
+        written = self.directory / self.target.journal_path.name
+        write_durably(written, _json({"assets": {name: {"href": f"./{name}"} for name in names}}))
+        written.replace(self.target.journal_path)
+        sync(self.target.directory)
+
+
+def sweep(directory: Path) -> list[Path]:
+    """Remove what dead runs left in `directory`; the part directory of a live run stays.
+
+    Returns:
+        The removed paths.
+    """
+    with storage_errors(directory):
+        entries = sorted(directory.iterdir()) if directory.is_dir() else []
+        dead = [path for path in entries if is_part(path) and remove_dead_part(path)]
+        strays = [path for path in entries if path.name.endswith(".ovr.tmp") or _is_spent_journal(path)]
+        for path in strays:
+            path.unlink(missing_ok=True)
+    return sorted(dead + strays)
+
+
+def _is_spent_journal(path: Path) -> bool:
+    """Whether `path` is the journal of a product that is complete and not being published again."""
+    stem = path.name.removeprefix(JOURNAL).removesuffix(".json")
+    is_journal = path.name == f"{JOURNAL}{stem}.json"
+    return is_journal and (path.parent / f"{stem}.json").exists() and not parts_of(path.parent, stem)
+
+
+def _known_names(target: Target) -> set[str]:
+    """Names of the assets of an older version, from its item and from the journal of a dead commit."""
+    names = set()
+    for path in (target.item_path, target.journal_path):
+        with suppress(AttributeError, KeyError, TypeError, InputError):
+            names |= {_asset_name(asset) for asset in (read_item(path) or {})["assets"].values()}
+    return names
+
+
+def _asset_name(asset: dict[str, Any]) -> str:
+    """The file name in an asset's href `./<name>`: an asset lies beside its item, nowhere else."""
+    href = asset["href"]
+    if not href.startswith("./"):
+        raise InputError(f"asset href {href!r} is not beside its item: expected './<name>'")
+    return safe_name(href[2:])
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    """`document` as JSON that depends on nothing but its content."""
+    return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _checksum(path: Path) -> str:
+    """sha256 of the file as a hexadecimal multihash, as STAC's file extension has it."""
+    with path.open("rb") as file:
+        return "1220" + hashlib.file_digest(file, "sha256").hexdigest()

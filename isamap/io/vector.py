@@ -1,0 +1,167 @@
+"""Vector files: the packaged region outlines, and areas of interest of the user's own."""
+
+import json
+import logging
+import stat
+import warnings
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from isamap.domain.lonlat import LONLAT
+from isamap.domain.region import Gazetteer, Region, from_geometries
+from isamap.errors import ConfigError, InputError, MissingInputError
+
+logger = logging.getLogger(__name__)
+
+_GEOJSON = {".geojson", ".json"}
+_MAX_GEOJSON_BYTES = 512 * 1024**2
+# OGR would follow these to other files or servers.
+_INDIRECT = (b"<OGRVRT", b"<OGRWFS", b"<OGCAPI", b"<GDAL_WMS", b"<WFS")
+_SNIFF_BYTES = 4096
+
+
+@cache
+def load_gazetteer() -> Gazetteer:
+    """The named regions that come with isamap."""
+    folder = resources.files("isamap") / "data" / "regions"
+    outlines = (folder / f"yreb-{level}.geojson" for level in ("provinces", "prefectures"))
+    provinces, prefectures = (json.loads(outline.read_text(encoding="utf-8")) for outline in outlines)
+    return Gazetteer(provinces, prefectures)
+
+
+def read_aoi(path: Path, layer: str | None = None) -> Region:
+    """Region of all polygons of a vector file.
+
+    Args:
+        path: GeoJSON, or anything OGR reads if `isamap[vector]` is installed.
+        layer: which layer of the file, if it has several.
+
+    Raises:
+        MissingInputError: there is no such file.
+        InputError: the file is damaged, has no polygon or no CRS, or several layers.
+        ConfigError: the file is no GeoJSON and pyogrio is not installed.
+    """
+    geometries, crs = read_geometries(path, layer)
+    try:
+        return from_geometries(geometries, crs, path.stem)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_geometries(path: Path, layer: str | None = None) -> tuple[list[BaseGeometry], str]:
+    """Geometries of a vector file in the axis order x, y, and their CRS; fails like `read_aoi`."""
+    try:
+        head = _head(path)
+    except (OSError, ValueError) as error:
+        raise MissingInputError(f"{path} cannot be read: {error}") from error
+    if any(mark in head for mark in _INDIRECT):
+        raise InputError(f"{path} only points to other data: give the file it points to")
+    if path.suffix.lower() in _GEOJSON and path.is_file():
+        return _read_geojson(path)
+    return _read_ogr(path, layer)
+
+
+def _head(path: Path) -> bytes:
+    """First bytes of a file; none of a folder, which may be a file geodatabase."""
+    if stat.S_ISDIR(path.stat().st_mode):
+        return b""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InputError(f"{path} is no regular file")
+    with path.open("rb") as file:
+        return file.read(_SNIFF_BYTES)
+
+
+def _read_geojson(path: Path) -> tuple[list[BaseGeometry], str]:
+    if path.stat().st_size > _MAX_GEOJSON_BYTES:
+        raise InputError(f"{path} is over {_MAX_GEOJSON_BYTES >> 20} MiB: convert it to GeoPackage")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path} is JSON but not GeoJSON")
+    return [_geometry(path, index, item) for index, item in _geojson_items(path, document)], _geojson_crs(
+        document
+    )
+
+
+def _geojson_items(path: Path, document: dict[str, Any]) -> Iterable[tuple[int, dict[str, Any]]]:
+    """Number and geometry object of each feature that has one."""
+    kind = document.get("type")
+    features = document.get("features") if kind == "FeatureCollection" else [document]
+    if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
+        raise InputError(f"{path} is JSON but not GeoJSON: its features are no list of objects")
+    for index, feature in enumerate(features):
+        geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
+        if geometry is not None:
+            yield index, geometry
+
+
+def _geometry(path: Path, index: int, item: Any) -> BaseGeometry:
+    try:
+        geometry: BaseGeometry = shapely.geometry.shape(item)
+    except (
+        shapely.errors.ShapelyError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as error:
+        raise InputError(f"{path}: feature {index} has no readable geometry: {error}") from error
+    return geometry
+
+
+def _geojson_crs(document: dict[str, Any]) -> str:
+    """CRS of the old `crs` member, which OGR still writes; lon/lat without it (RFC 7946)."""
+    try:
+        name = document["crs"]["properties"]["name"]
+    except (KeyError, TypeError):
+        return LONLAT
+    return LONLAT if "CRS84" in str(name) else str(name)
+
+
+def _read_ogr(path: Path, layer: str | None) -> tuple[list[BaseGeometry], str]:
+    try:
+        import pyogrio
+    except ImportError as error:
+        raise ConfigError(
+            f"{path} is no GeoJSON and needs pyogrio: pip install 'isamap[vector]', or convert it to GeoJSON"
+        ) from error
+    pyogrio.set_gdal_config_options({"GML_DOWNLOAD_SCHEMA": "NO"})
+    try:
+        with warnings.catch_warnings(record=True) as remarks:
+            warnings.simplefilter("always")
+            found = _spatial_layer(pyogrio, path, layer)
+            meta, _, wkb, _ = pyogrio.raw.read(path, layer=found, columns=[])
+        geometries = shapely.from_wkb([item for item in wkb if item is not None])
+    except (
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        shapely.errors.ShapelyError,
+    ) as error:
+        raise InputError(f"{path} cannot be read as a vector file: {error}") from error
+    for remark in remarks:
+        logger.warning("%s: %s", path, remark.message)
+    if not meta["crs"]:
+        raise InputError(f"{path} has no CRS: write one into it, e.g. with `ogr2ogr -a_srs EPSG:4326`")
+    return list(geometries), meta["crs"]
+
+
+def _spatial_layer(pyogrio: Any, path: Path, layer: str | None) -> str:
+    """The layer that was asked for, or the only one with geometries."""
+    spatial = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if layer is None and len(spatial) == 1:
+        return spatial[0]
+    if layer in spatial:
+        return str(layer)
+    wanted = (
+        "has no layer with geometries" if not spatial else f"has the layers {', '.join(spatial)}: choose one"
+    )
+    raise InputError(f"{path} {wanted}")

@@ -1,0 +1,488 @@
+import hashlib
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from bad_rasters import EPSG, SIDE, TRANSFORM, WANTED, flip_byte, reflectance_dn, write_raster
+from rasterio.enums import ColorInterp
+from rasterio.shutil import copy
+from realdata import real
+
+from isamap.domain.grid import Window, windows
+from isamap.errors import InputError, MissingInputError
+from isamap.io import guard, layers
+from isamap.io.raster import GDAL_ENV, SceneInput, check_scene, open_scene
+
+TEN = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
+OSCD = ("B02", "B03", "B04", "B08", "B05", "B8A", "B11", "B12")
+EVERYTHING = Window(0, 0, SIDE, SIDE)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def dn(rng):
+    return reflectance_dn(rng)
+
+
+def read(*paths, wanted=WANTED, window=EVERYTHING, halo_px=0, **given):
+    with open_scene(SceneInput(paths, **given), wanted) as scene:
+        return scene.read(window, halo_px)
+
+
+def check(*paths, wanted=WANTED, **given):
+    with open_scene(SceneInput(paths, **given), wanted) as scene:
+        check_scene(scene)
+
+
+# what the values mean
+
+
+def test_bands_come_in_the_wanted_order_whatever_the_files_order(tmp_path, dn):
+    path = write_raster(tmp_path / "scene.tif", dn, ("B08", "red", "SCL", "b2"))
+    reflectance, valid = read(path, wanted=("B02", "B04", "B08"))
+    np.testing.assert_array_equal(reflectance, dn[[3, 1, 0]].astype(np.float32) / 10_000)
+    assert valid.all()
+
+
+def test_the_users_band_names_run_over_all_files(tmp_path, dn):
+    first = write_raster(tmp_path / "a.tif", dn[:2], ("B04_a", "B03_a"))
+    second = write_raster(tmp_path / "b.tif", dn[2:], ("B04_b", None))
+    reflectance, _ = read(first, second, wanted=("B08", "B02"), bands=("B02", None, None, "B08"))
+    np.testing.assert_array_equal(reflectance, dn[[3, 0]].astype(np.float32) / 10_000)
+
+
+def test_the_offset_is_applied_once(tmp_path, dn):
+    path = write_raster(tmp_path / "scene.tif", dn)
+    np.testing.assert_allclose(read(path, offset=-1000)[0], (dn - 1000.0) / 10_000, atol=1e-6)
+
+
+def test_an_offset_for_floats_is_refused(tmp_path, dn):
+    with pytest.raises(InputError, match="--offset is for integer DN"):
+        read(write_raster(tmp_path / "scene.tif", (dn / 1e4).astype(np.float32)), offset=-1000)
+
+
+def test_a_pixel_is_valid_only_if_every_wanted_band_is(tmp_path, dn):
+    dn[1, 5, 6] = dn[:, 9, 9] = 0
+    reflectance, valid = read(write_raster(tmp_path / "scene.tif", dn, nodata=0))
+    assert np.argwhere(~valid).tolist() == [[5, 6], [9, 9]]
+    assert (reflectance[:, ~valid] == 0).all()
+
+
+def test_without_declared_nodata_zero_counts_only_in_all_bands(tmp_path, dn):
+    dn[1, 5, 6] = dn[:, 9, 9] = 0
+    assert np.argwhere(~read(write_raster(tmp_path / "scene.tif", dn))[1]).tolist() == [[9, 9]]
+
+
+@pytest.mark.parametrize("nodata", [b"-9999", b"70000"])
+def test_a_nodata_that_no_pixel_can_have_is_like_none(tmp_path, dn, nodata):
+    dn[1, 5, 6] = dn[:, 9, 9] = 0
+    path = write_raster(tmp_path / "scene.tif", dn, nodata=12345)
+    path.write_bytes(path.read_bytes().replace(b"12345", nodata))  # rasterio would not write it
+    assert np.argwhere(~read(path)[1]).tolist() == [[9, 9]]
+
+
+def test_floats_that_are_not_finite_are_not_valid(tmp_path, dn):
+    values = dn / np.float32(10_000)
+    values[0, 1, 1], values[2, 3, 4], values[3, 5, 5] = np.nan, np.inf, -9999
+    _, valid = read(write_raster(tmp_path / "scene.tif", values, nodata=-9999))
+    assert np.argwhere(~valid).tolist() == [[1, 1], [3, 4], [5, 5]]
+
+
+def test_an_internal_mask_is_heeded(tmp_path, dn):
+    path = write_raster(tmp_path / "scene.tif", dn)
+    mask = np.full((SIDE, SIDE), 255, np.uint8)
+    mask[:10] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dst:
+        dst.write_mask(mask)
+    assert (read(path)[1] == (mask > 0)).all()
+
+
+def test_an_alpha_band_is_heeded_unless_it_is_a_band(tmp_path, dn):
+    dn[3, :10] = 0
+    path = write_raster(tmp_path / "scene.tif", dn)
+    with rasterio.open(path, "r+") as dst:
+        dst.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    assert not read(path, wanted=("B02",))[1][:10].any()
+    assert read(path)[1].all()
+
+
+def test_saturated_dn_are_clipped(tmp_path, dn):
+    dn[0] = 65_535
+    assert (read(write_raster(tmp_path / "scene.tif", dn))[0][0] == 2).all()
+
+
+def test_percent_is_refused_with_the_file_and_the_band(tmp_path, dn):
+    path = write_raster(tmp_path / "scene.tif", (dn / 100).astype(np.float32))
+    with pytest.raises(InputError, match=rf"{path}: B02: value .* divide it by 100"):
+        read(path)
+
+
+# the grid
+
+
+def test_the_grid_is_that_of_the_file(tmp_path, dn):
+    with open_scene(SceneInput((write_raster(tmp_path / "scene.tif", dn),)), WANTED) as scene:
+        assert tuple(scene.geobox.shape) == (SIDE, SIDE)
+        assert (str(scene.geobox.crs), tuple(scene.geobox.transform)) == (EPSG, tuple(TRANSFORM))
+        assert scene.bands == WANTED
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"transform": Affine(9.995, 0, 6e5, 0, -9.995, 34e5)},
+            r"pixels of 9.995 x 9.995 \(metre\), not 10 m",
+        ),
+        ({"transform": Affine(10, 0, 6e5, 0, -20, 34e5)}, "10 x 20"),
+        ({"crs": "EPSG:2263"}, r"US survey foot"),
+        ({"crs": "EPSG:3857", "transform": Affine(10, 0, 13e6, 0, -10, 3.5e6)}, r"covers 7\d m2 of ground"),
+        ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 118, 0, -1e-4, 31)}, "no projected CRS"),
+    ],
+)
+def test_another_grid_is_refused_and_reproject_helps(tmp_path, dn, changes, message):
+    path = write_raster(tmp_path / "scene.tif", dn, **changes)
+    with pytest.raises(InputError, match=rf"{path}: .*{message}.*: --reproject"):
+        check(path)
+    check(path, reproject=True)
+
+
+def test_an_equal_area_grid_of_10_m_is_as_good_as_utm(tmp_path, dn):
+    check(
+        write_raster(tmp_path / "scene.tif", dn, crs="EPSG:3035", transform=Affine(10, 0, 4.4e6, 0, -10, 3e6))
+    )
+
+
+@pytest.mark.parametrize(("lon", "lat", "epsg"), [(118, 31, 32650), (-43, -22, 32723), (179.99, 5, 32660)])
+def test_reprojection_goes_to_the_local_zone_on_multiples_of_10_m(tmp_path, dn, lon, lat, epsg):
+    path = write_raster(
+        tmp_path / "scene.tif", dn, crs="EPSG:4326", transform=Affine(1e-4, 0, lon, 0, -1e-4, lat)
+    )
+    with open_scene(SceneInput((path,), reproject=True), WANTED) as scene:
+        assert scene.geobox.crs.to_epsg() == epsg
+        assert scene.geobox.transform[:2] == (10, 0)
+        assert not any(edge % 10 for edge in scene.geobox.boundingbox)
+
+
+def test_warping_neither_loses_the_mask_nor_blurs_into_it(tmp_path, dn):
+    dn[:] = 3000
+    dn[:, :60] = 0
+    path = write_raster(tmp_path / "scene.tif", dn, transform=Affine(10, 0, 600_003, 0, -10, 3_400_004))
+    with open_scene(SceneInput((path,), reproject=True), WANTED) as scene:
+        height, width = scene.geobox.shape
+        reflectance, valid = scene.read(Window(0, 0, height, width), 0)
+    assert 0.4 < valid.mean() < 0.6
+    np.testing.assert_allclose(reflectance[:, valid], 0.3, atol=1e-4)
+
+
+def test_a_position_off_the_earth_is_refused_even_with_reproject(tmp_path, dn):
+    path = write_raster(tmp_path / "scene.tif", dn, transform=Affine(10, 0, 1e9, 0, -10, 1e9))
+    with pytest.raises(InputError, match=r"scene\.tif: "):
+        check(path, reproject=True)
+
+
+def test_files_of_two_zones_are_refused(tmp_path, dn):
+    first = write_raster(tmp_path / "a.tif", dn[:3], WANTED[:3])
+    second = write_raster(tmp_path / "b.tif", dn[3:], WANTED[3:], crs="EPSG:32651")
+    with pytest.raises(InputError, match=r"b.tif: lies in EPSG:32651, the 10 m grid in EPSG:32650"):
+        check(first, second)
+
+
+def test_a_second_file_that_covers_too_little_is_refused(tmp_path, dn):
+    first = write_raster(tmp_path / "a.tif", dn[:3], WANTED[:3])
+    second = write_raster(tmp_path / "b.tif", dn[3:, :-1], WANTED[3:])
+    with pytest.raises(InputError, match=r"b.tif: does not cover the whole 10 m grid"):
+        check(first, second)
+
+
+def test_a_band_in_two_files_is_refused(tmp_path, dn):
+    paths = [write_raster(tmp_path / name, dn) for name in ("a.tif", "b.tif")]
+    with pytest.raises(InputError, match=r"b.tif: holds B02, and so does .*a.tif"):
+        check(*paths)
+
+
+def test_jpeg_2000_files_are_named_by_their_file_names(tmp_path, dn):
+    paths = []
+    for band, values in zip(WANTED, dn, strict=True):
+        tif = write_raster(tmp_path / f"{band}.tif", values[None], ())
+        paths.append(tmp_path / f"T50RPV_20220613T101041_{band}_10m.jp2")
+        with rasterio.open(tif) as src:
+            options = {"QUALITY": 100, "REVERSIBLE": "YES", "driver": "JP2OpenJPEG"}
+            copy(src, paths[-1], **options)
+    np.testing.assert_array_equal(read(*paths)[0], dn.astype(np.float32) / 10_000)
+
+
+# what a header cannot hide
+
+
+def test_a_missing_file_is_missing_input(tmp_path):
+    with pytest.raises(MissingInputError, match=r"none\.tif: no such file"):
+        read(tmp_path / "none.tif")
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(InputError, match="no regular file"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/vsicurl/http://127.0.0.1:9/x.tif", "/vsizip/a.zip/b.tif", "GTI:x.gti", "MEM:::DATAPOINTER=1", "<VRTDataset/>",
+     "GTIFF_DIR:1:x.tif", "NETCDF:x.nc:a", "https://example.org/x.tif", "zip+file://a.zip!b.tif"],
+)  # fmt: skip
+def test_gdals_virtual_files_are_refused(name):
+    with pytest.raises(InputError, match="GDAL virtual file"):
+        read(Path(name))
+
+
+def test_a_vrt_named_tif_reads_nothing(tmp_path, dn):
+    secret = write_raster(tmp_path / "secret.tif", dn)
+    path = tmp_path / "scene.tif"
+    path.write_text(
+        f'<VRTDataset rasterXSize="{SIDE}" rasterYSize="{SIDE}"><VRTRasterBand dataType="UInt16" band="1"><SimpleSource>'
+        f"<SourceFilename>{secret}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(InputError, match="cannot be opened as GTiff"):
+        read(path)
+
+
+def test_files_beside_the_raster_change_nothing(tmp_path, dn):
+    path = write_raster(tmp_path / "scene.tif", dn)
+    expected = read(path)
+    (tmp_path / "scene.tif.aux.xml").write_text(
+        '<PAMDataset><GeoTransform>0,5,0,0,0,-5</GeoTransform><PAMRasterBand band="1"><Description>B11</Description>'
+        "<NoDataValue>1000</NoDataValue></PAMRasterBand></PAMDataset>"
+    )
+    (tmp_path / "scene.tfw").write_text("5\n0\n0\n-5\n0\n0\n")
+    mask = np.zeros((1, SIDE, SIDE), np.uint8)
+    write_raster(tmp_path / "scene.tif.msk", mask, (), crs=None)
+    write_raster(tmp_path / "scene.tif.ovr", dn[:, ::2, ::2], ())
+    for now, before in zip(read(path), expected, strict=True):
+        np.testing.assert_array_equal(now, before)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [
+        ("MAX_SIDE_PX", 100, "more than 100 a side"),
+        ("MAX_BANDS", 3, "has 4 bands"),
+        ("MAX_BLOCK_BYTES", 1000, "blocks of"),
+    ],
+)
+def test_size_is_limited_before_anything_is_read(tmp_path, dn, monkeypatch, limit, value, message):
+    monkeypatch.setattr(guard, limit, value)
+    with pytest.raises(InputError, match=message):
+        read(write_raster(tmp_path / "scene.tif", dn))
+
+
+def test_a_whole_sentinel_2_granule_is_within_the_limits(tmp_path):
+    path, side = tmp_path / "granule.tif", 10_980
+    profile = {"crs": EPSG, "transform": TRANSFORM, "dtype": "uint16", "sparse_ok": True}
+    with rasterio.open(path, "w", "GTiff", width=side, height=side, count=4, tiled=True, **profile) as dst:
+        dst.descriptions = WANTED
+    with open_scene(SceneInput((path,)), WANTED) as scene:
+        assert tuple(scene.geobox.shape) == (side, side)
+
+
+def test_no_cut_file_is_ever_used(tmp_path, dn):
+    path = write_raster(tmp_path / "scene.tif", dn)
+    whole = path.read_bytes()
+    for share in np.linspace(0, 1, 20, endpoint=False):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(InputError, match=r"scene\.tif: "):
+            check(path)
+
+
+def test_a_flipped_byte_changes_the_digest_and_mostly_stops_the_read(tmp_path, dn):
+    # TIFF blocks carry no checksum that libtiff looks at: what still decodes can only be told by the digest.
+    path = write_raster(tmp_path / "scene.tif", dn)
+    whole, stopped, digests = path.read_bytes(), 0, set()
+    for number in range(100):
+        flip_byte(path, (number % 2, number // 2 % 2), share=(number + 0.5) / 100)
+        with open_scene(SceneInput((path,)), WANTED) as scene:
+            digests.add(scene.digest())
+            try:
+                scene.read(EVERYTHING, 0)
+            except InputError as error:
+                stopped += "cannot be read" in str(error)
+        path.write_bytes(whole)
+    assert len(digests) == 100
+    assert stopped > 60
+
+
+@pytest.mark.parametrize("reproject", [False, True])
+def test_damage_is_found_in_any_thread_and_gdal_stays_silent(tmp_path, dn, capfd, reproject):
+    shift = 3 if reproject else 0
+    path = write_raster(
+        tmp_path / "scene.tif", dn, transform=Affine(10, 0, 600_000 + shift, 0, -10, 3_400_000)
+    )
+    flip_byte(path, (1, 1))
+    with open_scene(SceneInput((path,), reproject=reproject), WANTED) as scene, ThreadPoolExecutor(1) as pool:
+        scene.read(Window(0, 0, 32, 32), 0)
+        with pytest.raises(InputError, match=rf"{path}: rows .* cannot be read"):
+            pool.submit(scene.read, Window(96, 96, 32, 32), 0).result()
+    assert capfd.readouterr() == ("", "")
+
+
+# the sample of pixels
+
+
+def test_one_valid_pixel_is_enough_to_map(tmp_path, dn):
+    side = 1000
+    values = np.zeros((4, side, side), np.uint16)
+    path = write_raster(tmp_path / "scene.tif", values, nodata=0)
+    with pytest.raises(InputError, match="no pixel is valid"):
+        check(path)
+    values[:, 150, 150] = 500
+    check(write_raster(path, values, nodata=0))
+
+
+def test_a_left_over_offset_is_warned_of(tmp_path, dn, caplog):
+    check(write_raster(tmp_path / "scene.tif", dn + 1000))
+    assert re.search(r"scene.tif: the darkest pixels .* --offset -1000", caplog.text)
+    caplog.clear()
+    check(tmp_path / "scene.tif", offset=-1000)
+    check(write_raster(tmp_path / "scene.tif", dn))
+    assert not caplog.records
+
+
+def test_an_offset_taken_off_twice_is_warned_of(tmp_path, dn, caplog):
+    check(write_raster(tmp_path / "scene.tif", dn // 4), offset=-1000)
+    assert "--offset -1000 seems removed already" in caplog.text
+
+
+# resources
+
+
+def test_threads_read_the_same_pixels(tmp_path, dn):
+    path = write_raster(tmp_path / "scene.tif", dn)
+    with open_scene(SceneInput((path,)), WANTED) as scene:
+        expected = [scene.read(window, 16)[0] for window in windows((SIDE, SIDE), 32)]
+        barrier = threading.Barrier(4)
+
+        def read_all(_):
+            barrier.wait(timeout=30)
+            return [scene.read(window, 16)[0] for window in windows((SIDE, SIDE), 32)]
+
+        with ThreadPoolExecutor(4) as pool:
+            for result in pool.map(read_all, range(4)):
+                np.testing.assert_array_equal(result, expected)
+        assert len({id(file.values) for file in scene._files()}) == 1
+
+
+def test_the_cache_is_set_in_bytes_and_holds_three_rows_of_blocks(tmp_path, dn, monkeypatch):
+    assert GDAL_ENV["GDAL_CACHEMAX"] >= 64 << 20
+    path = write_raster(tmp_path / "scene.tif", dn, interleave="pixel")
+    with open_scene(SceneInput((path,)), WANTED) as scene:
+        assert rasterio.env.getenv()["GDAL_CACHEMAX"] == GDAL_ENV["GDAL_CACHEMAX"]
+        assert scene._layers[0].cache_bytes == 3 * SIDE * 64 * 4 * 2
+    assert not rasterio.env.hasenv()
+
+
+def test_one_window_of_a_huge_raster_takes_little_memory(tmp_path):
+    path, side = tmp_path / "huge.tif", 20_000
+    profile = {"crs": EPSG, "transform": TRANSFORM, "dtype": "uint16", "sparse_ok": True, "nodata": 0}
+    blocks = {"tiled": True, "blockxsize": 512, "blockysize": 512}
+    with rasterio.open(path, "w", "GTiff", width=side, height=side, count=4, **blocks, **profile) as dst:
+        dst.descriptions = WANTED
+        dst.write(np.full((4, 512, 512), 900, np.uint16), window=((9728, 10240), (9728, 10240)))
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from isamap.domain.grid import Window\n"
+        "from isamap.io.raster import SceneInput, open_scene\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "with open_scene(SceneInput((Path(sys.argv[1]),)), ('B02', 'B08')) as scene:\n"
+        "    assert scene.read(Window(9728, 9728, 512, 512), 32)[1].sum() == 512 * 512\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], cwd=root, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert int(done.stdout) < 150_000, "kB"
+
+
+def test_the_digest_is_that_of_the_files_bytes(tmp_path, dn):
+    first = write_raster(tmp_path / "a.tif", dn[:3], WANTED[:3])
+    second = write_raster(tmp_path / "b.tif", dn[3:], WANTED[3:])
+    with open_scene(SceneInput((first, second)), WANTED) as scene:
+        assert scene.digest() == hashlib.sha256(first.read_bytes() + second.read_bytes()).hexdigest()
+        assert scene.paths == (first, second)
+
+
+def test_only_the_wanted_layers_are_opened(tmp_path, dn):
+    used = write_raster(tmp_path / "a.tif", dn)
+    unused = write_raster(tmp_path / "b.tif", dn[:1].astype(np.uint8), ("SCL",))
+    with open_scene(SceneInput((used, unused)), WANTED) as scene:
+        scene.read(EVERYTHING, 0)
+        assert [layer.path for layer in scene._layers] == [used]
+    assert layers.WARP_ERROR_PX < 0.1
+
+
+# the real scenes
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "given"),
+    [
+        (("s2-bolzano-2022/s2-bolzano-2022-06.tif",), WANTED, {}),
+        (("s2-leipzig-north/s2-leipzig.tif",), ("B02", "B03", "B04", "B08", "B11"), {}),
+        (("s2-austria-ftw/s2-austria-two-dates.tif",), WANTED, {"bands": ("B04", "B03", "B02", "B08", *[None] * 4)}),
+        (("s2-dubai-1m/s2-20151211-10m.tif", "s2-dubai-1m/s2-20151211-20m.tif"), TEN, {}),
+        (("s2-dubai-1m/s2-20180330-20m.tif", "s2-dubai-1m/s2-20180330-10m.tif"), TEN, {}),
+        *[
+            ((f"s2-oscd-change/{city}-10m.tif", f"s2-oscd-change/{city}-20m.tif"), OSCD, {})
+            for city in ("chongqing/chongqing-20180402", "beihai/beihai-20161209", "rio/rio-20160424")
+        ],
+        *[((f"s2-slovenia-5dates/s2-slovenia-{date}.tif",), WANTED, {"reproject": True}) for date in range(5)],
+        *[((f"s2-boadella-2020/s2-boadella-2020-01-{day}.tif",), WANTED, {"reproject": True}) for day in (13, 28)],
+        (("s2-massachusetts/s2-massachusetts.tif",), WANTED, {"reproject": True}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)  # fmt: skip
+def test_a_real_scene_opens_without_a_warning(names, wanted, given, caplog):
+    with open_scene(SceneInput(real(*names), **given), wanted) as scene:
+        check_scene(scene)
+        height, width = scene.geobox.shape
+        reflectance, valid = scene.read(Window(0, 0, height, width), 0)
+    assert valid.mean() > 0.85
+    assert all(0.02 < band[valid].mean() < 0.5 for band in reflectance)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("s2-austria-ftw/s2-austria-two-dates.tif", r"B04_a.*name all 8 bands in order"),
+        ("s2-boadella-2020/s2-boadella-2020-01-13.tif", r"EPSG:4326.*--reproject"),
+        ("s2-massachusetts/s2-massachusetts.tif", r"EPSG:4326.*--reproject"),
+        ("s2-slovenia-5dates/s2-slovenia-2.tif", r"pixels of 9.99479222 x 9.99744847 .*--reproject"),
+        ("s2-cloud-mask/s2-reflectance.tif", r"has no CRS"),
+        ("s2-eurosat-270/Forest.tif", r"has no CRS"),
+        ("s2-singapore-punggol/ndvi-10m.tif", r"B02, B03, B04, B08 missing"),
+        ("s2-dubai-1m/s2-20151211-20m.tif", r"B02, B03, B04, B08 missing"),
+        ("dubai-aerial-1m/images/tile-3.tif", r"missing"),
+        ("worldcover-sao-tome/esa-worldcover-2020-v100-sao-tome.tif", r"missing"),
+    ],
+)
+def test_a_real_file_that_does_not_fit_is_refused_in_one_line(name, message):
+    (path,) = real(name)
+    with pytest.raises(InputError, match=message) as caught:
+        check(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
