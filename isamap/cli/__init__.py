@@ -1,0 +1,67 @@
+"""The command line: parsing and printing, exit codes, signals. The only user of click."""
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+from isamap import __version__
+from isamap.cli.infer import infer
+from isamap.cli.models import models
+from isamap.cli.regions import regions
+from isamap.cli.train import train
+from isamap.errors import IsamapError
+
+EXIT_CODES = """
+\b
+Exit codes: 0 done or nothing to do; 1 a bug; 2 usage; 3 some maps failed; 5 a check failed;
+65 bad data; 66 missing input; 69 remote refused; 70 model does not fit; 74 storage;
+75 busy, try later; 78 bad configuration; 130/143 stopped cleanly by a signal.
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="isamap")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, *, debug: bool) -> None:
+    """1 m impervious-surface maps from free 10 m Sentinel-2 imagery."""
+    ctx.ensure_object(dict)["debug"] = debug
+
+
+for command in (infer, train, models, regions):
+    cli.add_command(command)
+
+
+class Stopped(SystemExit):
+    """A signal asked us to stop: unwind, clean up, exit with 128 + its number."""
+
+
+def _stop(signum: int, _: FrameType | None) -> None:
+    signal.signal(signum, signal.SIG_DFL)  # a second signal ends at once
+    raise Stopped(128 + signum)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    context: dict[str, Any] = {"debug": False}
+    try:
+        sys.exit(cli.main(args, prog_name="isamap", obj=context, standalone_mode=False) or 0)
+    except click.ClickException as fault:
+        fault.show()
+        sys.exit(fault.exit_code)
+    except IsamapError as fault:
+        if context["debug"]:
+            raise
+        click.echo(f"isamap: {' '.join(str(fault).split())}", err=True)
+        sys.exit(fault.exit_code)
+    except BrokenPipeError:  # the reader of our results has gone, e.g. `| head`
+        sys.stderr.close()
+        sys.exit(0)
+    except Stopped as stop:
+        click.echo("isamap: stopped by a signal; run the same command again to resume", err=True)
+        sys.exit(stop.code)

@@ -1,0 +1,118 @@
+"""Options that commands share: one place for each word, its environment variable and its help."""
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from isamap.domain.grid import Tile
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+DEFAULT_CONFIG = Path("isamap.toml")
+
+
+def option(*names: str, **settings: Any) -> Callable[[AnyFunction], AnyFunction]:
+    """A click option that also listens to `ISAMAP_<NAME>` and shows its default."""
+    long = next(name for name in names if name.startswith("--")).split("/")[0]
+    variable = "ISAMAP_" + long.removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, **{"envvar": variable, "show_default": True, **settings})
+
+
+def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Lay the configuration file under this command's defaults."""
+    chosen = path or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
+    if chosen is None:
+        return
+    from isamap.config import Config, read_toml
+
+    known = {parameter.name for parameter in ctx.command.params}
+    values = read_toml(chosen, Config).model_dump(exclude_none=True)
+    ctx.default_map = {name: value for name, value in values.items() if name in known}
+
+
+config = click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="ISAMAP_CONFIG",
+    callback=_read_config,
+    is_eager=True,
+    expose_value=False,
+    help="TOML file with defaults for these options [default: ./isamap.toml if it exists].",
+)
+
+AREA = (
+    option("--region", metavar="NAME", help="A region of `isamap regions`, e.g. yreb or yreb/CN032070."),
+    option("--bbox", metavar="XMIN,YMIN,XMAX,YMAX", help="A box, longitude and latitude."),
+    option("--bbox-crs", metavar="CRS", default="EPSG:4326", help="CRS of --bbox."),
+    option("--aoi", type=click.Path(path_type=Path), help="A vector file; its polygons are the area."),
+    option("--tiles", metavar="ID,...|@FILE", help="Grid tiles by id, or a file with one id per line."),
+)
+OUTPUT = (
+    option("-n", "--dry-run", is_flag=True, help="Say what would be done and stop."),
+    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+)
+LOGGING = (
+    option("-v", "--verbose", count=True, help="More log lines; twice for debugging.", show_default=False),
+    option("-q", "--quiet", is_flag=True, help="Only errors."),
+    option(
+        "--log-format", type=click.Choice(["text", "json"]), default="text", help="Form of the log lines."
+    ),
+)
+
+
+def stack(*options: Callable[[AnyFunction], AnyFunction]) -> Callable[[AnyFunction], AnyFunction]:
+    """Several options as one decorator, in the order given."""
+
+    def decorate(function: AnyFunction) -> AnyFunction:
+        return functools.reduce(lambda f, add: add(f), reversed(options), function)
+
+    return decorate
+
+
+def start_logging(*, verbose: int, quiet: bool, log_format: str) -> None:
+    """Log to stderr as asked."""
+    from isamap.logs import configure
+
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose + 1, 2)]
+    configure(level, log_format)
+
+
+def tiles_of(given: dict[str, Any]) -> "list[Tile]":
+    """The grid tiles of the one area option that was given."""
+    from isamap.domain import region
+    from isamap.domain.grid import Tile, tiles_over
+    from isamap.io.vector import load_gazetteer, read_aoi
+
+    if given["tiles"]:
+        tiles = [Tile.parse(text) for text in _tile_ids(given["tiles"])]
+        region.from_tiles(tiles)  # refuses ids outside their own zone
+        return sorted(set(tiles))
+    if given["region"]:
+        return tiles_over(load_gazetteer().find(given["region"]).geometry)
+    if given["aoi"]:
+        return tiles_over(read_aoi(given["aoi"]).geometry)
+    try:
+        box = [float(part) for part in given["bbox"].replace(",", " ").split()]
+    except ValueError:
+        box = []
+    if len(box) != 4:  # a box has four sides
+        raise click.BadParameter("four numbers: XMIN,YMIN,XMAX,YMAX", param_hint="--bbox")
+    return tiles_over(region.from_bbox(box, given["bbox_crs"]).geometry)
+
+
+def _tile_ids(text: str) -> list[str]:
+    """Ids from `a,b,c` or from the lines of `@file`."""
+    if not text.startswith("@"):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    from isamap.errors import MissingInputError
+
+    try:
+        lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise MissingInputError(f"{text[1:]} cannot be read as a list of tiles: {fault}") from fault
+    return [line.strip() for line in lines if line.strip()]

@@ -1,0 +1,34 @@
+"""The command-line reference as Markdown: `python -m isamap.cli.reference > docs/cli.md`."""
+
+import os
+
+import click
+
+from isamap.cli import cli
+
+HEAD = """# Command line
+
+Written by `make docs` from the program itself. Every option also listens to the environment variable
+`ISAMAP_<OPTION>` and, where it makes sense, to a key of `isamap.toml`; the command line wins over the
+environment, the environment over the file, the file over the default.
+"""
+
+
+def reference() -> str:
+    """The help of every command."""
+    parts = [HEAD]
+    root = click.Context(cli, info_name="isamap", terminal_width=100, **cli.context_settings)
+    commands = {"": cli, **cli.commands}
+    for name, command in commands.items():
+        title = f"isamap {name}".strip()
+        context = (
+            root if not name else click.Context(command, info_name=name, parent=root, terminal_width=100)
+        )
+        parts.append(f"\n## {title}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    for variable in [name for name in os.environ if name.startswith("ISAMAP_")]:
+        del os.environ[variable]
+    click.echo(reference(), nl=False)

@@ -1,0 +1,44 @@
+"""`isamap train`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from isamap.cli import options
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@options.config
+@options.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder that the recipe's paths start from.",
+)
+@options.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where the model is trained.")
+@options.option("--steps", type=click.IntRange(1), help="Steps in place of the recipe's.", show_default=False)
+@options.option("--wait", is_flag=True, help="Wait for another run on the same folder instead of exit 75.")
+@options.stack(*options.LOGGING)
+def train(recipe: Path, **given: Any) -> None:
+    """Train the model that RECIPE (TOML) describes.
+
+    A run that was stopped goes on where it was. The folder gets <name>.safetensors and its card <name>.json,
+    the training log, and the state to resume from.
+    """
+    options.start_logging(
+        verbose=max(given["verbose"], 1), quiet=given["quiet"], log_format=given["log_format"]
+    )
+    from isamap.core import train as recipes
+
+    weights = recipes.run(
+        recipe,
+        data=given["data"],
+        out=given["out"],
+        device=given["device"],
+        steps=given["steps"],
+        wait=given["wait"],
+    )
+    click.echo(weights)

@@ -1,0 +1,1 @@
+"""The recipes: one per command. They hand over to each other through files only."""

@@ -1,0 +1,179 @@
+"""`isamap infer`: which maps to make, from what, and what became of them."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from isamap.core.mapping import Job, Mapped, Options, map_job
+from isamap.domain import product
+from isamap.domain.grid import MARGIN_PX, Tile
+from isamap.engine import local
+from isamap.errors import IsamapError, MissingInputError, ModelError, PartialError, StorageError
+from isamap.io import store
+from isamap.io.raster import SceneInput
+from isamap.model.checkpoint import find
+from isamap.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+"""Of the report and of `--json`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report."""
+
+    name: str
+    """Tile id or stem."""
+    state: Literal["mapped", "skipped", "failed", "missing"]
+    """What became of it."""
+    paths: tuple[str, ...] = ()
+    """Published files, class map first."""
+    isa_share: float | None = None
+    """ISA share of the valid pixels of a new map."""
+    error: str | None = None
+    """Why it failed."""
+
+
+@dataclass
+class Report:
+    """Every map that was asked for."""
+
+    rows: list[Row] = field(default_factory=list)
+    faults: list[IsamapError] = field(default_factory=list)
+
+    def count(self, state: str) -> int:
+        """Rows in one state."""
+        return sum(row.state == state for row in self.rows)
+
+    def document(self) -> dict[str, Any]:
+        """The report as a JSON document."""
+        counts = {state: self.count(state) for state in ("mapped", "skipped", "failed", "missing")}
+        rows = [{k: v for k, v in asdict(row).items() if v not in (None, ())} for row in self.rows]
+        return {"schema": SCHEMA, "command": "infer", "requested": len(self.rows), **counts, "maps": rows}
+
+    def raise_for_failures(self) -> None:
+        """A lone map fails with its own error, several with PartialError."""
+        bad = self.count("failed") + self.count("missing")
+        if bad and len(self.rows) == 1:
+            raise self.faults[0]
+        if bad:
+            raise PartialError(
+                f"{bad} of {len(self.rows)} maps are not made: the report names them, rerun to resume"
+            )
+
+
+def raster_job(source: SceneInput, out: Path) -> Job:
+    """The map of a user's own raster."""
+    first = source.paths[0]
+    target = store.Target(out, product.map_stem(first))
+    return Job(target.stem, source, target, product.acquisition(first))
+
+
+def tile_jobs(tiles: Sequence[Tile], year: int, workspace: Path, out: Path | None, model: str) -> list[Job]:
+    """The maps of grid tiles from their annual composites.
+
+    Raises:
+        MissingInputError: not one of the tiles has a composite.
+    """
+    directory = out or product.map_directory(workspace, find(model).stem, year)
+    there = any(product.composite_path(workspace, year, tile).is_file() for tile in tiles)
+    if not there:
+        raise MissingInputError(
+            f"none of the {len(tiles)} tiles has a composite of {year} in {workspace}: "
+            f"put <tile>.tif into {workspace / 'composites' / str(year)}"
+        )
+    return [
+        Job(
+            name=str(tile),
+            source=SceneInput((product.composite_path(workspace, year, tile),)),
+            target=store.Target(directory, str(tile)),
+            span=product.year_span(year),
+            margin_px=MARGIN_PX,
+        )
+        for tile in tiles
+    ]
+
+
+def plan(jobs: Sequence[Job]) -> dict[str, Any]:
+    """What a run would do, from file names alone: `--dry-run`."""
+    missing = [job.name for job in jobs if not all(path.is_file() for path in job.source.paths)]
+    there = [job for job in jobs if job.name not in set(missing)]
+    mapped = sum(job.target.item_path.is_file() for job in there)
+    size = sum(path.stat().st_size for job in there for path in job.source.paths)
+    return {
+        "schema": SCHEMA,
+        "command": "infer",
+        "requested": len(jobs),
+        "new": len(there) - mapped,
+        "mapped_before": mapped,
+        "missing": len(missing),
+        "read_gb": round(size / 1e9, 3),
+    }
+
+
+def run(
+    jobs: Sequence[Job],
+    options: Options,
+    *,
+    workers: int = 1,
+    wait: bool = False,
+    stop_at_failure: bool = False,
+) -> Report:
+    """Make the maps; finished ones are skipped, leftovers of dead runs are swept.
+
+    Args:
+        jobs: maps into one directory.
+        options: how to map.
+        workers: maps made at the same time.
+        wait: wait for another run on the same directory instead of refusing.
+        stop_at_failure: raise the first failure instead of going on.
+
+    Raises:
+        BusyError: another run holds the directory.
+        StorageError, ModelError: nothing could go on.
+        IsamapError: the first failure, with `stop_at_failure`.
+    """
+    report = Report()
+    directory = jobs[0].target.directory
+    with store.lock(directory / ".isamap.lock", wait=wait, what=str(directory)):
+        store.sweep(directory)
+        with Progress(len(jobs), "map", "infer", show=len(jobs) > 1) as bar:
+            for outcome in local.run(jobs, partial(map_job, options), workers):
+                report.rows.append(_row(outcome))
+                if outcome.fault is not None:
+                    report.faults.append(outcome.fault)
+                    _check_going_on(outcome.fault, stop_at_failure=stop_at_failure)
+                bar.advance()
+    report.rows.sort(key=lambda row: row.name)
+    return report
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Keep the report as JSON."""
+    store.write_atomic(path, (json.dumps(report.document(), indent=1) + "\n").encode())
+
+
+def _check_going_on(fault: IsamapError, *, stop_at_failure: bool) -> None:
+    """Raise a fault that the next map would meet as well."""
+    if stop_at_failure or isinstance(fault, (StorageError, ModelError)):
+        raise fault
+
+
+def _row(outcome: local.Outcome[Job, Mapped]) -> Row:
+    """An outcome as a line of the report."""
+    name = outcome.job.name
+    if outcome.result is not None:
+        paths = tuple(str(path) for path in outcome.result.paths)
+        log.info("%s %s", outcome.result.state, name)
+        return Row(name, outcome.result.state, paths, outcome.result.isa_share)
+    log.error("%s: %s", name, outcome.fault)
+    state: Literal["missing", "failed"] = (
+        "missing" if isinstance(outcome.fault, MissingInputError) else "failed"
+    )
+    return Row(name, state, error=str(outcome.fault))

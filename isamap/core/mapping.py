@@ -1,0 +1,267 @@
+"""One map: a raster streamed through the model into COGs, published with its STAC item.
+
+A map whose item carries the same provenance is done and left alone.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isamap import __version__
+from isamap.domain import product
+from isamap.domain.grid import Window, refine, windows
+from isamap.engine.stream import stream
+from isamap.errors import InputError
+from isamap.io import raster, store
+from isamap.io.cog import CogWriter
+from isamap.io.preview import Thumbnail, write_preview
+from isamap.model import device
+from isamap.model.checkpoint import find
+from isamap.model.predict import Prediction, Predictor
+from isamap.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to map; what of it changes pixels or files is part of the provenance."""
+
+    model: str = "fast"
+    """Packaged name or path of a safetensors file."""
+    threshold: float | None = None
+    """Probability from which a pixel is ISA; None takes the model's."""
+    probability: bool = False
+    """Also write the probability COG."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    window_px: int = 512
+    """Side of a window in input pixels, a multiple of 256."""
+    batch: int = 0
+    """Windows in one forward pass; 0 chooses: 1 on a CPU, 8 on CUDA."""
+    threads: int = 0
+    """Threads of one process; 0 leaves it to torch, -n means an nth of the cores."""
+    overwrite: bool = False
+    """Redo what is done."""
+    show_progress: bool = False
+    """Whether a bar may be drawn for the windows of a raster."""
+
+    @property
+    def layers(self) -> tuple[product.Layer, ...]:
+        """Rasters that will be written."""
+        return (product.CLASSES, product.PROBABILITY) if self.probability else (product.CLASSES,)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One map to make."""
+
+    name: str
+    """Tile id, or the stem of the user's raster."""
+    source: raster.SceneInput
+    """What it is made from."""
+    target: store.Target
+    """Where it goes."""
+    span: tuple[str, str]
+    """Time it speaks of."""
+    margin_px: int = 0
+    """Pixels around the tile that only serve as neighbours."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What became of a job that did not fail."""
+
+    state: Literal["mapped", "skipped"]
+    """`mapped`, or `skipped` because it was done."""
+    paths: tuple[Path, ...]
+    """Published files, class map first."""
+    isa_share: float | None = None
+    """ISA share of the valid pixels."""
+
+
+@dataclass
+class _Tally:
+    """Counts over the windows of a map."""
+
+    valid: int = 0
+    isa: int = 0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A window on its way through the pipeline."""
+
+    window: Window
+    """In input pixels of the mapped core."""
+    lr: NDArray[np.float32]
+    """`(band, y + 2 * halo, x + 2 * halo)`."""
+    valid: NDArray[np.bool_]
+    """`(y + 2 * halo, x + 2 * halo)`."""
+
+
+class Mapper:
+    """A loaded model that maps jobs; one per process."""
+
+    def __init__(self, options: Options) -> None:
+        device.keep_pages()
+        device.use_threads(options.threads)
+        self.options = options
+        self.predictor = Predictor(find(options.model), options.device, options.threshold)
+        cuda = self.predictor.device.type == "cuda"
+        self.batch = options.batch or (8 if cuda else 1)
+
+    def map(self, job: Job) -> Mapped:
+        """Make one map, or find it done.
+
+        Raises:
+            InputError, MissingInputError: the imagery is bad or missing.
+            ModelError: the model does not fit it or the device.
+            StorageError: the disk refuses.
+        """
+        with raster.open_scene(job.source, self.predictor.card.network.bands) as scene:
+            provenance = self.provenance(job, scene)
+            if not self.options.overwrite and store.state(job.target, provenance) is store.State.DONE:
+                return Mapped("skipped", published(job, self.options))
+            raster.check_scene(scene)
+            log.info("mapping %s (%d x %d px)", job.name, scene.geobox.shape[1], scene.geobox.shape[0])
+            return self._publish(job, scene, provenance)
+
+    def provenance(self, job: Job, scene: raster.Scene) -> dict[str, Any]:
+        """Everything the bytes of a map depend on, as a JSON document."""
+        settings = {
+            "threshold": self.predictor.threshold,
+            "layers": [layer.key for layer in self.options.layers],
+            "bands": list(job.source.bands) if job.source.bands else None,
+            "offset": job.source.offset,
+            "reproject": job.source.reproject,
+            "precision": str(self.predictor.dtype).removeprefix("torch."),
+            "device": self.predictor.device.type,
+            "window_px": self.options.window_px,
+        }
+        return {
+            "code": f"isamap {__version__}",
+            "model": self.predictor.card.weights_sha256,
+            "inputs": scene.digest(),
+            "settings": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        }
+
+    def _publish(self, job: Job, scene: raster.Scene, provenance: dict[str, Any]) -> Mapped:
+        """Write the rasters, the picture and the item of a map."""
+        core = scene.geobox
+        if job.margin_px:
+            margin = slice(job.margin_px, -job.margin_px)
+            core = core[margin, margin]
+        geobox = refine(core, self.predictor.scale)
+        card, stem = self.predictor.card, job.target.stem
+        tags = {"isamap_version": __version__, "isamap_model": f"{card.name} {card.version}"}
+        tags["isamap_threshold"] = f"{self.predictor.threshold:g}"
+        shape = (core.shape[0], core.shape[1])
+        with store.publish(job.target) as publication:
+            thumbnail = Thumbnail(shape, scene.bands)
+            with ExitStack() as stack:
+                writers = [
+                    stack.enter_context(CogWriter(publication.path(stem + layer.suffix), geobox, layer, tags))
+                    for layer in self.options.layers
+                ]
+                tally = self._stream(job, scene, shape, writers, thumbnail)
+            if not tally.valid:
+                raise InputError(f"{job.source.paths[0]}: no pixel has all bands: nothing to map")
+            write_preview(publication.path(stem + product.PREVIEW_SUFFIX), thumbnail, writers[0].path)
+            share = tally.isa / tally.valid
+            properties = {
+                "isamap:provenance": provenance,
+                "isamap:model": {
+                    "name": card.name,
+                    "version": card.version,
+                    "threshold": self.predictor.threshold,
+                },
+                "isamap:inputs": [path.name for path in job.source.paths],
+                "isamap:isa_share": round(share, 6),
+                "isamap:valid_share": round(tally.valid / (geobox.shape[0] * geobox.shape[1]), 6),
+            }
+            publication.commit(product.map_item(stem, geobox, job.span, self.options.layers, properties))
+        return Mapped("mapped", published(job, self.options), share)
+
+    def _stream(
+        self,
+        job: Job,
+        scene: raster.Scene,
+        shape: tuple[int, int],
+        writers: Sequence[CogWriter],
+        thumbnail: Thumbnail,
+    ) -> _Tally:
+        """Reader thread -> model on this thread -> writer thread, a few windows in flight."""
+        halo, tally = self.predictor.halo_px, _Tally()
+
+        def read(batch: list[Window]) -> list[Piece]:
+            pieces = []
+            for window in batch:
+                shifted = Window(
+                    window.row_off + job.margin_px,
+                    window.col_off + job.margin_px,
+                    window.height,
+                    window.width,
+                )
+                pieces.append(Piece(window, *scene.read(shifted, halo)))
+            return pieces
+
+        def compute(pieces: list[Piece]) -> list[tuple[Piece, Prediction]]:
+            lr, valid = [p.lr for p in pieces], [p.valid for p in pieces]
+            made = self.predictor.predict(lr, valid, percent=self.options.probability)
+            bar.advance(sum(p.window.height * p.window.width for p in pieces) / 1e4)
+            return list(zip(pieces, made, strict=True))
+
+        def write(made: list[tuple[Piece, Prediction]]) -> None:
+            for piece, prediction in made:
+                fine = piece.window.scaled(self.predictor.scale)
+                for writer, values in zip(writers, prediction.rasters, strict=True):
+                    writer.write(fine, values)
+                inner = slice(halo, halo + piece.window.height), slice(halo, halo + piece.window.width)
+                thumbnail.add(piece.window, piece.lr[:, *inner], piece.valid[inner])
+                tally.valid += int(np.count_nonzero(prediction.isa != product.NODATA))
+                tally.isa += int(np.count_nonzero(prediction.isa == 1))
+
+        area_km2 = shape[0] * shape[1] / 1e4
+        with Progress(area_km2, "km2", job.name, show=self.options.show_progress) as bar:
+            stream(batches(shape, self.options.window_px, self.batch), read, compute, write)
+        return tally
+
+
+def batches(shape: tuple[int, int], step: int, size: int) -> Iterator[list[Window]]:
+    """The windows of a raster in groups of one shape, at most `size` in each."""
+    group: list[Window] = []
+    for window in windows(shape, step):
+        if group and (window.shape != group[0].shape or len(group) == size):
+            yield group
+            group = []
+        group.append(window)
+    if group:
+        yield group
+
+
+def published(job: Job, options: Options) -> tuple[Path, ...]:
+    """Final paths of a map: rasters, picture, item."""
+    stem, directory = job.target.stem, job.target.directory
+    names = [stem + layer.suffix for layer in options.layers] + [stem + product.PREVIEW_SUFFIX]
+    return (*(directory / name for name in names), job.target.item_path)
+
+
+@lru_cache(maxsize=1)
+def _mapper(options: Options) -> Mapper:
+    """This process's loaded model."""
+    return Mapper(options)
+
+
+def map_job(options: Options, job: Job) -> Mapped:
+    """Make one map with the model that this process keeps loaded."""
+    return _mapper(options).map(job)

@@ -1,0 +1,1 @@
+"""How work gets done: the streaming pipeline and the tile list."""

@@ -1,0 +1,1 @@
+"""Networks, losses, training and prediction. The only user of torch."""

@@ -1,0 +1,116 @@
+"""Models on disk: `<name>.safetensors` with its card `<name>.json` beside it. Nothing is ever unpickled."""
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from isamap.config import Settings
+from isamap.errors import MissingInputError, ModelError
+from isamap.model.networks import MODELS, Network, NetworkConfig, build
+
+PACKAGED = Path(str(files("isamap") / "data" / "models"))
+MAX_BYTES = 2 * 1024**3
+"""Weights larger than this are not ours."""
+
+
+class Card(Settings):
+    """What is known of a model; the fields `infer` needs, and the story behind them."""
+
+    name: str
+    """Name under which maps are stored."""
+    version: str
+    """Rises whenever the weights change."""
+    description: str
+    """One line for `isamap models`."""
+    network: NetworkConfig
+    """Architecture, bands and scaling."""
+    threshold: float
+    """Probability from which a pixel is mapped as ISA."""
+    weights_sha256: str
+    """Of the safetensors file; part of every map's provenance."""
+    licence: str
+    """Of the weights."""
+    attribution: tuple[str, ...]
+    """Notices that go with the training data."""
+    training: dict[str, Any]
+    """Recipe digest, ground, steps, time and machine."""
+    metrics: dict[str, Any]
+    """Scores on validation ground."""
+
+
+def find(name: str) -> Path:
+    """The safetensors file of a packaged model or at a path.
+
+    Raises:
+        MissingInputError: neither.
+        ModelError: a file of another kind, e.g. a pickle.
+    """
+    packaged = PACKAGED / f"{name}.safetensors"
+    if name in MODELS and packaged.is_file():
+        return packaged
+    path = Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.safetensors")))
+        raise MissingInputError(f"no model {name}: give the path of a .safetensors file or one of {known}")
+    if path.suffix != ".safetensors":
+        raise ModelError(
+            f"{path} is not a .safetensors file: isamap loads no other kind, pickles can run code"
+        )
+    return path
+
+
+def load_card(weights: Path) -> Card:
+    """The card beside `weights`.
+
+    Raises:
+        MissingInputError: there is none.
+        ModelError: it is damaged.
+    """
+    path = weights.with_suffix(".json")
+    if not path.is_file():
+        raise MissingInputError(f"{path} is missing: every model needs its card")
+    try:
+        return Card.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, ValueError) as fault:
+        raise ModelError(f"{path} is not a model card: {str(fault).splitlines()[0]}") from fault
+
+
+def load(weights: Path) -> tuple[Card, Network]:
+    """Card and network of the model at `weights`; float32, on the CPU.
+
+    Raises:
+        MissingInputError: no card.
+        ModelError: weights that are damaged, of another shape, not finite, or not those of the card.
+    """
+    card = load_card(weights)
+    if weights.stat().st_size > MAX_BYTES:
+        raise ModelError(f"{weights} is larger than {MAX_BYTES} bytes: not a model of isamap")
+    document = weights.read_bytes()
+    if hashlib.sha256(document).hexdigest() != card.weights_sha256:
+        raise ModelError(f"{weights} is not the file its card describes (sha256 differs): fetch both again")
+    try:
+        tensors = safetensors.torch.load(document)
+        network = build(card.network)
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except (safetensors.SafetensorError, RuntimeError, KeyError) as fault:
+        reason = " ".join(str(fault).split())
+        raise ModelError(f"{weights} does not fit its card: {reason[:200]}") from fault
+    if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+        raise ModelError(f"{weights} holds weights that are not finite: train again")
+    return card, network.eval()
+
+
+def pack(weights: dict[str, Tensor], card: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Weights as bfloat16 safetensors, and the card with their digest as JSON."""
+    document = safetensors.torch.save({name: tensor.to(torch.bfloat16) for name, tensor in weights.items()})
+    full = Card.model_validate(card | {"weights_sha256": hashlib.sha256(document).hexdigest()})
+    text = json.dumps(full.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    return document, text.encode()

@@ -1,0 +1,118 @@
+"""Prediction of one batch of windows on the device: reflectance in, classes and percent out."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from isamap.domain.product import NODATA
+from isamap.errors import ModelError
+from isamap.model.checkpoint import load
+from isamap.model.device import dtype_of, resolve
+
+log = logging.getLogger(__name__)
+
+STEP_PX = 64
+"""Inputs are padded to multiples of this, so that a raster's odd edges make few distinct shapes."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A window of the map, without halo."""
+
+    isa: NDArray[np.uint8]
+    """0 or 1, 255 where the input has nothing, `(Y, X)`."""
+    percent: NDArray[np.uint8] | None
+    """Probability in percent 0-100, 255 where the input has nothing, `(Y, X)`; None if not asked for."""
+
+    @property
+    def rasters(self) -> list[NDArray[np.uint8]]:
+        """What there is, classes first."""
+        return [self.isa] if self.percent is None else [self.isa, self.percent]
+
+
+class Predictor:
+    """A model on a device."""
+
+    def __init__(self, weights: Path, device: str = "auto", threshold: float | None = None) -> None:
+        self.card, network = load(weights)
+        self.device = resolve(device)
+        self.dtype = dtype_of(self.device)
+        self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this combination
+        self.threshold = self.card.threshold if threshold is None else threshold
+        self.scale = self.card.network.scale
+        stride = network.stride_px
+        self.halo_px = -(-network.radius_px // stride) * stride
+        """Real neighbour pixels wanted on every side of a window."""
+
+    def probability(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
+        """ISA probability without halo, float32 `(n, y * scale, x * scale)` on the device.
+
+        Args:
+            lr: reflectance `(n, band, y + 2 * halo, x + 2 * halo)`, 0 where missing.
+            valid: `(n, y + 2 * halo, x + 2 * halo)`, True where the reflectance is real.
+        """
+        height, width = (side - 2 * self.halo_px for side in lr.shape[-2:])
+        grow = [(0, -(side - 2 * self.halo_px) % STEP_PX) for side in lr.shape[-2:]]
+        lr = np.pad(lr, ((0, 0), (0, 0), *grow))
+        valid = np.pad(valid, ((0, 0), *grow))
+        pixels, present = (self._upload(a) for a in (lr, valid))
+        x = self.card.network.prepare(pixels, present[:, None].expand_as(pixels))
+        x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            logits = self.network(x, self.halo_px)[:, 0]
+        return torch.sigmoid(logits[..., : height * self.scale, : width * self.scale].float())
+
+    def _upload(self, array: NDArray[np.generic]) -> torch.Tensor:
+        """The array on the device, through pinned memory where that helps."""
+        tensor = torch.from_numpy(array)
+        if self.device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def predict(
+        self,
+        lr: Sequence[NDArray[np.float32]],
+        valid: Sequence[NDArray[np.bool_]],
+        *,
+        percent: bool = False,
+    ) -> list[Prediction]:
+        """Map windows of one shape; halves the batch when the device runs out of memory.
+
+        Args:
+            lr: per window reflectance `(band, y + 2 * halo, x + 2 * halo)`.
+            valid: per window `(y + 2 * halo, x + 2 * halo)`.
+            percent: whether the probability is wanted too.
+
+        Raises:
+            ModelError: not even one window fits into the device's memory.
+        """
+        try:
+            probability = self.probability(np.stack(lr), np.stack(valid))
+        except torch.OutOfMemoryError as fault:
+            if len(lr) == 1:
+                raise ModelError(
+                    "the device has too little memory for one window: use a smaller --window"
+                ) from fault
+        else:
+            return [self._finish(p, v, percent=percent) for p, v in zip(probability, valid, strict=True)]
+        torch.cuda.empty_cache()
+        half = len(lr) // 2
+        log.warning("out of device memory: batch of %d halved", len(lr))
+        first = self.predict(lr[:half], valid[:half], percent=percent)
+        return first + self.predict(lr[half:], valid[half:], percent=percent)
+
+    def _finish(self, probability: torch.Tensor, valid: NDArray[np.bool_], *, percent: bool) -> Prediction:
+        """Threshold and quantise on the device, then fetch one byte per pixel."""
+        halo = self.halo_px
+        core = torch.from_numpy(valid[halo : valid.shape[0] - halo, halo : valid.shape[1] - halo])
+        nothing = ~core.to(self.device).repeat_interleave(self.scale, 0).repeat_interleave(self.scale, 1)
+        isa = (probability >= self.threshold).to(torch.uint8).masked_fill_(nothing, NODATA)
+        if not percent:
+            return Prediction(isa.cpu().numpy(), None)
+        hundredths = (probability * 100).round_().to(torch.uint8).masked_fill_(nothing, NODATA)
+        return Prediction(isa.cpu().numpy(), hundredths.cpu().numpy())
