@@ -116,7 +116,8 @@ def infer(**given: Any) -> None:
         wait=given["wait"],
         stop_at_failure=given["on_error"] == "stop",
     )
-    recipe.write_report(report, given["report"] or jobs[0].target.directory / "infer-report.json")
+    if path := _report_path(given):
+        recipe.write_report(report, path)
     _print(report, as_json=given["as_json"], quiet=given["quiet"])
     report.raise_for_failures()
 
@@ -162,6 +163,15 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
         raise click.UsageError(f"{foreign[0]} goes with --input: composites say themselves what they hold")
     tiles = options.tiles_of(given)[: given["max_tiles"]]
     return recipe.tile_jobs(tiles, given["year"], given["workspace"], given["out"], given["model"])
+
+
+def _report_path(given: dict[str, Any]) -> Path | None:
+    """Where the report goes: a run over an area always leaves one in the workspace."""
+    if given["report"] or given["inputs"]:
+        path: Path | None = given["report"]
+        return path
+    model = Path(given["model"]).stem
+    return Path(given["workspace"]) / "runs" / f"infer-{model}-{given['year']}.json"
 
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:

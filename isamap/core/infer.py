@@ -147,6 +147,8 @@ def run(
             for outcome in local.run(jobs, partial(map_job, options), workers):
                 report.rows.append(_row(outcome))
                 if outcome.fault is not None:
+                    if len(jobs) > 1:  # a lone fault is the command's own last word
+                        log.error("%s: %s", outcome.job.name, outcome.fault)
                     report.faults.append(outcome.fault)
                     _check_going_on(outcome.fault, stop_at_failure=stop_at_failure)
                 bar.advance()
@@ -172,7 +174,6 @@ def _row(outcome: local.Outcome[Job, Mapped]) -> Row:
         paths = tuple(str(path) for path in outcome.result.paths)
         log.info("%s %s", outcome.result.state, name)
         return Row(name, outcome.result.state, paths, outcome.result.isa_share)
-    log.error("%s: %s", name, outcome.fault)
     state: Literal["missing", "failed"] = (
         "missing" if isinstance(outcome.fault, MissingInputError) else "failed"
     )

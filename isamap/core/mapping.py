@@ -129,14 +129,17 @@ class Mapper:
             StorageError: the disk refuses.
         """
         with raster.open_scene(job.source, self.predictor.card.network.bands) as scene:
-            provenance = self.provenance(job, scene)
+            digest = scene.digest()
+            if len(job.source.paths) == 1:
+                store.check_asset(job.source.paths[0], digest)
+            provenance = self.provenance(job, digest)
             if not self.options.overwrite and store.state(job.target, provenance) is store.State.DONE:
                 return Mapped("skipped", published(job, self.options))
             raster.check_scene(scene)
             log.info("mapping %s (%d x %d px)", job.name, scene.geobox.shape[1], scene.geobox.shape[0])
             return self._publish(job, scene, provenance)
 
-    def provenance(self, job: Job, scene: raster.Scene) -> dict[str, Any]:
+    def provenance(self, job: Job, digest: str) -> dict[str, Any]:
         """Everything the bytes of a map depend on, as a JSON document."""
         settings = {
             "threshold": self.predictor.threshold,
@@ -151,7 +154,7 @@ class Mapper:
         return {
             "code": f"isamap {__version__}",
             "model": self.predictor.card.weights_sha256,
-            "inputs": scene.digest(),
+            "inputs": digest,
             "settings": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
         }
 

@@ -17,10 +17,10 @@ Bands = Mapping[str, NDArray[np.float32]]
 
 NDVI_IMPERVIOUS = 0.15
 """Up to this NDVI a pixel counts as all impervious, if it is neither water nor bare soil."""
-NDVI_PERVIOUS = 0.42
+NDVI_PERVIOUS = 0.38
 """From this NDVI a pixel counts as not impervious at all."""
-BARE_SOIL = 0.12
-"""Above this bare-soil index spectra cannot tell soil from roof: nothing is said."""
+BARE_SOIL, BRIGHT = 0.12, 0.25
+"""Above this bare-soil index spectra cannot tell soil from roof: nothing is said. Soil is never this bright."""
 
 
 def normalised_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -48,6 +48,20 @@ def water(bands: Bands) -> NDArray[np.bool_]:
 def bare_soil_index(bands: Bands) -> NDArray[np.float32]:
     """(B11 + B04 - B08 - B02) / sum (Rikimaru et al. 2002)."""
     return normalised_difference(bands["B11"] + bands["B04"], bands["B08"] + bands["B02"])
+
+
+def blue_roof(bands: Bands) -> NDArray[np.bool_]:
+    """Blue and violet steel roofs: bright in the blue, darker in the red, bright in the short-wave infrared.
+
+    Their near infrared is high, so that their NDVI reads like sparse grass.
+    """
+    bluish = normalised_difference(bands["B02"], bands["B04"]) > 0.12
+    return bluish & (bands["B02"] > 0.15) & (bands["B11"] > 0.12)
+
+
+def grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask and its neighbours (3 x 3)."""
+    return lowest_neighbour(np.where(mask, 0, 1).astype(np.float32)) == 0
 
 
 def lowest_neighbour(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -78,6 +92,10 @@ def impervious_share(
         weight[(green < 0.25) & (elsewhen > 0.35)] = 0.5
         green = np.maximum(green, elsewhen)
     share = np.clip((NDVI_PERVIOUS - green) / (NDVI_PERVIOUS - NDVI_IMPERVIOUS), 0, 1)
-    share[water(bands)] = 0
-    weight[(bare_soil_index(bands) > BARE_SOIL) & (share > 0)] = 0
+    share[blue_roof(bands)] = 1
+    wet = water(bands)
+    weight[grown(wet) & ~wet & (share > 0)] = 0  # shores are as dark as roads
+    share[wet] = 0
+    dull = (bands["B02"] + bands["B03"] + bands["B04"]) / 3 < BRIGHT
+    weight[(bare_soil_index(bands) > BARE_SOIL) & dull & (share > 0)] = 0
     return share.astype(np.float32), weight

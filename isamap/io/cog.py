@@ -1,5 +1,6 @@
 """Cloud-Optimized GeoTIFFs: streamed in windows, given overviews, checked before anyone may see them."""
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -33,8 +34,9 @@ GDAL_FAULTS = (RasterioError, CPLE_BaseError)
 class CogWriter:
     """A one-band uint8 COG being written. Use it in `with`; leaving normally finishes and checks the file.
 
-    The windows go to a plain tiled GeoTIFF, so they may come in any order and shape; the COG driver then lays
-    the blocks out, and its bytes depend on the pixels alone.
+    The windows go to a plain tiled GeoTIFF, so they may come in any order; the COG driver then lays the blocks
+    out, and its bytes depend on the pixels alone. The checksum of every block is kept on the way in and
+    compared with what the finished file gives back: a damaged ZSTD block may decode without an error.
     """
 
     def __init__(self, path: Path, geobox: GeoBox, layer: Layer, tags: Mapping[str, str]) -> None:
@@ -43,6 +45,7 @@ class CogWriter:
         self._env = rasterio.Env(**WRITE_ENV)
         self._tags = tags
         self._dst: Any = None
+        self._checksums: dict[tuple[int, int], int] = {}
 
     def __enter__(self) -> Self:
         self._env.__enter__()
@@ -72,7 +75,13 @@ class CogWriter:
         return self
 
     def write(self, window: Window, values: NDArray[np.uint8]) -> None:
-        """Put `values` `(y, x)` into `window` of the output grid."""
+        """Put `values` `(y, x)` into `window` of the output grid, which must be made of whole blocks."""
+        if window.row_off % BLOCK_PX or window.col_off % BLOCK_PX:
+            raise ValueError(f"{window} does not begin on a block of {BLOCK_PX} px")
+        for top in range(0, window.height, BLOCK_PX):
+            for left in range(0, window.width, BLOCK_PX):
+                index = (window.row_off + top) // BLOCK_PX, (window.col_off + left) // BLOCK_PX
+                self._checksums[index] = _checksum(values[top : top + BLOCK_PX, left : left + BLOCK_PX])
         with self._guard():
             self._dst.write(
                 values, 1, window=RasterWindow(window.col_off, window.row_off, window.width, window.height)
@@ -87,7 +96,7 @@ class CogWriter:
                     rasterio.shutil.copy(self._draft, self.path, driver="COG", **cog_profile(self.layer))
                 self._draft.unlink()
             if kind is None:
-                verify(self.path, self.geobox)
+                verify(self.path, self.geobox, self._checksums)
         finally:
             self._env.__exit__()
 
@@ -102,8 +111,18 @@ class CogWriter:
         return storage_errors(self.path, GDAL_FAULTS)
 
 
-def verify(path: Path, geobox: GeoBox) -> None:
-    """Read a finished COG back: layout, georeference, and every block of it, sparse ones refused.
+def _checksum(block: NDArray[np.uint8]) -> int:
+    """Of the pixels of one block."""
+    return zlib.crc32(block.tobytes())
+
+
+def verify(path: Path, geobox: GeoBox, checksums: Mapping[tuple[int, int], int]) -> None:
+    """Read a finished COG back: layout, georeference, and every block, pixel for pixel.
+
+    Args:
+        path: the COG.
+        geobox: that it must have.
+        checksums: crc32 of every block's pixels by block row and column.
 
     Raises:
         StorageError: it is not what was written: a full or broken disk, or a bug.
@@ -119,6 +138,7 @@ def verify(path: Path, geobox: GeoBox) -> None:
             for (row, col), window in src.block_windows(1):
                 if not src.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1):
                     raise StorageError(f"{path} lacks block ({col}, {row})")
-                src.read(1, window=window)
+                if _checksum(src.read(1, window=window)) != checksums.get((row, col)):
+                    raise StorageError(f"{path}: block ({col}, {row}) is not what was written")
     except (RasterioError, InputError) as fault:
         raise StorageError(f"{path} cannot be read back: {fault}") from fault

@@ -34,6 +34,7 @@ __all__ = [
     "Publication",
     "State",
     "Target",
+    "check_asset",
     "lock",
     "publish",
     "read_item",
@@ -120,6 +121,21 @@ def _intact(directory: Path, asset: dict[str, Any]) -> bool:
     path = directory / _asset_name(asset)
     size, checksum = asset["file:size"], asset["file:checksum"]
     return path.is_file() and path.stat().st_size == size and _checksum(path) == checksum
+
+
+def check_asset(path: Path, sha256: str) -> None:
+    """Compare a file with the STAC item beside it, if there is one: damage need not show when it is read.
+
+    Raises:
+        InputError: the item gives another checksum for the file.
+    """
+    item = read_item(path.with_suffix(".json")) or {}
+    for asset in item.get("assets", {}).values():
+        if asset.get("href") == f"./{path.name}" and asset.get("file:checksum") not in (
+            None,
+            "1220" + sha256,
+        ):
+            raise InputError(f"{path} is not the file its item describes (sha256 differs): make it again")
 
 
 def read_item(path: Path) -> dict[str, Any] | None:

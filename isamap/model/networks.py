@@ -39,11 +39,15 @@ class NetworkConfig(BaseModel):
     """Reflectance per band that becomes 1 above the mean."""
 
     def prepare(self, lr: Tensor, present: Tensor) -> Tensor:
-        """Network input `(n, 2 * band, y, x)` float32 from reflectance and presence `(n, band, y, x)`."""
+        """Network input `(n, 2 * band, y, x)` float32 from reflectance and presence `(n, band, y, x)`.
+
+        The inverse hyperbolic sine is the identity for ordinary ground and a logarithm far from it: a white
+        roof is ten deviations bright and must not look like nothing the network has seen.
+        """
         mean = torch.tensor(self.mean)[:, None, None].to(lr.device)
         std = torch.tensor(self.std)[:, None, None].to(lr.device)
         present = present.to(lr.dtype)
-        scaled: Tensor = (lr - mean) / std * present
+        scaled: Tensor = torch.asinh((lr - mean) / std) * present
         return torch.cat((scaled, present), dim=1)
 
 
