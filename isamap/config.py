@@ -53,15 +53,15 @@ def read_toml(path: Path, kind: type[AnySettings]) -> AnySettings:
     except tomllib.TOMLDecodeError as fault:
         raise ConfigError(f"{path} is not valid TOML: {fault}") from fault
     except ValidationError as fault:
-        raise ConfigError(f"{path}: {_first_fault(fault, kind)}") from fault
+        raise ConfigError(f"{path}: {first_fault(fault, kind)}") from fault
 
 
-def _first_fault(fault: ValidationError, kind: type[BaseModel]) -> str:
+def first_fault(fault: ValidationError, kind: type[BaseModel]) -> str:
     """One line about the first thing that is wrong."""
     first = fault.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg']}"
+        return f"{where}: {first['msg']}" if where else first["msg"]
     near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(kind)), 1)
     return f"unknown key {where}" + (f": did you mean {near[0]}?" if near else "")
 

@@ -1,13 +1,13 @@
 """A model, scenes and tile composites that are as small as they can be and still real: pixels of the bundled scene."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio.windows import Window
 
-from isamap.domain.grid import MARGIN_PX, Tile
+from isamap.domain.grid import GSD_M, MARGIN_PX, Tile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHONGQING = REPOSITORY / "examples" / "chongqing" / "chongqing-20180402-10m.tif"
@@ -57,9 +57,11 @@ def write_model(folder: Path, name: str = "tiny", seed: int = 0) -> Path:
 def write_scene(path: Path, window: Window = TOWN, nodata_corner_px: int = 0) -> Path:
     """A part of the bundled scene; the upper left corner may be nodata."""
     with rasterio.open(CHONGQING) as src:
-        values, transform, crs = src.read(window=window), src.window_transform(window), src.crs
+        values, crs = src.read(window=window), src.crs
+        west, north = src.xy(window.row_off, window.col_off, offset="ul")
     values[:, :nodata_corner_px, :nodata_corner_px] = 0
-    _write(path, values, BANDS, transform=transform, crs=crs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, values, BANDS, transform=Affine(GSD_M, 0, west, 0, -GSD_M, north), crs=crs)
     return path
 
 
@@ -121,6 +123,3 @@ def read(path: Path) -> np.ndarray:
     """The pixels of a one-band raster."""
     with rasterio.open(path) as src:
         return src.read(1)
-
-
-Isamap = Callable[..., object]

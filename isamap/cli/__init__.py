@@ -1,5 +1,6 @@
 """The command line: parsing and printing, exit codes, signals. The only user of click."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -22,7 +23,17 @@ Exit codes: 0 done or nothing to do; 1 a bug; 2 usage; 3 some maps failed; 5 a c
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """The command's own outcome; click would call a reader that has gone (`| head`) exit 1, a bug."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the very end
+            ctx.exit(0)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="isamap")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -59,9 +70,6 @@ def main(args: list[str] | None = None) -> None:
             raise
         click.echo(f"isamap: {' '.join(str(fault).split())}", err=True)
         sys.exit(fault.exit_code)
-    except BrokenPipeError:  # the reader of our results has gone, e.g. `| head`
-        sys.stderr.close()
-        sys.exit(0)
     except Stopped as stop:
         click.echo("isamap: stopped by a signal; run the same command again to resume", err=True)
         sys.exit(stop.code)

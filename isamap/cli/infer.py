@@ -192,6 +192,6 @@ def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:
     for row in report.rows:
         for path in row.paths:
             click.echo(path)
-    if not quiet:
+    if not quiet and (len(report.rows) > 1 or not report.faults):  # a lone fault speaks for itself
         counts = ", ".join(f"{document[key]} {key}" for key in ("mapped", "skipped", "failed", "missing"))
         click.echo(f"requested {document['requested']}: {counts}", err=True)

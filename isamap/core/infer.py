@@ -76,18 +76,8 @@ def raster_job(source: SceneInput, out: Path) -> Job:
 
 
 def tile_jobs(tiles: Sequence[Tile], year: int, workspace: Path, out: Path | None, model: str) -> list[Job]:
-    """The maps of grid tiles from their annual composites.
-
-    Raises:
-        MissingInputError: not one of the tiles has a composite.
-    """
+    """The maps of grid tiles from their annual composites."""
     directory = out or product.map_directory(workspace, find(model).stem, year)
-    there = any(product.composite_path(workspace, year, tile).is_file() for tile in tiles)
-    if not there:
-        raise MissingInputError(
-            f"none of the {len(tiles)} tiles has a composite of {year} in {workspace}: "
-            f"put <tile>.tif into {workspace / 'composites' / str(year)}"
-        )
     return [
         Job(
             name=str(tile),
@@ -136,9 +126,12 @@ def run(
 
     Raises:
         BusyError: another run holds the directory.
+        MissingInputError: not one input is there.
         StorageError, ModelError: nothing could go on.
         IsamapError: the first failure, with `stop_at_failure`.
     """
+    if not any(path.is_file() for job in jobs for path in job.source.paths):
+        raise MissingInputError(f"{jobs[0].source.paths[0]} does not exist" + _and_others(jobs))
     report = Report()
     directory = jobs[0].target.directory
     with store.lock(directory / ".isamap.lock", wait=wait, what=str(directory)):
@@ -154,6 +147,13 @@ def run(
                 bar.advance()
     report.rows.sort(key=lambda row: row.name)
     return report
+
+
+def _and_others(jobs: Sequence[Job]) -> str:
+    """What to say of missing inputs after the first."""
+    if len(jobs) == 1:
+        return ""
+    return f", nor does a composite of any other of the {len(jobs)} tiles: put <tile>.tif there"
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -142,6 +142,7 @@ class Mapper:
     def provenance(self, job: Job, digest: str) -> dict[str, Any]:
         """Everything the bytes of a map depend on, as a JSON document."""
         settings = {
+            "network": self.predictor.card.network.model_dump(mode="json"),
             "threshold": self.predictor.threshold,
             "layers": [layer.key for layer in self.options.layers],
             "bands": list(job.source.bands) if job.source.bands else None,

@@ -3,26 +3,26 @@
 import hashlib
 import json
 import logging
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from affine import Affine
 from numpy.typing import NDArray
 
 from isamap import __version__
 from isamap.config import read_toml
 from isamap.core.recipe import Ground, Patches, Recipe, UnlabelledScene
 from isamap.domain.share import impervious_share
+from isamap.errors import InputError
 from isamap.io import store
 from isamap.io.ground import lay, read_plate, read_reflectance
 from isamap.model import device as devices
 from isamap.model.checkpoint import pack
 from isamap.model.chips import Mixture, PairSource, ShareSource, SimulatedSource, Source
 from isamap.model.losses import UNLABELLED
-from isamap.model.training import Progress, Trainer, Validation, as_json
+from isamap.model.training import Progress, Trainer, Validation, as_json, read_record
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +38,21 @@ def pair_sources(recipe: Recipe, data: Path) -> tuple[list[Source], list[Validat
     for pair in recipe.pairs:
         lr, present, transform = read_reflectance([data / p for p in pair.imagery], bands)
         scale = recipe.network.scale
-        fine = transform * transform.scale(1 / scale)
+        a, b, c, d, e, f = transform[:6]
+        fine = Affine(a / scale, b / scale, c, d / scale, e / scale, f)
         shape = (lr.shape[1] * scale, lr.shape[2] * scale)
         isa = lay([data / p for p in pair.isa], fine, shape, UNLABELLED)[0]
         image = lay([data / p for p in pair.image], fine, shape, 0)
         split = read_plate(data / pair.split).values[0]
+        if split.shape != lr.shape[1:]:
+            raise InputError(f"{data / pair.split} is not on the grid of {data / pair.imagery[0]}")
         parts = {
             value: np.where(np.kron(split == value, np.ones((scale, scale), np.bool_)), isa, UNLABELLED)
             for value in (pair.train, pair.validate_on)
         }
         sources.append(PairSource(pair.name, lr, present, parts[pair.train].astype(np.uint8), image, scale))
+        if not (split == pair.validate_on).any():
+            raise InputError(f"{data / pair.split} has no pixel of value {pair.validate_on} to validate on")
         rows, cols = _extent(split == pair.validate_on)
         fine_rows = slice(rows.start * scale, rows.stop * scale)
         fine_cols = slice(cols.start * scale, cols.stop * scale)
@@ -111,7 +116,7 @@ def patch_sources(patches: Patches, recipe: Recipe, data: Path) -> list[Source]:
     return sources
 
 
-def trainer(recipe: Recipe, data: Path, device: torch.device) -> Trainer:
+def trainer(recipe: Recipe, data: Path, device: str) -> Trainer:
     """The run a recipe describes, ground read and ready to start."""
     pairs, validations = pair_sources(recipe, data)
     simulated: list[Source] = [simulated_source(ground, recipe, data) for ground in recipe.simulated]
@@ -129,7 +134,7 @@ def trainer(recipe: Recipe, data: Path, device: torch.device) -> Trainer:
         for name, (members, count) in groups.items()
         if members and count
     ]
-    return Trainer(recipe.network, recipe.schedule, sources, validations, device)
+    return Trainer(recipe.network, recipe.schedule, sources, validations, devices.resolve(device))
 
 
 def run(
@@ -154,7 +159,7 @@ def run(
         recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"steps": steps})})
     digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
     with store.lock(out / ".isamap.lock", wait=wait, what=str(out)):
-        training = trainer(recipe, data, devices.resolve(device))
+        training = trainer(recipe, data, device)
         record = _resume(training, out, digest)
         started = time.monotonic() - record["seconds"]
         for progress in training.run():
@@ -177,18 +182,17 @@ STATE = "training-state.safetensors"
 
 def _resume(training: Trainer, out: Path, digest: str) -> dict[str, Any]:
     """Continue the run in `out` if it is one of the same recipe; its record, or a fresh one."""
-    record = store.read_item(out / "training.json")
     state = out / STATE
-    if record is None or record["recipe"] != digest or not state.is_file():
+    record = read_record(state) if state.is_file() else None
+    if record is None or record["recipe"] != digest:
         return {"recipe": digest, "seconds": 0, "best": 0.0, "log": []}
     training.restore(state.read_bytes(), Progress(**record["log"][-1]))
-    record["log"] = [entry for entry in record["log"] if entry["step"] <= training.progress.step]
     log.info("resuming at step %d", training.progress.step)
     return record
 
 
 def _save(training: Trainer, out: Path, record: dict[str, Any], recipe: Recipe) -> None:
-    """Keep weights and card if they are the best so far, then the state to resume from, the record last."""
+    """Keep weights and card if they are the best so far, then the state to resume from; the record for people last."""
     progress = training.progress
     if progress.mean_iou >= record["best"]:
         record["best"] = progress.mean_iou
@@ -196,7 +200,7 @@ def _save(training: Trainer, out: Path, record: dict[str, Any], recipe: Recipe) 
         name = recipe.network.name
         store.write_atomic(out / f"{name}.safetensors", weights)
         store.write_atomic(out / f"{name}.json", card)
-    store.write_atomic(out / STATE, training.state())
+    store.write_atomic(out / STATE, training.state(record))
     store.write_atomic(out / "training.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
@@ -218,8 +222,7 @@ def _card(training: Trainer, record: dict[str, Any], recipe: Recipe) -> dict[str
             "ground": ground,
             "steps": training.progress.step,
             "seconds": record["seconds"],
-            "machine": f"{platform.machine()}, {training.device.type}, {torch.get_num_threads()} threads",
-            "torch": torch.__version__,
+            **devices.describe(training.device),
         },
         "metrics": {"validation": {k: round(v, 4) for k, v in training.progress.isa_iou.items()}},
     }

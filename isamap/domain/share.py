@@ -61,7 +61,8 @@ def blue_roof(bands: Bands) -> NDArray[np.bool_]:
 
 def grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The mask and its neighbours (3 x 3)."""
-    return lowest_neighbour(np.where(mask, 0, 1).astype(np.float32)) == 0
+    reached: NDArray[np.bool_] = lowest_neighbour(np.where(mask, 0, 1).astype(np.float32)) == 0
+    return reached
 
 
 def lowest_neighbour(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,8 +6,12 @@ its tile with it, nothing else: the tile is tried again, and named as failed whe
 
 import logging
 import multiprocessing
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -101,7 +105,8 @@ class _Farm(Generic[Job, Result]):
         if self.waiting:
             index = self.waiting.pop()
             self.held[pipe] = (process, index)
-            pipe.send(self.jobs[index])
+            with suppress(BrokenPipeError, ConnectionResetError):  # it died idle: `_hear` will find the end
+                pipe.send(self.jobs[index])
         else:
             self.held.pop(pipe, None)
             pipe.close()
@@ -139,8 +144,9 @@ class _Farm(Generic[Job, Result]):
         """End the workers that are left: a signal first, so that they clean up."""
         for process, _ in self.held.values():
             process.terminate()
+        end = time.monotonic() + GRACE_S
         for process, _ in self.held.values():
-            process.join(GRACE_S)
+            process.join(max(0, end - time.monotonic()))
             process.kill()
 
 
@@ -148,6 +154,7 @@ def _serve(pipe: Connection, work: Callable[[Job], Result]) -> None:
     """A worker's life: jobs in, outcomes out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal signals everyone; the parent decides
     signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_follow_parent, daemon=True).start()
     while True:
         try:
             job = pipe.recv()
@@ -157,6 +164,14 @@ def _serve(pipe: Connection, work: Callable[[Job], Result]) -> None:
             pipe.send(attempt(job, work))
         except Exception as fault:  # noqa: BLE001  # a bug: it travels to the parent, which raises it
             pipe.send(fault)
+
+
+def _follow_parent() -> None:
+    """Stop when the parent has been killed: its lock is free, and another run may write the same maps."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave(signum: int, _: object) -> None:

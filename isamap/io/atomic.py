@@ -1,8 +1,9 @@
 """Small files that are either whole or not there, also after a power cut."""
 
 import errno
+import fcntl
 import os
-import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from isamap.io.locks import storage_errors
@@ -14,15 +15,30 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the disk is full, read-only or broken.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with storage_errors(path, needed_bytes=len(content)):
         make_directory(path.parent)
+        draft, held = _hold_draft(path)
         try:
             write_durably(draft, content)
             draft.replace(path)
-        finally:
+        except BaseException:
             draft.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(held)
         sync(path.parent)
+
+
+def _hold_draft(path: Path) -> tuple[Path, int]:
+    """The draft of `path`, one name so that a dead run's is used again, and the descriptor that holds its flock."""
+    draft = path.with_name(f".{path.name}.tmp")
+    while True:
+        held = os.open(draft, os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(held), draft.stat()):
+                return draft, held
+        os.close(held)  # while we waited, the rival moved it to its final name
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -90,10 +90,11 @@ def lay(paths: Sequence[Path], transform: Affine, shape: tuple[int, int], fill: 
         plate = read_plate(path)
         if canvas is None:
             canvas = np.full((plate.values.shape[0], *shape), fill, np.uint8)
-        col, row = (round(v) for v in ~transform @ (plate.transform.c, plate.transform.f))
+        col = round((plate.transform.c - transform.c) / transform.a)
+        row = round((plate.transform.f - transform.f) / transform.e)
         top, left = max(row, 0), max(col, 0)
-        bottom = min(row + plate.values.shape[1], shape[0])
-        right = min(col + plate.values.shape[2], shape[1])
+        bottom = max(min(row + plate.values.shape[1], shape[0]), top)
+        right = max(min(col + plate.values.shape[2], shape[1]), left)
         part = plate.values[:, top - row : bottom - row, left - col : right - col].astype(np.uint8)
         window = canvas[:, top:bottom, left:right]
         window[...] = np.where((part != fill).any(axis=0), part, window)

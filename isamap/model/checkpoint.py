@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from isamap.config import Settings
+from isamap.config import Settings, first_fault
 from isamap.errors import MissingInputError, ModelError
 from isamap.model.networks import MODELS, Network, NetworkConfig, build
 
@@ -79,8 +79,10 @@ def load_card(weights: Path) -> Card:
         raise MissingInputError(f"{path} is missing: every model needs its card")
     try:
         return Card.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, ValueError) as fault:
-        raise ModelError(f"{path} is not a model card: {str(fault).splitlines()[0]}") from fault
+    except ValidationError as fault:
+        raise ModelError(f"{path} is not a model card: {first_fault(fault, Card)}") from fault
+    except UnicodeDecodeError as fault:
+        raise ModelError(f"{path} is not a model card: not UTF-8 text") from fault
 
 
 def load(weights: Path) -> tuple[Card, Network]:

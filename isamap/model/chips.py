@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isamap.errors import InputError
 from isamap.model.losses import UNLABELLED
 from isamap.model.simulate import simulate
 
@@ -22,7 +23,7 @@ PATH_RADIANCE = {"B02": 0.075, "B03": 0.045, "B04": 0.025, "B08": 0.010}
 """Reflectance that the atmosphere adds at the top in clear air: the step from top-of-atmosphere to surface."""
 
 HALF, NO_INFRARED = 0.5, 0.08
-"""Share of the chips seen through other air, and of those without near infrared."""
+"""Share of the chips seen through other air (and of built-up ones), and of those without near infrared."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,14 @@ def _blank(lr: Float, present: NDArray[np.bool_], scale: int) -> Chip:
     )
 
 
+def _check_side(name: str, shape: tuple[int, ...], side: int) -> None:
+    """Refuse ground that no chip fits into."""
+    if min(shape) < side:
+        raise InputError(
+            f"{name} is {shape[1]} x {shape[0]} pixels, a chip {side} x {side}: lower chip_px or give more ground"
+        )
+
+
 def _corner(
     rng: np.random.Generator, useful: NDArray[np.bool_], size: int, least: float = 0.25
 ) -> tuple[int, int]:
@@ -105,6 +114,7 @@ class PairSource:
 
     def cut(self, rng: np.random.Generator, size: int) -> Chip:
         """A random chip with labels."""
+        _check_side(self.name, self.lr.shape[1:], size)
         row, col = _corner(rng, self.isa[:: self.scale, :: self.scale] != UNLABELLED, size)
         coarse = slice(row, row + size), slice(col, col + size)
         fine = tuple(slice(s.start * self.scale, s.stop * self.scale) for s in coarse)
@@ -133,6 +143,7 @@ class SimulatedSource:
     def cut(self, rng: np.random.Generator, size: int) -> Chip:
         """A random chip at any 1 m offset, so that the 10 m grid lies anywhere on the ground."""
         side = size * self.scale
+        _check_side(self.name, self.isa.shape, side)
         row, col = _corner(rng, self.isa[:: self.scale, :: self.scale] != UNLABELLED, size)
         top = min(row * self.scale + int(rng.integers(self.scale)), self.isa.shape[0] - side)
         left = min(col * self.scale + int(rng.integers(self.scale)), self.isa.shape[1] - side)
@@ -163,8 +174,10 @@ class ShareSource:
     scale: int = 10
 
     def cut(self, rng: np.random.Generator, size: int) -> Chip:
-        """A random chip about which the shares say something."""
-        row, col = _corner(rng, self.weight > 0, size)
+        """A random chip about which the shares say something; every other one is built-up."""
+        _check_side(self.name, self.share.shape, size)
+        built = self.share * self.weight > HALF
+        row, col = _corner(rng, built if rng.random() < HALF and built.any() else self.weight > 0, size)
         coarse = slice(row, row + size), slice(col, col + size)
         chip = _blank(self.lr[:, *coarse].copy(), self.present[:, *coarse].copy(), self.scale)
         return replace(chip, share=self.share[coarse], weight=self.weight[coarse])

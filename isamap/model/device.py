@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import sys
 
 import torch
@@ -52,6 +53,12 @@ def resolve(name: str) -> torch.device:
     if int(index) >= torch.cuda.device_count():
         raise ModelError(f"no CUDA device {index} on this machine: use --device cpu")
     return torch.device("cuda", int(index))
+
+
+def describe(device: torch.device) -> dict[str, str]:
+    """Machine and torch, for the card of a trained model."""
+    machine = f"{platform.machine()}, {device.type}, {torch.get_num_threads()} threads"
+    return {"machine": machine, "torch": torch.__version__}
 
 
 def dtype_of(device: torch.device) -> torch.dtype:

@@ -53,7 +53,7 @@ def share_loss(logits: Tensor, share: Tensor, weight: Tensor, *, decisive: float
     probability = torch.sigmoid(logits.float())
     scale = logits.shape[-1] // share.shape[-1]
     mean = functional.avg_pool2d(probability, scale).clamp(1e-4, 1 - 1e-4)
-    bce = functional.binary_cross_entropy(mean, share, reduction="none")
+    bce = -(share * mean.log() + (1 - share) * torch.log1p(-mean))  # torch's own refuses NaN with a traceback
     grey = functional.avg_pool2d(probability * (1 - probability), scale)
     return ((bce + decisive * grey) * weight).sum() / weight.sum().clamp(min=1)
 

@@ -10,10 +10,10 @@ so a raster mapped in windows with that halo gives the same numbers as the raste
 """
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,16 +27,24 @@ class NetworkConfig(BaseModel):
     """Key in `MODELS`."""
     bands: tuple[str, ...] = ("B02", "B03", "B04", "B08")
     """Sentinel-2 bands in the order of the input channels."""
-    scale: int = 10
+    scale: int = Field(10, gt=0, le=20, multiple_of=2)
     """Output pixels per input pixel and side."""
-    channels: int = 96
+    channels: int = Field(96, gt=0, le=1024)
     """Width of the widest part at 10 m (`fast`), of the first level at 1 m (`bilinear`)."""
-    blocks: int = 10
+    blocks: int = Field(10, ge=0, le=100)
     """Residual blocks at 10 m (`fast`; `bilinear` has none)."""
     mean: tuple[float, ...] = (0.115, 0.105, 0.105, 0.220)
     """Reflectance per band that becomes 0: fixed constants, never those of the raster at hand."""
     std: tuple[float, ...] = (0.045, 0.050, 0.065, 0.090)
     """Reflectance per band that becomes 1 above the mean."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.name not in MODELS:
+            raise ValueError(f"no network {self.name!r}: known are {', '.join(MODELS)}")
+        if not self.bands or {len(self.mean), len(self.std)} != {len(self.bands)}:
+            raise ValueError(f"{len(self.bands)} bands need as many values of mean and std")
+        return self
 
     def prepare(self, lr: Tensor, present: Tensor) -> Tensor:
         """Network input `(n, 2 * band, y, x)` float32 from reflectance and presence `(n, band, y, x)`.
@@ -146,8 +154,8 @@ class Fast(nn.Module):
         strips = []
         for top in range(0, rows, self.strip_px):
             bottom = min(top + self.strip_px, rows)
-            above = min(reach or self.head_radius_px, top + reach)
-            below = min(reach or self.head_radius_px, rows - bottom + reach)
+            above = min(self.head_radius_px, top + reach)
+            below = min(self.head_radius_px, rows - bottom + reach)
             strip = x[..., top + reach - above : bottom + reach + below, :]
             logits = self.isa(self.refine(strip))
             scale = self.config.scale

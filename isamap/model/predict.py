@@ -93,13 +93,14 @@ class Predictor:
         """
         try:
             probability = self.probability(np.stack(lr), np.stack(valid))
+            made = [self._finish(p, v, percent=percent) for p, v in zip(probability, valid, strict=True)]
         except torch.OutOfMemoryError as fault:
             if len(lr) == 1:
                 raise ModelError(
                     "the device has too little memory for one window: use a smaller --window"
                 ) from fault
         else:
-            return [self._finish(p, v, percent=percent) for p, v in zip(probability, valid, strict=True)]
+            return made
         torch.cuda.empty_cache()
         half = len(lr) // 2
         log.warning("out of device memory: batch of %d halved", len(lr))

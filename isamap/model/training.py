@@ -4,9 +4,12 @@ A step's chips depend on the seed and the step number alone, so a run that was s
 an undisturbed run would have seen.
 """
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -180,13 +183,13 @@ class Trainer:
             mean_iou=float(np.max(mean)),
         )
 
-    def state(self) -> bytes:
-        """Everything a resumed run needs, as one safetensors document."""
+    def state(self, record: dict[str, Any]) -> bytes:
+        """Everything a resumed run needs, as one safetensors document: weights and record cannot part."""
         tensors = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v.contiguous() for k, v in self.average.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v.contiguous() for k, v in slots.items()}
-        return safetensors.torch.save(tensors, {"step": str(self.progress.step)})
+        return safetensors.torch.save(tensors, {"record": json.dumps(record)})
 
     def restore(self, document: bytes, progress: Progress) -> None:
         """Continue where `state` was taken."""
@@ -209,6 +212,20 @@ class Trainer:
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights, float32 on the CPU."""
         return {k: v.detach().cpu().contiguous() for k, v in self.average.state_dict().items()}
+
+
+def read_record(state: Path) -> dict[str, Any]:
+    """The record that `Trainer.state` put beside the weights.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        with safetensors.safe_open(state, "pt") as document:
+            record: dict[str, Any] = json.loads((document.metadata() or {})["record"])
+    except (safetensors.SafetensorError, KeyError, ValueError) as fault:
+        raise ModelError(f"{state} is damaged ({fault}): delete it to start over") from fault
+    return record
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:

@@ -1,0 +1,42 @@
+"""The picture of the README: a square of the demo's input beside its map, from what `make demo` wrote.
+
+python docs/picture.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from PIL import Image
+
+SCENE = Path("examples/chongqing/chongqing-20180402-10m.tif")
+MAP = Path("demo/chongqing-20180402-isa.tif")
+TOP, LEFT, SIDE = 60, 60, 150
+"""A square of the input, in pixels of 10 m."""
+PANEL_PX = 750
+GAP_PX = 12
+
+
+def main() -> None:
+    """Write docs/chongqing.png."""
+    with rasterio.open(SCENE, driver="GTiff") as src:
+        window = rasterio.windows.Window(LEFT, TOP, SIDE, SIDE)
+        bands = [src.descriptions.index(name) + 1 for name in ("B04", "B03", "B02")]
+        pixels = src.read(bands, window=window).astype(np.float32)
+    with rasterio.open(MAP, driver="GTiff") as src:
+        isa = src.read(1, window=rasterio.windows.Window(LEFT * 10, TOP * 10, SIDE * 10, SIDE * 10))
+    low, high = np.percentile(pixels, (1, 98))
+    colours = (np.clip((pixels - low) / (high - low), 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    table = np.array([(236, 240, 232), (178, 34, 52)], np.uint8)
+    panels = [
+        Image.fromarray(colours).resize((PANEL_PX, PANEL_PX), Image.Resampling.NEAREST),
+        Image.fromarray(table[np.minimum(isa, 1)]).resize((PANEL_PX, PANEL_PX), Image.Resampling.BOX),
+    ]
+    sheet = Image.new("RGB", (2 * PANEL_PX + GAP_PX, PANEL_PX), "white")
+    for index, panel in enumerate(panels):
+        sheet.paste(panel, (index * (PANEL_PX + GAP_PX), 0))
+    sheet.quantize(128).save("docs/chongqing.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Fixtures that several test files share."""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+
+def pytest_configure(config):
+    # odc-geo's footprint() still uses it; a later shapely may drop it, and then the tests say so
+    config.addinivalue_line("filterwarnings", "ignore:The 'shapely.ops.transform:DeprecationWarning")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What the shell sees of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    """Weights of the tiny model, its card beside them; torch keeps to one thread: the work is tiny too."""
+    import torch
+
+    torch.set_num_threads(1)
+    return tiny.write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def scene(tmp_path) -> Path:
+    """The tiny scene with 10 x 10 px of nodata in its upper left corner."""
+    return tiny.write_scene(tmp_path / "in" / "town-20180402-10m.tif", nodata_corner_px=10)
+
+
+@pytest.fixture
+def isamap(monkeypatch, tmp_path, capfd) -> Callable[..., Ended]:
+    """`isamap ARGUMENTS` in this process, in an empty folder and without ISAMAP_* variables."""
+    from isamap.cli import main
+
+    for name in [name for name in os.environ if name.startswith("ISAMAP_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    root, handlers, level = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level
+    caught = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def run(*arguments: object) -> Ended:
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as end:
+                main([str(argument) for argument in arguments])
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            for number, handler in caught.items():
+                signal.signal(number, handler)
+            if mapping := sys.modules.get("isamap.core.mapping"):
+                mapping._mapper.cache_clear()  # another run would load the weights again
+        return Ended(int(end.value.code or 0), *capfd.readouterr())
+
+    return run

@@ -1,0 +1,200 @@
+import numpy as np
+import pytest
+import torch
+
+from isamap.errors import ModelError
+from isamap.model.checkpoint import pack
+from isamap.model.networks import NetworkConfig, build
+from isamap.model.predict import Predictor
+
+CONFIG = NetworkConfig(name="fast", channels=8, blocks=1)
+CARD = {
+    "name": "small",
+    "version": "1",
+    "description": "for tests",
+    "network": CONFIG.model_dump(),
+    "threshold": 0.5,
+    "licence": "Apache-2.0",
+    "attribution": (),
+    "training": {},
+    "metrics": {},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Tiny networks lose more than they win by a second thread, above all on a busy machine."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A network whose map of `scene` shows both classes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = build(CONFIG)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.15)
+        with torch.no_grad():
+            network.isa.bias.zero_()
+            x = CONFIG.prepare(torch.from_numpy(scene(0)[0])[None], torch.ones(1, 4, 1, 1).expand(1, 4, 30, 40))
+            network.isa.bias.sub_(network(x).median())
+    document, card = pack(network.state_dict(), CARD)
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    path.write_bytes(document)
+    path.with_suffix(".json").write_bytes(card)
+    return path
+
+
+def scene(seed, shape=(30, 40)):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0.02, 0.35, (4, *shape)).astype(np.float32), np.ones(shape, np.bool_)
+
+
+@pytest.fixture
+def predictor(weights, monkeypatch):
+    monkeypatch.setenv("ISAMAP_PRECISION", "float32")
+    return Predictor(weights, "cpu")
+
+
+def equal(one, other):
+    return all(
+        np.array_equal(a, b) for p, q in zip(one, other, strict=True) for a, b in zip(p.rasters, q.rasters, strict=True)
+    )
+
+
+def test_a_window_loses_its_halo_and_grows_tenfold(predictor):
+    lr, valid = scene(0)
+    (made,) = predictor.predict([lr], [valid], percent=True)
+    height, width = 30 - 2 * predictor.halo_px, 40 - 2 * predictor.halo_px
+    assert made.isa.shape == made.percent.shape == (10 * height, 10 * width)
+    assert made.isa.dtype == made.percent.dtype == np.uint8
+    assert set(np.unique(made.isa)) == {0, 1}
+    assert made.percent.max() <= 100
+
+
+def test_percent_is_asked_for(predictor):
+    (made,) = predictor.predict(*([part] for part in scene(0)))
+    assert made.percent is None
+    assert len(made.rasters) == 1
+
+
+def test_classes_and_percent_are_the_rounded_probability(predictor):
+    lr, valid = scene(3)
+    probability = predictor.probability(lr[None], valid[None])[0].numpy()
+    (made,) = predictor.predict([lr], [valid], percent=True)
+    np.testing.assert_array_equal(made.isa, probability >= 0.5)
+    np.testing.assert_array_equal(made.percent, np.rint(probability * np.float32(100)))
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+def test_the_threshold_divides_the_classes(weights, threshold):
+    predictor = Predictor(weights, "cpu", threshold)
+    lr, valid = scene(3)
+    (made,) = predictor.predict([lr], [valid], percent=True)
+    percent = made.percent.astype(int)
+    assert made.isa[percent > 100 * threshold].all()
+    assert not made.isa[percent < 100 * threshold].any()
+
+
+def test_nodata_is_exactly_where_the_input_has_nothing(predictor):
+    lr, valid = scene(5)
+    halo = predictor.halo_px
+    valid[halo + 2 : halo + 4, halo + 5] = False
+    valid[0, 0] = False  # in the halo: no pixel of the map is lost
+    lr[:, ~valid] = 0
+    (made,) = predictor.predict([lr], [valid], percent=True)
+    expected = np.zeros(made.isa.shape, np.bool_)
+    expected[20:40, 50:60] = True
+    for raster in made.rasters:
+        np.testing.assert_array_equal(raster == 255, expected)
+
+
+def test_what_stands_in_an_invalid_pixel_does_not_matter(predictor):
+    lr, valid = scene(5)
+    valid[9:14, 9:20] = False
+    other = lr.copy()
+    other[:, ~valid] = 1.7
+    one, two = (predictor.predict([pixels], [valid], percent=True) for pixels in (lr, other))
+    assert equal(one, two)
+
+
+@pytest.mark.parametrize("precision", ["float32", ""])
+def test_the_batch_size_changes_no_pixel(weights, monkeypatch, precision):
+    monkeypatch.setenv("ISAMAP_PRECISION", precision)
+    predictor = Predictor(weights, "cpu")
+    lr, valid = zip(*(scene(seed) for seed in range(4)), strict=True)
+    together = predictor.predict(lr, valid, percent=True)
+    alone = [predictor.predict([a], [b], percent=True)[0] for a, b in zip(lr, valid, strict=True)]
+    by_three = predictor.predict(lr[:3], valid[:3], percent=True) + predictor.predict(lr[3:], valid[3:], percent=True)
+    assert equal(together, alone)
+    assert equal(together, by_three)
+
+
+def tight(predictor, monkeypatch, fits):
+    """Let the device hold batches of `fits` windows only; returns the sizes that were tried."""
+    tried = []
+    plenty = predictor.probability
+
+    def probability(lr, valid):
+        tried.append(len(lr))
+        if len(lr) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory (not really)")
+        return plenty(lr, valid)
+
+    monkeypatch.setattr(predictor, "probability", probability)
+    return tried
+
+
+@pytest.mark.parametrize(("size", "fits", "sizes"), [(4, 2, [4, 2, 2]), (5, 1, [5, 2, 1, 1, 3, 1, 2, 1, 1]), (3, 3, [3])])
+def test_a_full_device_halves_the_batch_and_changes_no_pixel(predictor, monkeypatch, caplog, size, fits, sizes):
+    lr, valid = zip(*(scene(seed) for seed in range(size)), strict=True)
+    expected = predictor.predict(lr, valid, percent=True)
+    tried = tight(predictor, monkeypatch, fits)
+    made = predictor.predict(lr, valid, percent=True)
+    assert equal(made, expected)
+    assert len(made) == size
+    assert tried == sizes
+    assert ("halved" in caplog.text) == (fits < size)
+
+
+def test_memory_that_runs_out_while_pixels_are_fetched_halves_the_batch_too(predictor, monkeypatch):
+    lr, valid = zip(*(scene(seed) for seed in range(4)), strict=True)
+    expected = predictor.predict(lr, valid, percent=True)
+    finish, calls = predictor._finish, []
+
+    def full_at_first(*given, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError
+        return finish(*given, **options)
+
+    monkeypatch.setattr(predictor, "_finish", full_at_first)
+    assert equal(predictor.predict(lr, valid, percent=True), expected)
+
+
+def test_a_device_too_small_for_one_window_is_a_model_error(predictor, monkeypatch):
+    tight(predictor, monkeypatch, 0)
+    lr, valid = scene(0)
+    with pytest.raises(ModelError, match="smaller --window") as caught:
+        predictor.predict([lr] * 4, [valid] * 4)
+    assert caught.value.exit_code == 70
+
+
+def test_other_faults_of_the_device_are_no_lack_of_memory(predictor, monkeypatch):
+    def broken(lr, valid):
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(predictor, "probability", broken)
+    lr, valid = scene(0)
+    with pytest.raises(RuntimeError, match="device-side"):
+        predictor.predict([lr] * 2, [valid] * 2)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:99", "cudax"])
+def test_a_device_that_is_not_there_is_a_model_error(weights, device):
+    with pytest.raises(ModelError, match="device"):
+        Predictor(weights, device)

@@ -1,0 +1,276 @@
+"""`isamap train` from a recipe and GeoTIFFs to weights that `isamap infer` loads, also across kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+
+from isamap.core import train
+from isamap.errors import ConfigError, InputError, MissingInputError
+from isamap.io.atomic import write_atomic
+
+REPOSITORY = Path(__file__).parents[1]
+BANDS = ("B02", "B03", "B04", "B08")
+LEFT, TOP = 600_000, 3_400_000
+SIDE = 40
+RECIPE = """
+description = "for tests"
+licence = "Apache-2.0"
+attribution = ["nobody"]
+
+[network]
+name = "fast"
+channels = 8
+blocks = 1
+
+[schedule]
+steps = 6
+warmup_steps = 2
+chip_px = 8
+border_px = 2
+evaluate_every = 2
+
+[chips]
+pairs = 1
+simulated = 1
+scenes = 1
+patches = 1
+
+[[pairs]]
+name = "town"
+imagery = ["town-10m.tif"]
+isa = ["town-isa.tif"]
+image = ["town-rgb.tif"]
+split = "town-split.tif"
+
+[[simulated]]
+name = "aerial"
+isa = "town-isa.tif"
+image = "town-rgb.tif"
+exclude = [0, 100, 0, 100]
+
+[[scenes]]
+name = "unlabelled"
+dates = [["town-10m.tif", "town-20m.tif"], ["town-10m.tif", "town-20m.tif"]]
+
+[[patches]]
+name = "fields"
+imagery = "town-all.tif"
+share = "none"
+patch_px = 20
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Tiny networks lose more than they win by a second thread, above all on a busy machine."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+def write(path, values, names=(), gsd_m=10, left=LEFT, top=TOP, **profile):
+    count, height, width = values.shape
+    profile |= {"crs": "EPSG:32650", "transform": Affine(gsd_m, 0, left, 0, -gsd_m, top), "dtype": values.dtype}
+    with rasterio.open(path, "w", driver="GTiff", count=count, height=height, width=width, **profile) as dst:
+        dst.write(values)
+        for index, name in enumerate(names, start=1):
+            dst.set_band_description(index, name)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A town of 40 x 40 pixels of 10 m, its right quarter kept for validation."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(3)
+    town = np.kron(rng.random((SIDE // 4, SIDE // 4)) > 0.5, np.ones((4, 4)))
+    dn = (900 + 900 * town + rng.normal(0, 40, (5, SIDE, SIDE))).astype(np.uint16)
+    isa = np.kron(town, np.ones((10, 10))).astype(np.uint8)
+    split = np.ones((1, SIDE, SIDE), np.uint8)
+    split[:, :, 30:] = 2
+    write(folder / "town-10m.tif", dn[:4], BANDS)
+    write(folder / "town-20m.tif", dn[4:, ::2, ::2], ("B11",), gsd_m=20)
+    write(folder / "town-all.tif", dn, (*BANDS, "B11"))
+    write(folder / "town-isa.tif", isa[None], gsd_m=1)
+    write(folder / "town-rgb.tif", np.repeat(60 + 90 * isa[None], 3, axis=0), gsd_m=1)
+    write(folder / "town-split.tif", split)
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+def start(*arguments):
+    """`isamap ARGUMENTS` as a process of its own."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ISAMAP_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "isamap", *map(str, arguments)],
+        env=environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def training(data, out, recipe="recipe.toml"):
+    return start("train", data / recipe, "--data", data, "-o", out, "--device", "cpu")
+
+
+def figures(folder):
+    """Everything of a run that must not depend on the clock."""
+    card = json.loads((folder / "fast.json").read_text())
+    record = json.loads((folder / "training.json").read_text())
+    card["training"]["seconds"] = record["seconds"] = 0
+    return (folder / "fast.safetensors").read_bytes(), card, record
+
+
+@pytest.fixture(scope="module")
+def straight(data, tmp_path_factory):
+    """The folder of an undisturbed run in this process."""
+    out = tmp_path_factory.mktemp("straight")
+    assert train.run(data / "recipe.toml", data=data, out=out, device="cpu") == out / "fast.safetensors"
+    return out
+
+
+def test_the_log_and_the_card_say_what_was_done(straight):
+    _, card, record = figures(straight)
+    assert [entry["step"] for entry in record["log"]] == [2, 4, 6]
+    assert card["training"]["ground"] == ["town", "aerial", "unlabelled", "fields"]
+    assert card["training"]["recipe"] == record["recipe"]
+    assert card["metrics"]["validation"].keys() == {"town"}
+    assert record["best"] == max(entry["mean_iou"] for entry in record["log"])
+    assert not list(straight.glob(".*.tmp"))
+
+
+def test_a_finished_run_has_nothing_left_to_do(data, straight):
+    before = {path: path.stat().st_mtime_ns for path in straight.iterdir() if path.suffix}
+    train.run(data / "recipe.toml", data=data, out=straight, device="cpu")
+    assert before == {path: path.stat().st_mtime_ns for path in straight.iterdir() if path.suffix}
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_the_middle_resumes_and_its_model_maps_a_scene(data, tmp_path):
+    """The same bytes as an undisturbed run of the same length, whatever was half done."""
+    longer = RECIPE.replace("steps = 6", "steps = 40").replace("evaluate_every = 2", "evaluate_every = 4")
+    (data / "longer.toml").write_text(longer)
+    killed, out = tmp_path / "killed", tmp_path / "undisturbed"
+    process = training(data, killed, "longer.toml")
+    while process.poll() is None and not (killed / "training-state.safetensors").is_file():
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run was over too soon"
+    process = training(data, killed, "longer.toml")
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    assert stdout.strip() == str(killed / "fast.safetensors")
+    assert "resuming at step" in stderr
+    train.run(data / "longer.toml", data=data, out=out, device="cpu")
+    assert figures(killed) == figures(out)
+
+    maps = tmp_path / "maps"
+    infer = ("infer", "--input", data / "town-10m.tif", "--model", stdout.strip(), "--device", "cpu", "-o", maps)
+    process = start(*infer)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    with rasterio.open(maps / "town-isa.tif") as src:
+        assert src.shape == (10 * SIDE, 10 * SIDE)
+        assert set(np.unique(src.read(1))) <= {0, 1}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("save", range(8))
+def test_a_kill_between_any_two_files_of_a_save_loses_nothing(
+    data, straight, tmp_path, monkeypatch, save, after
+):
+    written = 0
+
+    def dying(path, content):
+        nonlocal written
+        written += 1
+        if after or written <= save:
+            write_atomic(path, content)
+        if written == save + 1:
+            raise Killed
+
+    monkeypatch.setattr("isamap.core.train.store.write_atomic", dying)
+    with pytest.raises(Killed):
+        train.run(data / "recipe.toml", data=data, out=tmp_path, device="cpu")
+    monkeypatch.undo()
+    train.run(data / "recipe.toml", data=data, out=tmp_path, device="cpu")
+    assert figures(tmp_path) == figures(straight)
+
+
+def test_a_run_of_another_recipe_is_not_resumed(data, straight, tmp_path):
+    (data / "other.toml").write_text(RECIPE + "\n")  # the same recipe, spelled differently
+    train.run(data / "other.toml", data=data, out=tmp_path, device="cpu", steps=2)
+    assert [entry["step"] for entry in figures(tmp_path)[2]["log"]] == [2]
+    train.run(data / "other.toml", data=data, out=tmp_path, device="cpu")
+    assert figures(tmp_path) == figures(straight)
+
+
+def changed(data, *pairs):
+    text = RECIPE
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = data / "changed.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error", "message"),
+    [
+        ([("town-10m.tif", "twon-10m.tif")], MissingInputError, r"twon-10m\.tif does not exist"),
+        ([("chip_px = 8", "chip_px = 48")], InputError, r"a chip 48 x 48"),
+        ([("warmup_steps", "warmup")], ConfigError, r"schedule\.warmup: did you mean warmup_steps"),
+        ([('name = "fast"', 'name = "swift"')], ConfigError, r"no network 'swift'"),
+        ([("patch_px = 20", "patch_px = 3")], InputError, r"fields-\d+ is 40 x 3"),
+        ([("town-split.tif", "town-isa.tif")], InputError, r"town-isa\.tif"),
+    ],
+)
+def test_a_recipe_that_cannot_work_says_why(data, tmp_path, pairs, error, message):
+    with pytest.raises(error, match=message):
+        train.run(changed(data, *pairs), data=data, out=tmp_path, device="cpu")
+
+
+def test_ground_without_validation_is_named(data, tmp_path):
+    path = changed(data, ('split = "town-split.tif"', 'split = "town-split.tif"\nvalidate_on = 9'))
+    with pytest.raises(InputError, match=r"town-split\.tif has no pixel of value 9"):
+        train.run(path, data=data, out=tmp_path, device="cpu")
+
+
+def test_excluded_ground_is_unlabelled(data):
+    from isamap.config import read_toml
+    from isamap.core.recipe import Recipe
+
+    recipe = read_toml(data / "recipe.toml", Recipe)
+    source = train.simulated_source(recipe.simulated[0], recipe, data)
+    assert (source.isa[:100, :100] == 255).all()
+    assert (source.isa[100:] != 255).all()
+
+
+def test_validation_ground_teaches_nothing(data):
+    from isamap.config import read_toml
+    from isamap.core.recipe import Recipe
+
+    (source,), (validation,) = train.pair_sources(read_toml(data / "recipe.toml", Recipe), data)
+    assert (source.isa[:, 300:] == 255).all()
+    assert (source.isa[:, :300] != 255).all()
+    assert validation.isa.shape == (400, 100)
+    assert validation.lr.shape == (4, 40, 10)
+    with rasterio.open(data / "town-isa.tif") as src:
+        np.testing.assert_array_equal(validation.isa, src.read(1)[:, 300:])
