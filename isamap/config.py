@@ -1,5 +1,6 @@
 """Settings and recipes: frozen pydantic models read from TOML, in which an unknown key is an error."""
 
+import dataclasses
 import difflib
 import tomllib
 from pathlib import Path
@@ -60,7 +61,7 @@ def first_fault(fault: ValidationError, kind: type[BaseModel]) -> str:
     """One line about the first thing that is wrong."""
     first = fault.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] != "extra_forbidden":
+    if first["type"] not in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
         return f"{where}: {first['msg']}" if where else first["msg"]
     near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(kind)), 1)
     return f"unknown key {where}" + (f": did you mean {near[0]}?" if near else "")
@@ -74,4 +75,6 @@ def _keys(kind: type[BaseModel]) -> set[str]:
         for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
             if isinstance(part, type) and issubclass(part, BaseModel):
                 keys |= _keys(part)
+            elif dataclasses.is_dataclass(part):
+                keys |= {own.name for own in dataclasses.fields(part)}
     return keys

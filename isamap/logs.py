@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -28,7 +29,8 @@ class _Handler(logging.Handler):
     """Writes between the lines of a progress bar instead of through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        with suppress(OSError):  # a full disk under the log must not stop the work
+            tqdm.write(self.format(record), file=sys.stderr)
 
 
 def configure(level: int, log_format: str) -> None:

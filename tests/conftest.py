@@ -15,8 +15,9 @@ import tiny
 
 
 def pytest_configure(config):
-    # odc-geo's footprint() still uses it; a later shapely may drop it, and then the tests say so
+    # odc-geo's footprint() and cropping still use them; later versions may drop them, and then the tests say so
     config.addinivalue_line("filterwarnings", "ignore:The 'shapely.ops.transform:DeprecationWarning")
+    config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
 
 
 @dataclass(frozen=True)

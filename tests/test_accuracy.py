@@ -33,7 +33,15 @@ def test_weights_stand_for_elements():
 def test_nothing_counted_is_zero_and_no_fault():
     empty = Confusion.count(np.zeros(3, np.bool_), np.full(3, UNLABELLED, np.uint8))
     assert empty == Confusion()
-    figures = (empty.precision, empty.recall, empty.f1, empty.iou, empty.mean_f1, empty.overall, empty.isa_share)
+    figures = (
+        empty.precision,
+        empty.recall,
+        empty.f1,
+        empty.iou,
+        empty.mean_f1,
+        empty.overall,
+        empty.isa_share,
+    )
     assert figures == (0,) * 7
 
 

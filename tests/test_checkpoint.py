@@ -166,7 +166,9 @@ EVIL_TENSORS = {
 def test_weights_that_do_not_fit_their_card_are_a_model_error(model, weights, name):
     made = {k: v.clone() for k, v in EVIL_TENSORS[name](weights).items()}
     rewrite(model, safetensors.torch.save(made))
-    with pytest.raises(ModelError, match=r"small\.safetensors (does not fit its card|holds weights)") as caught:
+    with pytest.raises(
+        ModelError, match=r"small\.safetensors (does not fit its card|holds weights)"
+    ) as caught:
         load(model)
     assert "\n" not in str(caught.value)
 

@@ -288,6 +288,17 @@ def test_a_reader_that_goes_away_is_no_fault(tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(("stream", "code"), [("stdout", 74), ("stderr", 66)])
+def test_a_full_disk_under_the_log_or_the_results_keeps_the_exit_code_right(stream, code):
+    arguments = ["regions"] if stream == "stdout" else ["regions", "atlantis"]
+    with Path("/dev/full").open("w") as full:
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {stream: full}
+        done = subprocess.run(
+            [sys.executable, "-m", "isamap", *arguments], check=False, cwd=tiny.REPOSITORY, **streams
+        )
+    assert done.returncode == code
+
+
 # Where a setting comes from
 
 

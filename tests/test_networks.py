@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from isamap.config import read_toml
 from isamap.core.recipe import Recipe
 from isamap.errors import ConfigError
+from isamap.model import networks
 from isamap.model.networks import MODELS, Fast, NetworkConfig, SubPixel, build, cost_macs, crop
 
 SMALL = {"channels": 8, "blocks": 1}
@@ -19,7 +20,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(count)
-
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +145,10 @@ def test_the_cost_of_the_production_network_matches_a_hand_count():
 
 def test_the_cost_of_the_baseline_matches_a_hand_count():
     w1, w2, w3, w4 = (8 * g for g in (1, 2, 4, 6))
-    levels = [(8 * w1 + w1 * w1) + ((w2 + w1) * w1 + w1 * w1) + w1, (w1 * w2 + w2 * w2) + ((w3 + w2) * w2 + w2 * w2)]
+    levels = [
+        (8 * w1 + w1 * w1) + ((w2 + w1) * w1 + w1 * w1) + w1,
+        (w1 * w2 + w2 * w2) + ((w3 + w2) * w2 + w2 * w2),
+    ]
     levels += [(w2 * w3 + w3 * w3) + ((w4 + w3) * w3 + w3 * w3), w3 * w4 + w4 * w4]
     assert cost_macs(network("bilinear")) == sum(9 * 100 * n // 4**k for k, n in enumerate(levels))
 
@@ -176,7 +179,9 @@ def test_a_network_that_cannot_be_built_is_refused(wrong):
 
 def test_an_unknown_network_in_a_recipe_is_a_configuration_error(tmp_path):
     path = tmp_path / "recipe.toml"
-    path.write_text('description = ""\nlicence = ""\nattribution = []\npairs = []\n[network]\nname = "unet"\n')
+    path.write_text(
+        'description = ""\nlicence = ""\nattribution = []\npairs = []\n[network]\nname = "unet"\n'
+    )
     with pytest.raises(ConfigError, match=r"recipe\.toml: network: .*known are fast, bilinear"):
         read_toml(path, Recipe)
 
@@ -184,3 +189,31 @@ def test_an_unknown_network_in_a_recipe_is_a_configuration_error(tmp_path):
 def test_logits_are_finite_at_the_start():
     made = build(NetworkConfig(name="fast", **SMALL))
     assert made(scene(6, 6)).isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [3, 4, 10])
+def test_settling_averages_over_one_coarse_pixel_around_each_fine_one(scale):
+    """Against the plain mean; an even width takes half of both end pixels."""
+    fine = torch.rand(2, 6 * scale, 5 * scale, dtype=torch.float64)
+    taps = torch.ones(scale, dtype=torch.float64)
+    if scale % 2 == 0:
+        taps = torch.tensor([0.5, *[1.0] * (scale - 1), 0.5], dtype=torch.float64)
+    kernel = taps[:, None] * taps[None, :] / scale**2
+    plain = torch.nn.functional.conv2d(fine[:, None], kernel[None, None])[:, 0]
+    drop = scale - len(taps) // 2
+    torch.testing.assert_close(networks.settle(fine, scale), networks.crop(plain, drop))
+
+
+def test_settling_removes_whatever_repeats_with_the_coarse_pixels():
+    cell = torch.rand(10, 10)
+    pattern = cell.repeat(8, 7)[None]
+    settled = networks.settle(pattern, 10)
+    assert settled.shape == (1, 60, 50)
+    torch.testing.assert_close(settled, torch.full_like(settled, float(cell.mean())), atol=1e-6, rtol=0)
+
+
+def test_a_settled_pixel_is_the_same_wherever_the_window_begins():
+    fine = torch.rand(1, 90, 90)
+    torch.testing.assert_close(
+        networks.settle(fine[:, 20:, 10:], 10), networks.settle(fine, 10)[:, 20:, 10:], atol=0, rtol=0
+    )

@@ -40,7 +40,9 @@ def weights(tmp_path_factory):
             torch.nn.init.normal_(parameter, std=0.15)
         with torch.no_grad():
             network.isa.bias.zero_()
-            x = CONFIG.prepare(torch.from_numpy(scene(0)[0])[None], torch.ones(1, 4, 1, 1).expand(1, 4, 30, 40))
+            x = CONFIG.prepare(
+                torch.from_numpy(scene(0)[0])[None], torch.ones(1, 4, 1, 1).expand(1, 4, 30, 40)
+            )
             network.isa.bias.sub_(network(x).median())
     document, card = pack(network.state_dict(), CARD)
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
@@ -62,7 +64,9 @@ def predictor(weights, monkeypatch):
 
 def equal(one, other):
     return all(
-        np.array_equal(a, b) for p, q in zip(one, other, strict=True) for a, b in zip(p.rasters, q.rasters, strict=True)
+        np.array_equal(a, b)
+        for p, q in zip(one, other, strict=True)
+        for a, b in zip(p.rasters, q.rasters, strict=True)
     )
 
 
@@ -129,7 +133,9 @@ def test_the_batch_size_changes_no_pixel(weights, monkeypatch, precision):
     lr, valid = zip(*(scene(seed) for seed in range(4)), strict=True)
     together = predictor.predict(lr, valid, percent=True)
     alone = [predictor.predict([a], [b], percent=True)[0] for a, b in zip(lr, valid, strict=True)]
-    by_three = predictor.predict(lr[:3], valid[:3], percent=True) + predictor.predict(lr[3:], valid[3:], percent=True)
+    by_three = predictor.predict(lr[:3], valid[:3], percent=True) + predictor.predict(
+        lr[3:], valid[3:], percent=True
+    )
     assert equal(together, alone)
     assert equal(together, by_three)
 
@@ -149,8 +155,12 @@ def tight(predictor, monkeypatch, fits):
     return tried
 
 
-@pytest.mark.parametrize(("size", "fits", "sizes"), [(4, 2, [4, 2, 2]), (5, 1, [5, 2, 1, 1, 3, 1, 2, 1, 1]), (3, 3, [3])])
-def test_a_full_device_halves_the_batch_and_changes_no_pixel(predictor, monkeypatch, caplog, size, fits, sizes):
+@pytest.mark.parametrize(
+    ("size", "fits", "sizes"), [(4, 2, [4, 2, 2]), (5, 1, [5, 2, 1, 1, 3, 1, 2, 1, 1]), (3, 3, [3])]
+)
+def test_a_full_device_halves_the_batch_and_changes_no_pixel(
+    predictor, monkeypatch, caplog, size, fits, sizes
+):
     lr, valid = zip(*(scene(seed) for seed in range(size)), strict=True)
     expected = predictor.predict(lr, valid, percent=True)
     tried = tight(predictor, monkeypatch, fits)

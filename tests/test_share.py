@@ -3,8 +3,7 @@ import pytest
 import rasterio
 
 from isamap.domain.share import (
-    NDVI_IMPERVIOUS,
-    NDVI_PERVIOUS,
+    ShareRules,
     bare_soil_index,
     grown,
     impervious_share,
@@ -46,7 +45,7 @@ def far_apart(*names, size=3):
         ("blue steel roof", 1, 1),
         ("river", 0, 1),
         ("dry soil", 1, 0),
-        ("half grown over", (NDVI_PERVIOUS - 0.262) / (NDVI_PERVIOUS - NDVI_IMPERVIOUS), 1),
+        ("half grown over", (0.38 - 0.262) / (0.38 - 0.15), 1),
     ],
 )
 def test_known_ground_has_the_share_a_person_would_give_it(name, share, weight):
@@ -144,3 +143,17 @@ def test_shares_of_the_bundled_scene_are_fractions_and_look_like_a_town(pytestco
     assert share.max() == 1
     assert set(np.unique(weight)) <= {0.0, 0.5, 1.0}
     assert 0.1 < share[weight > 0].mean() < 0.6
+
+
+def test_without_slack_a_shifted_verge_drowns_the_road():
+    road = ground(*[["forest", "forest", "asphalt", "forest", "forest"]] * 5)
+    shifted = ground(*[["forest", "asphalt", "forest", "forest", "forest"]] * 5)
+    share, weight = impervious_share(road, shifted, ShareRules(slack_px=0, doubt=0.8))
+    np.testing.assert_array_equal(share[:, 2], 0)
+    np.testing.assert_allclose(weight[:, 2], 0.8)
+
+
+def test_the_ramp_between_pervious_and_impervious_follows_the_rules():
+    (half,) = far_apart("half grown over")
+    share, _ = impervious_share(half, rules=ShareRules(impervious_ndvi=0.162, pervious_ndvi=0.362))
+    np.testing.assert_allclose(share, 0.5, atol=0.01)

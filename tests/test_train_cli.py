@@ -15,7 +15,7 @@ import torch
 from affine import Affine
 
 from isamap.core import train
-from isamap.errors import ConfigError, InputError, MissingInputError
+from isamap.errors import ConfigError, InputError, MissingInputError, ModelError
 from isamap.io.atomic import write_atomic
 
 REPOSITORY = Path(__file__).parents[1]
@@ -81,7 +81,11 @@ def _one_thread():
 
 def write(path, values, names=(), gsd_m=10, left=LEFT, top=TOP, **profile):
     count, height, width = values.shape
-    profile |= {"crs": "EPSG:32650", "transform": Affine(gsd_m, 0, left, 0, -gsd_m, top), "dtype": values.dtype}
+    profile |= {
+        "crs": "EPSG:32650",
+        "transform": Affine(gsd_m, 0, left, 0, -gsd_m, top),
+        "dtype": values.dtype,
+    }
     with rasterio.open(path, "w", driver="GTiff", count=count, height=height, width=width, **profile) as dst:
         dst.write(values)
         for index, name in enumerate(names, start=1):
@@ -177,7 +181,17 @@ def test_a_run_killed_in_the_middle_resumes_and_its_model_maps_a_scene(data, tmp
     assert figures(killed) == figures(out)
 
     maps = tmp_path / "maps"
-    infer = ("infer", "--input", data / "town-10m.tif", "--model", stdout.strip(), "--device", "cpu", "-o", maps)
+    infer = (
+        "infer",
+        "--input",
+        data / "town-10m.tif",
+        "--model",
+        stdout.strip(),
+        "--device",
+        "cpu",
+        "-o",
+        maps,
+    )
     process = start(*infer)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
@@ -274,3 +288,36 @@ def test_validation_ground_teaches_nothing(data):
     assert validation.lr.shape == (4, 40, 10)
     with rasterio.open(data / "town-isa.tif") as src:
         np.testing.assert_array_equal(validation.isa, src.read(1)[:, 300:])
+
+
+def test_fine_tuning_begins_from_the_given_weights_and_is_another_run(data, straight, tmp_path):
+    """A learning rate of next to nothing leaves the weights where they were, to the last bit of bfloat16."""
+    still = RECIPE.replace("steps = 6", "steps = 2\nlearning_rate = 1e-12\nweight_decay = 0.0")
+    (data / "still.toml").write_text(still)
+    begin = straight / "fast.safetensors"
+    out = train.run(data / "still.toml", data=data, out=tmp_path / "tuned", start=begin, device="cpu")
+    assert out.read_bytes() == begin.read_bytes()
+    tuned = json.loads(out.with_suffix(".json").read_text())["training"]["recipe"]
+    train.run(data / "still.toml", data=data, out=tmp_path / "fresh", device="cpu")
+    assert json.loads((tmp_path / "fresh" / "fast.json").read_text())["training"]["recipe"] != tuned
+
+
+def test_fine_tuning_refuses_weights_of_another_network(data, straight, tmp_path):
+    (data / "wider.toml").write_text(RECIPE.replace("channels = 8", "channels = 12"))
+    with pytest.raises(ModelError, match="another network"):
+        train.run(
+            data / "wider.toml",
+            data=data,
+            out=tmp_path / "out",
+            start=straight / "fast.safetensors",
+            device="cpu",
+        )
+
+
+def test_the_second_date_is_moved_back_by_its_shift():
+    """Date 2 lies one pixel right of and one below date 1."""
+    first = np.zeros((4, 4), np.float32)
+    first[1, 1] = 1
+    second = np.roll(first, (1, 1), axis=(0, 1))
+    np.testing.assert_array_equal(train._moved({"B04": second}, (1, 1), 1)["B04"], first)
+    np.testing.assert_array_equal(train._moved({"B04": first}, (1, 1), -1)["B04"], second)

@@ -37,7 +37,6 @@ def _one_thread():
     torch.set_num_threads(count)
 
 
-
 def ground(seed, side=24):
     """Ground on which bright means ISA: easy to learn."""
     rng = np.random.default_rng(seed)

@@ -1,8 +1,10 @@
 """The command line: parsing and printing, exit codes, signals. The only user of click."""
 
+import errno
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -13,7 +15,7 @@ from isamap.cli.infer import infer
 from isamap.cli.models import models
 from isamap.cli.regions import regions
 from isamap.cli.train import train
-from isamap.errors import IsamapError
+from isamap.errors import IsamapError, StorageError
 
 EXIT_CODES = """
 \b
@@ -55,6 +57,12 @@ def _stop(signum: int, _: FrameType | None) -> None:
     raise Stopped(128 + signum)
 
 
+def _say(text: str) -> None:
+    """A last word on stderr; where it cannot be written, the exit code still counts."""
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _stop)
@@ -68,8 +76,13 @@ def main(args: list[str] | None = None) -> None:
     except IsamapError as fault:
         if context["debug"]:
             raise
-        click.echo(f"isamap: {' '.join(str(fault).split())}", err=True)
+        _say(f"isamap: {' '.join(str(fault).split())}")
         sys.exit(fault.exit_code)
+    except OSError as fault:  # the disk under a redirected stdout or stderr is full
+        if fault.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise
+        _say(f"isamap: cannot write to stdout or stderr: {fault.strerror}")
+        sys.exit(StorageError.exit_code)
     except Stopped as stop:
-        click.echo("isamap: stopped by a signal; run the same command again to resume", err=True)
+        _say("isamap: stopped by a signal; run the same command again to resume")
         sys.exit(stop.code)

@@ -18,6 +18,12 @@ from isamap.cli import options
     help="Folder that the recipe's paths start from.",
 )
 @options.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@options.option(
+    "--start",
+    metavar="NAME|FILE",
+    help="Begin from these weights: fine-tuning on ground of your own.",
+    show_default=False,
+)
 @options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where the model is trained.")
 @options.option("--steps", type=click.IntRange(1), help="Steps in place of the recipe's.", show_default=False)
 @options.option("--wait", is_flag=True, help="Wait for another run on the same folder instead of exit 75.")
@@ -32,11 +38,13 @@ def train(recipe: Path, **given: Any) -> None:
         verbose=max(given["verbose"], 1), quiet=given["quiet"], log_format=given["log_format"]
     )
     from isamap.core import train as recipes
+    from isamap.model.checkpoint import find
 
     weights = recipes.run(
         recipe,
         data=given["data"],
         out=given["out"],
+        start=find(given["start"]) if given["start"] else None,
         device=given["device"],
         steps=given["steps"],
         wait=given["wait"],

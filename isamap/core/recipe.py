@@ -3,6 +3,7 @@
 from typing import Literal
 
 from isamap.config import Settings
+from isamap.domain.share import ShareRules
 from isamap.model.networks import NetworkConfig
 from isamap.model.training import Schedule
 
@@ -41,6 +42,8 @@ class UnlabelledScene(Settings):
     name: str
     dates: tuple[tuple[str, ...], ...]
     """Per date its 10 m and 20 m files."""
+    shift_px: tuple[int, int] = (0, 0)
+    """Whole pixels (x, y) by which the second date lies off the first."""
 
 
 class Patches(Settings):
@@ -76,6 +79,8 @@ class Recipe(Settings):
     network: NetworkConfig
     schedule: Schedule = Schedule()
     chips: ChipCounts = ChipCounts()
+    shares: ShareRules = ShareRules()
+    """How spectra become soft shares."""
     pairs: tuple[Pair, ...]
     simulated: tuple[Ground, ...] = ()
     scenes: tuple[UnlabelledScene, ...] = ()

@@ -19,7 +19,7 @@ from isamap.errors import InputError
 from isamap.io import store
 from isamap.io.ground import lay, read_plate, read_reflectance
 from isamap.model import device as devices
-from isamap.model.checkpoint import pack
+from isamap.model.checkpoint import load, load_card, pack
 from isamap.model.chips import Mixture, PairSource, ShareSource, SimulatedSource, Source
 from isamap.model.losses import UNLABELLED
 from isamap.model.training import Progress, Trainer, Validation, as_json, read_record
@@ -83,12 +83,20 @@ def scene_sources(scene: UnlabelledScene, recipe: Recipe, data: Path) -> list[So
     spectra = [dict(zip(SHARE_BANDS, lr, strict=True)) for lr, _, _ in dates]
     sources: list[Source] = []
     for index, files in enumerate(scene.dates):
-        other = spectra[1 - index] if len(spectra) > 1 else None
-        share, weight = impervious_share(spectra[index], other)
+        other = _moved(spectra[1 - index], scene.shift_px, 1 - 2 * index) if len(spectra) > 1 else None
+        share, weight = impervious_share(spectra[index], other, recipe.shares)
         weight[~dates[index][1].all(axis=0)] = 0
         lr, present, _ = read_reflectance([data / p for p in files], recipe.network.bands)
         sources.append(ShareSource(f"{scene.name}-{index}", lr, present, share, weight, recipe.network.scale))
     return sources
+
+
+def _moved(
+    spectra: dict[str, NDArray[np.float32]], shift_px: tuple[int, int], sign: int
+) -> dict[str, NDArray[np.float32]]:
+    """Another date on the pixels of this one; what moves out on one side comes in on the other."""
+    dx, dy = (-sign * shift for shift in shift_px)
+    return {band: np.roll(values, (dy, dx), axis=(0, 1)) for band, values in spectra.items()}
 
 
 def patch_sources(patches: Patches, recipe: Recipe, data: Path) -> list[Source]:
@@ -96,7 +104,7 @@ def patch_sources(patches: Patches, recipe: Recipe, data: Path) -> list[Source]:
     path = [data / patches.imagery]
     lr, present, _ = read_reflectance(path, recipe.network.bands)
     spectra = dict(zip(SHARE_BANDS, read_reflectance(path, SHARE_BANDS)[0], strict=True))
-    share, weight = impervious_share(spectra)
+    share, weight = impervious_share(spectra, rules=recipe.shares)
     if patches.share == "none":
         share, weight = np.zeros_like(share), np.ones_like(weight)
     size = patches.patch_px
@@ -116,8 +124,8 @@ def patch_sources(patches: Patches, recipe: Recipe, data: Path) -> list[Source]:
     return sources
 
 
-def trainer(recipe: Recipe, data: Path, device: str) -> Trainer:
-    """The run a recipe describes, ground read and ready to start."""
+def trainer(recipe: Recipe, data: Path, device: str, start: Path | None = None) -> Trainer:
+    """The run a recipe describes, ground read and ready to start, from the weights in `start` if given."""
     pairs, validations = pair_sources(recipe, data)
     simulated: list[Source] = [simulated_source(ground, recipe, data) for ground in recipe.simulated]
     scenes = [s for scene in recipe.scenes for s in scene_sources(scene, recipe, data)]
@@ -134,11 +142,21 @@ def trainer(recipe: Recipe, data: Path, device: str) -> Trainer:
         for name, (members, count) in groups.items()
         if members and count
     ]
-    return Trainer(recipe.network, recipe.schedule, sources, validations, devices.resolve(device))
+    training = Trainer(recipe.network, recipe.schedule, sources, validations, devices.resolve(device))
+    if start is not None:
+        training.start_from(load(start)[1])
+    return training
 
 
 def run(
-    path: Path, *, data: Path, out: Path, device: str = "auto", steps: int | None = None, wait: bool = False
+    path: Path,
+    *,
+    data: Path,
+    out: Path,
+    start: Path | None = None,
+    device: str = "auto",
+    steps: int | None = None,
+    wait: bool = False,
 ) -> Path:
     """Train what the recipe at `path` describes; resumes a run of the same recipe in `out`.
 
@@ -146,6 +164,7 @@ def run(
         path: TOML recipe.
         data: folder that the recipe's paths start from.
         out: folder of the run.
+        start: weights to begin from: fine-tuning.
         device: auto, cpu, cuda or cuda:N.
         steps: in place of the recipe's.
         wait: wait for another run on the same folder.
@@ -157,10 +176,12 @@ def run(
     recipe = read_toml(path, Recipe)
     if steps is not None:
         recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"steps": steps})})
-    digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
+    document = recipe.model_dump_json().encode() + (start.read_bytes() if start else b"")
+    digest = hashlib.sha256(document).hexdigest()
     with store.lock(out / ".isamap.lock", wait=wait, what=str(out)):
-        training = trainer(recipe, data, device)
+        training = trainer(recipe, data, device, start)
         record = _resume(training, out, digest)
+        record["start"] = load_card(start).training if start else None
         started = time.monotonic() - record["seconds"]
         for progress in training.run():
             record["seconds"] = round(time.monotonic() - started)
@@ -192,10 +213,10 @@ def _resume(training: Trainer, out: Path, digest: str) -> dict[str, Any]:
 
 
 def _save(training: Trainer, out: Path, record: dict[str, Any], recipe: Recipe) -> None:
-    """Keep weights and card if they are the best so far, then the state to resume from; the record for people last."""
+    """Keep weights and card if they are the ones to keep so far, then the state to resume from; the record for people last."""
     progress = training.progress
-    if progress.mean_iou >= record["best"]:
-        record["best"] = progress.mean_iou
+    if progress.mean_iou >= record["best"] or recipe.schedule.keep == "last":
+        record["best"] = max(record["best"], progress.mean_iou)
         weights, card = pack(training.weights(), _card(training, record, recipe))
         name = recipe.network.name
         store.write_atomic(out / f"{name}.safetensors", weights)
@@ -223,6 +244,7 @@ def _card(training: Trainer, record: dict[str, Any], recipe: Recipe) -> dict[str
             "steps": training.progress.step,
             "seconds": record["seconds"],
             **devices.describe(training.device),
+            "start": record["start"],
         },
         "metrics": {"validation": {k: round(v, 4) for k, v in training.progress.isa_iou.items()}},
     }

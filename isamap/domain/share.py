@@ -9,16 +9,15 @@ at hand the greener one decides. Reflectances are top of atmosphere, arrays `(y,
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Bands = Mapping[str, NDArray[np.float32]]
 
-NDVI_IMPERVIOUS = 0.15
-"""Up to this NDVI a pixel counts as all impervious, if it is neither water nor bare soil."""
-NDVI_PERVIOUS = 0.38
-"""From this NDVI a pixel counts as not impervious at all."""
+SOIL_NOW, GREEN_THEN = 0.25, 0.35
+"""A pixel below the first NDVI now and above the second on the other date: soil, or built since."""
 BARE_SOIL, BRIGHT = 0.12, 0.25
 """Above this bare-soil index spectra cannot tell soil from roof: nothing is said. Soil is never this bright."""
 
@@ -65,34 +64,52 @@ def grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return reached
 
 
-def lowest_neighbour(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Minimum over 3 x 3 pixels; the edge repeats itself."""
-    padded = np.pad(values, 1, mode="edge")
-    lowest: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).min(axis=(2, 3))
+def lowest_neighbour(values: NDArray[np.float32], reach_px: int = 1) -> NDArray[np.float32]:
+    """Minimum over the pixels up to `reach_px` away in row and column; the edge repeats itself."""
+    side = 2 * reach_px + 1
+    padded = np.pad(values, reach_px, mode="edge")
+    lowest: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(padded, (side, side)).min(
+        axis=(2, 3)
+    )
     return lowest
 
 
+@dataclass(frozen=True)
+class ShareRules:
+    """How spectra become shares."""
+
+    impervious_ndvi: float = 0.15
+    """Up to this NDVI a pixel counts as all impervious, if it is neither water nor bare soil."""
+    pervious_ndvi: float = 0.38
+    """From this NDVI a pixel counts as not impervious at all."""
+    slack_px: int = 1
+    """How far two dates may lie apart: the other date's NDVI is lowered to the lowest this near,
+    so that a road does not drown in its verges."""
+    doubt: float = 0.5
+    """Weight where only the other date was green: soil, or built since."""
+
+
 def impervious_share(
-    bands: Bands, other: Bands | None = None
+    bands: Bands, other: Bands | None = None, rules: ShareRules | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Soft impervious share of each pixel, and how much it is worth.
 
     Args:
         bands: B02, B03, B04, B08 and B11 of the date in question.
-        other: the same ground on another date. Its NDVI is lowered to the lowest of 3 x 3 pixels first,
-            because dates of one place may lie a pixel apart and a road must not drown in its verges.
+        other: the same ground on another date.
+        rules: thresholds and weights; the defaults if left out.
 
     Returns:
-        share, 0-1, and weight: 1; 0.5 where only the other date was green (soil, or built since);
-        0 where spectra say nothing.
+        share, 0-1, and weight: 1, less where dates disagree, 0 where spectra say nothing.
     """
+    rules = rules or ShareRules()
     green = ndvi(bands)
     weight = np.ones_like(green)
     if other is not None:
-        elsewhen = lowest_neighbour(ndvi(other))
-        weight[(green < 0.25) & (elsewhen > 0.35)] = 0.5
+        elsewhen = lowest_neighbour(ndvi(other), rules.slack_px)
+        weight[(green < SOIL_NOW) & (elsewhen > GREEN_THEN)] = rules.doubt
         green = np.maximum(green, elsewhen)
-    share = np.clip((NDVI_PERVIOUS - green) / (NDVI_PERVIOUS - NDVI_IMPERVIOUS), 0, 1)
+    share = np.clip((rules.pervious_ndvi - green) / (rules.pervious_ndvi - rules.impervious_ndvi), 0, 1)
     share[blue_roof(bands)] = 1
     wet = water(bands)
     weight[grown(wet) & ~wet & (share > 0)] = 0  # shores are as dark as roads

@@ -127,10 +127,10 @@ def verify(path: Path, geobox: GeoBox, checksums: Mapping[tuple[int, int], int])
     Raises:
         StorageError: it is not what was written: a full or broken disk, or a bug.
     """
-    valid, errors, warnings = cog_validate(path, strict=True, quiet=True)
-    if not valid:
-        raise StorageError(f"{path} is no valid COG: {'; '.join(errors + warnings)}")
     try:
+        valid, errors, warnings = cog_validate(path, strict=True, quiet=True)
+        if not valid:
+            raise StorageError(f"{path} is no valid COG: {'; '.join(errors + warnings)}")
         with open_raster(path) as src:
             check_complete(src, 1)
             if src.shape != tuple(geobox.shape) or not src.transform.almost_equals(geobox.transform):

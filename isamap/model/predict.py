@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from isamap.domain.product import NODATA
 from isamap.errors import ModelError
+from isamap.model import networks
 from isamap.model.checkpoint import load
 from isamap.model.device import dtype_of, resolve
 
@@ -45,8 +46,7 @@ class Predictor:
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this combination
         self.threshold = self.card.threshold if threshold is None else threshold
         self.scale = self.card.network.scale
-        stride = network.stride_px
-        self.halo_px = -(-network.radius_px // stride) * stride
+        self.halo_px = networks.halo_of(network)
         """Real neighbour pixels wanted on every side of a window."""
 
     def probability(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
@@ -64,8 +64,8 @@ class Predictor:
         x = self.card.network.prepare(pixels, present[:, None].expand_as(pixels))
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            logits = self.network(x, self.halo_px)[:, 0]
-        return torch.sigmoid(logits[..., : height * self.scale, : width * self.scale].float())
+            isa = networks.probability(self.network, x, self.halo_px)
+        return isa[..., : height * self.scale, : width * self.scale]
 
     def _upload(self, array: NDArray[np.generic]) -> torch.Tensor:
         """The array on the device, through pinned memory where that helps."""

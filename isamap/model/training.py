@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import safetensors.torch
@@ -52,6 +52,8 @@ class Schedule(BaseModel):
     """Weight of the super-resolution loss."""
     ema_decay: float = 0.998
     """Decay of the moving average of the weights; the average is what is kept."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights become the model: the best on the validation ground, or those at the end of the schedule."""
     evaluate_every: int = 200
     """Steps between two looks at the validation ground."""
     seed: int = 20180402
@@ -183,6 +185,18 @@ class Trainer:
             mean_iou=float(np.max(mean)),
         )
 
+    def start_from(self, network: networks.Network) -> None:
+        """Begin with the weights of another network of the same shape.
+
+        Raises:
+            ModelError: it has another shape.
+        """
+        try:
+            self.network.load_state_dict(network.state_dict())
+            self.average.load_state_dict(network.state_dict())
+        except RuntimeError as fault:
+            raise ModelError("the weights to start from are of another network than the recipe's") from fault
+
     def state(self, record: dict[str, Any]) -> bytes:
         """Everything a resumed run needs, as one safetensors document: weights and record cannot part."""
         tensors = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
@@ -239,7 +253,7 @@ def learning_rate(schedule: Schedule, step: int) -> float:
 def probabilities(network: networks.Network, lr: Tensor, present: Tensor, piece_px: int = 128) -> Tensor:
     """ISA probability `(Y, X)` float32 of one raster `(band, y, x)`, piece by piece, nothing beyond its edge."""
     config, stride = network.config, network.stride_px
-    halo = -(-network.radius_px // stride) * stride
+    halo = networks.halo_of(network)
     x = functional.pad(config.prepare(lr[None], present[None]), (halo,) * 4)
     grow = [(-side) % stride for side in x.shape[-2:]]
     x = functional.pad(x, (0, grow[1], 0, grow[0])).contiguous(memory_format=torch.channels_last)
@@ -249,7 +263,7 @@ def probabilities(network: networks.Network, lr: Tensor, present: Tensor, piece_
         for left in range(0, lr.shape[-1], piece_px):
             piece = x[..., top : top + piece_px + 2 * halo, left : left + piece_px + 2 * halo]
             with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16):
-                row.append(torch.sigmoid(network(piece, halo)[0, 0].float()).cpu())
+                row.append(networks.probability(network, piece, halo)[0].cpu())
         rows.append(torch.cat(row, dim=1))
     return torch.cat(rows)[: lr.shape[-2] * config.scale, : lr.shape[-1] * config.scale]
 

@@ -81,16 +81,17 @@ def eager(path: Path) -> dict[str, float]:
     from isamap.core.mapping import batches
     from isamap.io.raster import SceneInput, open_scene
     from isamap.model.checkpoint import find, load
+    from isamap.model.networks import halo_of, settle
 
     card, network = load(find("fast"))
-    halo = network.radius_px
+    halo = halo_of(network)
     seconds = cpu = 0.0
     with open_scene(SceneInput((path,)), card.network.bands) as scene, torch.inference_mode():
         for (window,) in batches(tuple(scene.geobox.shape), WINDOW, 1):
             lr, valid = (torch.from_numpy(a)[None] for a in scene.read(window, halo))
             x = card.network.prepare(lr, valid[:, None].expand_as(lr))
             clock = Clock()
-            torch.sigmoid(network.isa(network.refine(network.at_10m(x))))
+            settle(torch.sigmoid(network.isa(network.refine(network.at_10m(x))))[:, 0], card.network.scale)
             seconds, cpu = seconds + clock.read()["wall"], cpu + clock.read()["cpu"]
     return {"wall": seconds, "cpu": cpu}
 
