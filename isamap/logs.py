@@ -33,8 +33,17 @@ class _Handler(logging.Handler):
             tqdm.write(self.format(record), file=sys.stderr)
 
 
+_settings: list[tuple[int, str]] = []
+
+
+def settings() -> tuple[int, str] | None:
+    """What `configure` was last given, for processes that this one starts."""
+    return _settings[-1] if _settings else None
+
+
 def configure(level: int, log_format: str) -> None:
     """Send isamap's log lines from `level` up, and others' warnings, to stderr."""
+    _settings[:] = [(level, log_format)]
     handler = _Handler()
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Generic, TypeVar
 
+from isamap import logs
 from isamap.errors import IsamapError
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class _Farm(Generic[Job, Result]):
             return
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        process = context.Process(target=_serve, args=(there, self.work), daemon=True)
+        process = context.Process(target=_serve, args=(there, self.work, logs.settings()), daemon=True)
         process.start()
         there.close()
         self._hand(here, process)
@@ -150,8 +151,12 @@ class _Farm(Generic[Job, Result]):
             process.kill()
 
 
-def _serve(pipe: Connection, work: Callable[[Job], Result]) -> None:
-    """A worker's life: jobs in, outcomes out, until the pipe closes."""
+def _serve(
+    pipe: Connection, work: Callable[[Job], Result], log_settings: tuple[int, str] | None = None
+) -> None:
+    """A worker's life: jobs in, outcomes out, until the pipe closes. It logs as its parent does."""
+    if log_settings:
+        logs.configure(*log_settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal signals everyone; the parent decides
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_follow_parent, daemon=True).start()

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,14 +43,14 @@ class CogWriter:
     def __init__(self, path: Path, geobox: GeoBox, layer: Layer, tags: Mapping[str, str]) -> None:
         self.path, self.geobox, self.layer = path, geobox, layer
         self._draft = path.with_name(f"{path.name}.draft.tif")
-        self._env = rasterio.Env(**WRITE_ENV)
+        self._open = ExitStack()
         self._tags = tags
         self._dst: Any = None
         self._checksums: dict[tuple[int, int], int] = {}
 
     def __enter__(self) -> Self:
-        self._env.__enter__()
-        with self._guard():
+        with ExitStack() as stack, self._guard():
+            stack.enter_context(rasterio.Env(**WRITE_ENV))
             self._dst = rasterio.open(
                 self._draft,
                 "w",
@@ -72,6 +73,7 @@ class CogWriter:
             self._dst.update_tags(**self._tags)
             if self.layer.colours:
                 self._dst.write_colormap(1, dict(self.layer.colours))
+            self._open = stack.pop_all()
         return self
 
     def write(self, window: Window, values: NDArray[np.uint8]) -> None:
@@ -98,7 +100,7 @@ class CogWriter:
             if kind is None:
                 verify(self.path, self.geobox, self._checksums)
         finally:
-            self._env.__exit__()
+            self._open.close()
 
     def _add_overviews(self) -> None:
         """Overviews of the draft, in a second opening: GDAL sees the colour table only then."""
