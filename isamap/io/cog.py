@@ -29,6 +29,8 @@ WRITE_ENV = {
     "GDAL_PAM_ENABLED": "NO",  # no .aux.xml either
     "GDAL_TIFF_OVR_BLOCKSIZE": str(BLOCK_PX),  # overviews in the blocks that the COG will have
 }
+OVERVIEW_THREADS = 2
+"""The model has left the cores by then, and mode over 10^8 pixels takes a second."""
 GDAL_FAULTS = (RasterioError, CPLE_BaseError)
 
 
@@ -105,7 +107,10 @@ class CogWriter:
     def _add_overviews(self) -> None:
         """Overviews of the draft, in a second opening: GDAL sees the colour table only then."""
         shape = self.geobox.shape[0], self.geobox.shape[1]
-        with rasterio.open(self._draft, "r+", driver="GTiff") as draft:
+        with (
+            rasterio.Env(GDAL_NUM_THREADS=OVERVIEW_THREADS),
+            rasterio.open(self._draft, "r+", driver="GTiff") as draft,
+        ):
             draft.build_overviews(overview_factors(shape), Resampling[self.layer.overview.lower()])
 
     def _guard(self) -> Any:

@@ -63,7 +63,7 @@ def write_preview(path: Path, thumbnail: Thumbnail, classes: Path) -> None:
     sheet.paste(mapped, (size[0] + GAP_PX, 0))
     _legend(ImageDraw.Draw(sheet), size, gsd_m * shrink)
     with storage_errors(path):
-        sheet.save(path, format="PNG", optimize=False)
+        sheet.save(path, format="PNG", compress_level=1)
 
 
 def _legend(draw: ImageDraw.ImageDraw, size: tuple[int, int], m_per_px: float) -> None:

@@ -113,7 +113,7 @@ class Fast(nn.Module):
     fine: ClassVar[int] = 16
     head_radius_px: ClassVar[int] = 4
     """Reach of everything after the trunk: 1 + (4 + 1) / 2 + 2 / 10 pixels of 10 m, rounded up."""
-    strip_px: ClassVar[int] = 128
+    strip_px: ClassVar[int] = 96
     """Rows of 10 m pixels whose 1 m features exist at one time in prediction."""
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -238,6 +238,10 @@ def build(config: NetworkConfig) -> Network:
     return MODELS[config.name](config)
 
 
+SETTLE_ROWS = 640
+"""Rows of 1 m pixels that settle at one time."""
+
+
 def halo_of(network: Network) -> int:
     """Real neighbour pixels that `probability` wants on every side: the reach of the network and of `settle`."""
     return -(-(network.radius_px + 1) // network.stride_px) * network.stride_px
@@ -251,7 +255,12 @@ def probability(network: Network, x: Tensor, halo_px: int) -> Tensor:
         x: its input, `(n, 2 * band, y + 2 * halo, x + 2 * halo)`.
         halo_px: at least `halo_of(network)`.
     """
-    return settle(torch.sigmoid(network(x, halo_px - 1)[:, 0].float()), network.config.scale)
+    logits, scale = network(x, halo_px - 1)[:, 0], network.config.scale
+    strips = []
+    for top in range(0, logits.shape[-2] - 2 * scale, SETTLE_ROWS):  # strips: float32 takes room
+        fine = logits[:, top : top + SETTLE_ROWS + 2 * scale]
+        strips.append(settle(torch.sigmoid(fine.float()), scale))
+    return torch.cat(strips, dim=-2)
 
 
 def settle(fine: Tensor, scale: int) -> Tensor:

@@ -3,7 +3,7 @@
 Every measurement runs in a process of its own, in interleaved rounds; medians and spreads are reported.
 Absolute times depend on the machine and its neighbours, ratios hardly do.
 
-    python tests/bench/speed.py [--rounds 5] [--side 1024] [--memory 2048 8192] [--write docs/benchmarks.md]
+    python tests/bench/speed.py [--rounds 3] [--side 2048] [--memory 2048 8192] [--write docs/benchmarks.md]
 """
 
 import argparse
@@ -185,8 +185,8 @@ def main() -> None:
     """Run the benches, print and keep their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--child", nargs=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--side", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--memory", type=int, nargs="*", default=[2048, 8192])
     parser.add_argument("--write", type=Path)
     args = parser.parse_args()
