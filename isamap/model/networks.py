@@ -113,7 +113,7 @@ class Fast(nn.Module):
     fine: ClassVar[int] = 16
     head_radius_px: ClassVar[int] = 4
     """Reach of everything after the trunk: 1 + (4 + 1) / 2 + 2 / 10 pixels of 10 m, rounded up."""
-    strip_px: ClassVar[int] = 96
+    strip_px: ClassVar[int] = 48
     """Rows of 10 m pixels whose 1 m features exist at one time in prediction."""
 
     def __init__(self, config: NetworkConfig) -> None:
