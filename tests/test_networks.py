@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from isamap.config import read_toml
 from isamap.core.recipe import Recipe
 from isamap.errors import ConfigError
-from isamap.model import networks
+from isamap.model import networks, settling
 from isamap.model.networks import MODELS, Fast, NetworkConfig, SubPixel, build, cost_macs, crop
 
 SMALL = {"channels": 8, "blocks": 1}
@@ -201,13 +201,13 @@ def test_settling_averages_over_one_coarse_pixel_around_each_fine_one(scale):
     kernel = taps[:, None] * taps[None, :] / scale**2
     plain = torch.nn.functional.conv2d(fine[:, None], kernel[None, None])[:, 0]
     drop = scale - len(taps) // 2
-    torch.testing.assert_close(networks.settle(fine, scale), networks.crop(plain, drop))
+    torch.testing.assert_close(settling.settle(fine, scale), networks.crop(plain, drop))
 
 
 def test_settling_removes_whatever_repeats_with_the_coarse_pixels():
     cell = torch.rand(10, 10)
     pattern = cell.repeat(8, 7)[None]
-    settled = networks.settle(pattern, 10)
+    settled = settling.settle(pattern, 10)
     assert settled.shape == (1, 60, 50)
     torch.testing.assert_close(settled, torch.full_like(settled, float(cell.mean())), atol=1e-6, rtol=0)
 
@@ -215,5 +215,5 @@ def test_settling_removes_whatever_repeats_with_the_coarse_pixels():
 def test_a_settled_pixel_is_the_same_wherever_the_window_begins():
     fine = torch.rand(1, 90, 90)
     torch.testing.assert_close(
-        networks.settle(fine[:, 20:, 10:], 10), networks.settle(fine, 10)[:, 20:, 10:], atol=0, rtol=0
+        settling.settle(fine[:, 20:, 10:], 10), settling.settle(fine, 10)[:, 20:, 10:], atol=0, rtol=0
     )

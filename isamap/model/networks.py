@@ -238,66 +238,6 @@ def build(config: NetworkConfig) -> Network:
     return MODELS[config.name](config)
 
 
-SETTLE_ROWS = 640
-"""Rows of 1 m pixels that settle at one time."""
-
-
-def halo_of(network: Network) -> int:
-    """Real neighbour pixels that `probability` wants on every side: the reach of the network and of `settle`."""
-    return -(-(network.radius_px + 1) // network.stride_px) * network.stride_px
-
-
-def probability(network: Network, x: Tensor, halo_px: int) -> Tensor:
-    """ISA probability without halo, float32 `(n, y * scale, x * scale)`.
-
-    Args:
-        network: any member of the family.
-        x: its input, `(n, 2 * band, y + 2 * halo, x + 2 * halo)`.
-        halo_px: at least `halo_of(network)`.
-    """
-    logits, scale = network(x, halo_px - 1)[:, 0], network.config.scale
-    strips = []
-    for top in range(0, logits.shape[-2] - 2 * scale, SETTLE_ROWS):  # strips: float32 takes room
-        fine = logits[:, top : top + SETTLE_ROWS + 2 * scale]
-        strips.append(settle(torch.sigmoid(fine.float()), scale))
-    return torch.cat(strips, dim=-2)
-
-
-def settle(fine: Tensor, scale: int) -> Tensor:
-    """Each fine pixel as the mean over one coarse pixel's length around it; `scale` pixels drop off every side.
-
-    Whatever repeats with the lattice of the coarse pixels vanishes exactly: a network that is unsure would
-    otherwise print its share as a pattern of dots, the same in every coarse pixel.
-
-    Args:
-        fine: `(n, y, x)`.
-        scale: fine pixels per coarse pixel and side.
-    """
-    for axis in (-2, -1):
-        fine = running_sum(fine, scale, axis)
-        if scale % 2 == 0:  # half a pixel on: the mean of both sides is centred
-            fine = running_sum(fine, 2, axis) / 2
-        fine = fine / scale
-    return crop(fine, (scale + 1) // 2)
-
-
-def running_sum(x: Tensor, taps: int, axis: int) -> Tensor:
-    """Sums of `taps` neighbours along `axis`, by doubling: few additions, the same for every position."""
-    length, start, width = x.shape[axis] - taps + 1, 0, 1
-    total: Tensor | None = None
-    while True:
-        if taps & width:
-            part = x.narrow(axis, start, length)
-            total = part if total is None else total + part
-            start += width
-        if 2 * width > taps:
-            break
-        x = x.narrow(axis, 0, x.shape[axis] - width) + x.narrow(axis, width, x.shape[axis] - width)
-        width *= 2
-    assert total is not None
-    return total
-
-
 def cost_macs(network: Network) -> int:
     """Multiply-adds per input pixel, counted from the convolutions of one forward pass."""
     total = 0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isamap.domain.product import NODATA
 from isamap.errors import ModelError
-from isamap.model import networks
+from isamap.model import settling
 from isamap.model.checkpoint import load
 from isamap.model.device import dtype_of, resolve
 
@@ -46,7 +46,7 @@ class Predictor:
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this combination
         self.threshold = self.card.threshold if threshold is None else threshold
         self.scale = self.card.network.scale
-        self.halo_px = networks.halo_of(network)
+        self.halo_px = settling.halo_of(network)
         """Real neighbour pixels wanted on every side of a window."""
 
     def probability(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
@@ -64,7 +64,7 @@ class Predictor:
         x = self.card.network.prepare(pixels, present[:, None].expand_as(pixels))
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            isa = networks.probability(self.network, x, self.halo_px)
+            isa = settling.probability(self.network, x, self.halo_px)
         return isa[..., : height * self.scale, : width * self.scale]
 
     def _upload(self, array: NDArray[np.generic]) -> torch.Tensor:

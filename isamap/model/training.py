@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from isamap.domain.accuracy import Confusion
 from isamap.errors import ModelError
-from isamap.model import losses, networks
+from isamap.model import losses, networks, settling
 from isamap.model.chips import Batch, Chip, Source, collate, jitter, turn
 
 
@@ -253,7 +253,7 @@ def learning_rate(schedule: Schedule, step: int) -> float:
 def probabilities(network: networks.Network, lr: Tensor, present: Tensor, piece_px: int = 128) -> Tensor:
     """ISA probability `(Y, X)` float32 of one raster `(band, y, x)`, piece by piece, nothing beyond its edge."""
     config, stride = network.config, network.stride_px
-    halo = networks.halo_of(network)
+    halo = settling.halo_of(network)
     x = functional.pad(config.prepare(lr[None], present[None]), (halo,) * 4)
     grow = [(-side) % stride for side in x.shape[-2:]]
     x = functional.pad(x, (0, grow[1], 0, grow[0])).contiguous(memory_format=torch.channels_last)
@@ -263,7 +263,7 @@ def probabilities(network: networks.Network, lr: Tensor, present: Tensor, piece_
         for left in range(0, lr.shape[-1], piece_px):
             piece = x[..., top : top + piece_px + 2 * halo, left : left + piece_px + 2 * halo]
             with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16):
-                row.append(networks.probability(network, piece, halo)[0].cpu())
+                row.append(settling.probability(network, piece, halo)[0].cpu())
         rows.append(torch.cat(row, dim=1))
     return torch.cat(rows)[: lr.shape[-2] * config.scale, : lr.shape[-1] * config.scale]
 

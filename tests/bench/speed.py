@@ -81,7 +81,7 @@ def eager(path: Path) -> dict[str, float]:
     from isamap.core.mapping import batches
     from isamap.io.raster import SceneInput, open_scene
     from isamap.model.checkpoint import find, load
-    from isamap.model.networks import halo_of, settle
+    from isamap.model.settling import halo_of, settle
 
     card, network = load(find("fast"))
     halo = halo_of(network)

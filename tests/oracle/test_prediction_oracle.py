@@ -6,8 +6,9 @@ import torch
 
 from isamap.domain.grid import windows
 from isamap.model.checkpoint import pack
-from isamap.model.networks import NetworkConfig, build, settle
+from isamap.model.networks import NetworkConfig, build
 from isamap.model.predict import Predictor
+from isamap.model.settling import settle
 
 SHAPE = (272, 520)
 CARD = {
