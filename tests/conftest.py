@@ -20,6 +20,19 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:Use `@` matmul:PendingDeprecationWarning")
 
 
+@pytest.fixture(autouse=True)
+def _own_log():
+    """Logging as a test finds it, whatever a command in this process set up: handlers, levels, settings."""
+    from isamap import logs
+
+    root, ours = logging.getLogger(), logging.getLogger("isamap")
+    before = root.handlers[:], root.level, ours.level, logs._settings[:]
+    yield
+    root.handlers[:], logs._settings[:] = before[0], before[3]
+    root.setLevel(before[1])
+    ours.setLevel(before[2])
+
+
 @dataclass(frozen=True)
 class Ended:
     """What the shell sees of a command."""
