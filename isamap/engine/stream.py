@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from isamap.engine.signals import held_signals
+
 Job = TypeVar("Job")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
@@ -21,10 +23,19 @@ class _Stopped(Exception):  # noqa: N818  # a signal between threads, not an err
     """The other side of a queue has ended."""
 
 
+class _Stop:
+    """Asks everyone to stop. A `threading.Event` would lock itself out when a signal's handler sets it."""
+
+    asked = False
+
+    def ask(self) -> None:
+        self.asked = True
+
+
 class _Channel(Generic[Read]):
     """A bounded queue that can be closed from either side; closing with an error hands it over."""
 
-    def __init__(self, size: int, stop: threading.Event) -> None:
+    def __init__(self, size: int, stop: _Stop) -> None:
         self._queue: queue.Queue[tuple[bool, Read | None]] = queue.Queue(size)
         self._stop = stop
 
@@ -35,7 +46,7 @@ class _Channel(Generic[Read]):
         self._put((False, None))
 
     def _put(self, entry: tuple[bool, Read | None]) -> None:
-        while not self._stop.is_set():
+        while not self._stop.asked:
             try:
                 return self._queue.put(entry, timeout=POLL_S)
             except queue.Full:
@@ -43,7 +54,7 @@ class _Channel(Generic[Read]):
         raise _Stopped
 
     def get(self) -> Read:
-        while not self._stop.is_set():
+        while not self._stop.asked:
             try:
                 more, value = self._queue.get(timeout=POLL_S)
             except queue.Empty:
@@ -57,7 +68,7 @@ class _Channel(Generic[Read]):
 class _Worker(threading.Thread):
     """A thread that remembers why it failed and stops the others."""
 
-    def __init__(self, work: Callable[[], None], stop: threading.Event, name: str) -> None:
+    def __init__(self, work: Callable[[], None], stop: _Stop, name: str) -> None:
         super().__init__(name=f"isamap-{name}", daemon=True)
         self._work, self._stop_all = work, stop
         self.fault: BaseException | None = None
@@ -69,7 +80,7 @@ class _Worker(threading.Thread):
             pass
         except BaseException as fault:  # noqa: BLE001  # handed to the calling thread, which raises it
             self.fault = fault
-            self._stop_all.set()
+            self._stop_all.ask()
 
 
 def stream(
@@ -90,9 +101,9 @@ def stream(
         ahead: how many results may wait in each queue.
 
     Raises:
-        Whatever a stage raised; the other stages have ended by then.
+        Whatever a stage or a signal's handler raised; the stages have ended by then.
     """
-    stop = threading.Event()
+    stop = _Stop()
     inputs: _Channel[Read] = _Channel(ahead, stop)
     outputs: _Channel[Made] = _Channel(ahead, stop)
 
@@ -106,15 +117,16 @@ def stream(
             write(outputs.get())
 
     threads = [_Worker(reading, stop, "reader"), _Worker(writing, stop, "writer")]
-    for thread in threads:
-        thread.start()
-    try:
-        _pump(inputs, outputs, compute)
-        threads[1].join()
-    finally:
-        stop.set()
+    with held_signals(stop.ask):
         for thread in threads:
-            thread.join()
+            thread.start()
+        try:
+            _pump(inputs, outputs, compute)
+            threads[1].join()
+        finally:
+            stop.ask()
+            for thread in threads:
+                thread.join()
     for thread in threads:
         if thread.fault is not None:
             raise thread.fault

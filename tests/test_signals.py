@@ -1,0 +1,113 @@
+"""Signals while threads run: kept back, then handed on."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from isamap.engine.signals import held_signals
+from isamap.engine.stream import stream
+
+
+class StoppedError(Exception):
+    """What the handler raises."""
+
+
+@pytest.fixture
+def raising():
+    """SIGTERM raises, as it does in the program."""
+
+    def stop(*_):
+        raise StoppedError
+
+    before = signal.signal(signal.SIGTERM, stop)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def strike(number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
+
+
+def test_a_signal_waits_for_the_end_of_the_block_and_wakes_it(raising):
+    seen = []
+
+    def block():
+        with held_signals(lambda: seen.append("woken")):
+            strike()
+            seen.append("end")
+
+    with pytest.raises(StoppedError):
+        block()
+    assert seen == ["woken", "end"]
+
+
+def test_a_fault_of_the_block_does_not_swallow_the_signal(raising):
+    def block():
+        with held_signals(lambda: None):
+            strike()
+            raise ValueError
+
+    with pytest.raises(StoppedError):
+        block()
+
+
+def test_what_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with held_signals(pytest.fail):
+            strike(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_handlers_are_as_before_afterwards(raising):
+    before = signal.getsignal(signal.SIGTERM)
+    with held_signals(lambda: None):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_work_cut_short_by_a_handler_that_goes_on_is_not_taken_for_whole():
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with pytest.raises(KeyboardInterrupt), held_signals(lambda: None):
+            strike()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_nothing_happens_outside_the_main_thread():
+    def block():
+        with held_signals(pytest.fail):
+            pass
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("stage", ["start", "compute"])
+def test_no_thread_of_a_stream_outlives_a_signal(raising, stage, monkeypatch):
+    """The signal may even arrive between the start of a thread and anything that would join it."""
+    if stage == "start":
+        start = threading.Thread.start
+
+        def start_under_fire(thread):
+            start(thread)
+            if thread.name == "isamap-reader":
+                strike()
+
+        monkeypatch.setattr(threading.Thread, "start", start_under_fire)
+
+    def compute(value):
+        if stage == "compute" and value == 3:
+            strike()
+        return value
+
+    written = []
+    with pytest.raises(StoppedError):
+        stream(range(10**6), lambda job: job, compute, written.append)
+    assert len(written) < 10**6
+    assert [t.name for t in threading.enumerate() if t.name.startswith("isamap-")] == []
