@@ -54,8 +54,7 @@ accuracy: $(VENV)/installed-for-work ## print the accuracy tables from the store
 	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --write docs/accuracy.md
 
 train-fast: $(VENV)/installed ## train the shipped weights again
-	$(BIN)/isamap train examples/train/fast-1.toml --data $(DATA) -o runs/fast-1
-	$(BIN)/isamap train examples/train/fast.toml --start runs/fast-1/fast.safetensors --data $(DATA) -o runs/fast
+	$(BIN)/isamap train examples/train/fast.toml --data $(DATA) -o runs/fast
 
 train-bilinear: $(VENV)/installed ## train the baseline again
 	$(BIN)/isamap train examples/train/bilinear.toml --data $(DATA) -o runs/bilinear

@@ -44,6 +44,8 @@ class UnlabelledScene(Settings):
     """Per date its 10 m and 20 m files."""
     shift_px: tuple[int, int] = (0, 0)
     """Whole pixels (x, y) by which the second date lies off the first."""
+    slack_px: int | None = None
+    """How far the dates may still lie apart, in place of the rules' own."""
 
 
 class Patches(Settings):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,11 @@ def scene_sources(scene: UnlabelledScene, recipe: Recipe, data: Path) -> list[So
     """One source per date of a place; each date is judged with the other's help."""
     dates = [read_reflectance([data / p for p in files], SHARE_BANDS) for files in scene.dates]
     spectra = [dict(zip(SHARE_BANDS, lr, strict=True)) for lr, _, _ in dates]
+    rules = recipe.shares if scene.slack_px is None else replace(recipe.shares, slack_px=scene.slack_px)
     sources: list[Source] = []
     for index, files in enumerate(scene.dates):
         other = _moved(spectra[1 - index], scene.shift_px, 1 - 2 * index) if len(spectra) > 1 else None
-        share, weight = impervious_share(spectra[index], other, recipe.shares)
+        share, weight = impervious_share(spectra[index], other, rules)
         weight[~dates[index][1].all(axis=0)] = 0
         lr, present, _ = read_reflectance([data / p for p in files], recipe.network.bands)
         sources.append(ShareSource(f"{scene.name}-{index}", lr, present, share, weight, recipe.network.scale))
@@ -182,9 +184,13 @@ def run(
         training = trainer(recipe, data, device, start)
         record = _resume(training, out, digest)
         record["start"] = load_card(start).training if start else None
-        started = time.monotonic() - record["seconds"]
+        started, cpu_started = (
+            time.monotonic() - record["seconds"],
+            time.process_time() - record["cpu_seconds"],
+        )
         for progress in training.run():
             record["seconds"] = round(time.monotonic() - started)
+            record["cpu_seconds"] = round(time.process_time() - cpu_started)
             record["log"].append(as_json(progress))
             log.info(
                 "step %d/%d  loss %.3f  %s  %d s",
@@ -206,7 +212,7 @@ def _resume(training: Trainer, out: Path, digest: str) -> dict[str, Any]:
     state = out / STATE
     record = read_record(state) if state.is_file() else None
     if record is None or record["recipe"] != digest:
-        return {"recipe": digest, "seconds": 0, "best": 0.0, "log": []}
+        return {"recipe": digest, "seconds": 0, "cpu_seconds": 0, "best": 0.0, "log": []}
     training.restore(state.read_bytes(), Progress(**record["log"][-1]))
     log.info("resuming at step %d", training.progress.step)
     return record
@@ -243,6 +249,7 @@ def _card(training: Trainer, record: dict[str, Any], recipe: Recipe) -> dict[str
             "ground": ground,
             "steps": training.progress.step,
             "seconds": record["seconds"],
+            "cpu_seconds": record["cpu_seconds"],
             **devices.describe(training.device),
             "start": record["start"],
         },

@@ -39,7 +39,7 @@ class Chip:
     image: Float
     """`(3, S, S)`, standardised 1 m image; 0 where there is none."""
     known: NDArray[np.bool_]
-    """`(S, S)`, True where there is a 1 m image."""
+    """`(S, S)`, True where there is a 1 m image to learn from."""
     share: Float
     """`(s, s)`, soft impervious share."""
     weight: Float
@@ -123,7 +123,7 @@ class PairSource:
             _blank(self.lr[:, *coarse].copy(), self.present[:, *coarse].copy(), self.scale),
             isa=self.isa[fine],
             image=standardise(image),
-            known=np.any(image, axis=0),
+            known=known(image, self.isa[fine]),
         )
 
 
@@ -154,7 +154,7 @@ class SimulatedSource:
             _blank(lr, present, self.scale),
             isa=self.isa[fine],
             image=standardise(image),
-            known=np.any(image, axis=0),
+            known=known(image, self.isa[fine]),
         )
 
 
@@ -181,6 +181,12 @@ class ShareSource:
         coarse = slice(row, row + size), slice(col, col + size)
         chip = _blank(self.lr[:, *coarse].copy(), self.present[:, *coarse].copy(), self.scale)
         return replace(chip, share=self.share[coarse], weight=self.weight[coarse])
+
+
+def known(image: NDArray[np.uint8], isa: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where the 1 m image may be learnt from: where there is one, and labels. Ground kept back has none."""
+    there: NDArray[np.bool_] = np.any(image, axis=0) & (isa != UNLABELLED)
+    return there
 
 
 def standardise(image: NDArray[np.uint8]) -> Float:
