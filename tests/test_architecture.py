@@ -19,7 +19,7 @@ LAYERS = {
 }
 """Which layers a layer may import besides itself; errors, config, progress and logs stand below or beside all."""
 FOUNDATION = {"errors": set(), "config": {"errors"}, "progress": set(), "logs": set()}
-SHARED_STEPS = {"mapping", "recipe"}
+SHARED_STEPS = {"mapping", "recipe", "differencing"}
 """Core modules that recipes share; recipes never import each other."""
 
 FENCES = {
@@ -30,6 +30,9 @@ FENCES = {
     "rio_cogeo": {"io"},
     "pyogrio": {"io"},
     "PIL": {"io"},
+    "matplotlib": {"io"},
+    "jinja2": {"io"},
+    "pyarrow": {"io"},
     "filelock": {"io"},
     "fcntl": {"io"},
     "tqdm": {"progress", "logs"},

@@ -52,10 +52,8 @@ AREA = (
     option("--aoi", type=click.Path(path_type=Path), help="A vector file; its polygons are the area."),
     option("--tiles", metavar="ID,...|@FILE", help="Grid tiles by id, or a file with one id per line."),
 )
-OUTPUT = (
-    option("-n", "--dry-run", is_flag=True, help="Say what would be done and stop."),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
-)
+json_output = option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+OUTPUT = (option("-n", "--dry-run", is_flag=True, help="Say what would be done and stop."), json_output)
 LOGGING = (
     option("-v", "--verbose", count=True, help="More log lines; twice for debugging.", show_default=False),
     option("-q", "--quiet", is_flag=True, help="Only errors."),

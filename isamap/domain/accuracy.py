@@ -1,20 +1,53 @@
 """Accuracy of a two-class map against a reference, from one confusion matrix.
 
 Definitions as in Congalton and Green (2019); ISA is the positive class. Percentages nowhere, fractions always.
+A figure that divides by nothing is NaN, never a silent number: a map without ISA has no precision.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 UNLABELLED = 255
 
+GROUP_PX, BLOCK_PX = 1 << 20, 1 << 18
+"""Elements that are counted together, and packed at a time: so many that numpy's calls cost nothing beside the work,
+so few that their scratch memory stays in the processor's cache (measured: `tests/bench/confusion.py`)."""
 
-def _ratio(part: float, whole: float) -> float:
-    """Part / whole, 0 where nothing was counted."""
-    return part / whole if whole else 0.0
+
+def ratio(part: float, whole: float) -> float:
+    """Part / whole, NaN where the whole is nothing."""
+    return part / whole if whole else math.nan
+
+
+def blocks(*arrays: NDArray[Any], size: int = BLOCK_PX) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Arrays of one shape, flattened, about `size` elements at a time; cut along the first axis.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    shapes = {array.shape for array in arrays}
+    if len(shapes) != 1:
+        raise ValueError(f"arrays of different shapes cannot be compared: {sorted(shapes)}")
+    flat = tuple(np.atleast_1d(array) for array in arrays)
+    if not flat[0].size:
+        return
+    step = max(1, size * len(flat[0]) // flat[0].size)
+    for top in range(0, len(flat[0]), step):
+        yield tuple(array[top : top + step].reshape(-1) for array in flat)
+
+
+def as_classes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values of any integer or boolean type as uint8: 0, 1, and 2 or above for what is not to be scored."""
+    if values.dtype == np.bool_:
+        return values.view(np.uint8)
+    if values.dtype == np.uint8:
+        return values
+    return np.where((values == 0) | (values == 1), values, UNLABELLED).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -33,22 +66,31 @@ class Confusion:
     @classmethod
     def count(
         cls,
-        mapped: NDArray[np.bool_],
+        mapped: NDArray[np.bool_] | NDArray[np.uint8],
         reference: NDArray[np.uint8],
         weight: NDArray[np.float64] | None = None,
     ) -> Self:
         """Compare two arrays of one shape.
 
         Args:
-            mapped: True where the map says ISA.
-            reference: 1 ISA, 0 not, 255 not to be scored.
+            mapped: True or 1 where the map says ISA, 255 where it says nothing.
+            reference: 1 ISA, 0 not, 255 not to be scored. An element where either array is neither 0 nor 1
+                does not count.
             weight: of each element, e.g. the inverse of its inclusion probability; 1 if left out.
+
+        Raises:
+            ValueError: the shapes differ.
         """
-        cells = [mapped & (reference == 1), mapped & (reference == 0)]
-        cells += [~mapped & (reference == 1), ~mapped & (reference == 0)]
+        mapped, reference = as_classes(mapped), as_classes(reference)
         if weight is None:
-            return cls(*(float(np.count_nonzero(cell)) for cell in cells))
-        return cls(*(float(weight[cell].sum()) for cell in cells))
+            tally = _Tally()
+            for part in blocks(mapped, reference, size=GROUP_PX):
+                tally.add(*part)
+            return cls(*tally.cells())
+        if not mapped.shape == reference.shape == weight.shape:
+            raise ValueError(f"shapes differ: {mapped.shape}, {reference.shape}, {weight.shape}")
+        pairs = ((1, 1), (1, 0), (0, 1), (0, 0))
+        return cls(*(float(weight[(mapped == m) & (reference == r)].sum()) for m, r in pairs))
 
     def __add__(self, other: "Confusion") -> "Confusion":
         return Confusion(
@@ -56,36 +98,121 @@ class Confusion:
         )
 
     @property
+    def total(self) -> float:
+        """All that was scored."""
+        return self.hit + self.alarm + self.miss + self.quiet
+
+    @property
     def precision(self) -> float:
         """Share of the mapped ISA that is ISA (user's accuracy)."""
-        return _ratio(self.hit, self.hit + self.alarm)
+        return ratio(self.hit, self.hit + self.alarm)
 
     @property
     def recall(self) -> float:
         """Share of the ISA that is mapped (producer's accuracy)."""
-        return _ratio(self.hit, self.hit + self.miss)
+        return ratio(self.hit, self.hit + self.miss)
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall of ISA."""
-        return _ratio(2 * self.hit, 2 * self.hit + self.alarm + self.miss)
+        """Harmonic mean of precision and recall of ISA; 0 where ISA was mapped or missed, but never hit."""
+        return ratio(2 * self.hit, 2 * self.hit + self.alarm + self.miss)
 
     @property
     def iou(self) -> float:
-        """Intersection over union of ISA (Jaccard index)."""
-        return _ratio(self.hit, self.hit + self.alarm + self.miss)
+        """Intersection over union of ISA (Jaccard index); 0 where ISA was mapped or missed, but never hit."""
+        return ratio(self.hit, self.hit + self.alarm + self.miss)
 
     @property
     def mean_f1(self) -> float:
         """Mean of the F1 of ISA and the F1 of the rest: the figure papers like to quote."""
-        return (self.f1 + _ratio(2 * self.quiet, 2 * self.quiet + self.alarm + self.miss)) / 2
+        return (self.f1 + ratio(2 * self.quiet, 2 * self.quiet + self.alarm + self.miss)) / 2
 
     @property
     def overall(self) -> float:
         """Share of what is mapped right."""
-        return _ratio(self.hit + self.quiet, self.hit + self.alarm + self.miss + self.quiet)
+        return ratio(self.hit + self.quiet, self.total)
+
+    @property
+    def kappa(self) -> float:
+        """Agreement beyond chance (Cohen 1960); NaN where map and reference are all of one class."""
+        chance = (self.hit + self.alarm) * (self.alarm + self.quiet)
+        chance += (self.hit + self.miss) * (self.miss + self.quiet)
+        return ratio(2 * (self.hit * self.quiet - self.alarm * self.miss), chance)
+
+    @property
+    def mcc(self) -> float:
+        """Correlation of map and reference (Matthews 1975); NaN where either is all of one class."""
+        spread = math.sqrt((self.hit + self.alarm) * (self.miss + self.quiet))
+        spread *= math.sqrt((self.hit + self.miss) * (self.alarm + self.quiet))
+        return ratio(self.hit * self.quiet - self.alarm * self.miss, spread)
 
     @property
     def isa_share(self) -> float:
         """Share of the ground that the map calls ISA."""
-        return _ratio(self.hit + self.alarm, self.hit + self.alarm + self.miss + self.quiet)
+        return ratio(self.hit + self.alarm, self.total)
+
+    @property
+    def reference_share(self) -> float:
+        """Share of the ground that is ISA in the reference."""
+        return ratio(self.hit + self.miss, self.total)
+
+    @property
+    def bias(self) -> float:
+        """Share of ISA in the map minus share in the reference."""
+        return ratio(self.alarm - self.miss, self.total)
+
+    def metrics(self) -> dict[str, float]:
+        """Every figure under its name, always in this order; NaN where undefined."""
+        names = ("total", "precision", "recall", "f1", "iou", "mean_f1", "overall", "kappa", "mcc")
+        return {name: getattr(self, name) for name in (*names, "isa_share", "reference_share", "bias")}
+
+
+class _Tally:
+    """Counts elements on one bit each, in scratch memory that is taken once.
+
+    Two planes of bits hold whatever is not 0 in the map and in the reference, a third one what is not to be
+    scored. Packing reads each block while it is in the cache; counting then touches an eighth of the memory.
+    """
+
+    def __init__(self) -> None:
+        self._scored = self._mapped = self._truth = self._hit = 0
+        self._planes = np.empty((3, 0), np.uint8)
+        self._above = np.empty(0, np.uint8)
+
+    def add(self, mapped: NDArray[np.uint8], reference: NDArray[np.uint8]) -> None:
+        """Count two flat arrays: 0, 1, and 2 or above for what is not to be scored."""
+        used = -(-mapped.size // 64) * 8
+        if self._planes.shape[1] < used:
+            self._planes, self._above = np.empty((3, used), np.uint8), np.empty(BLOCK_PX, np.uint8)
+        planes, start, gaps = self._planes[:, :used], 0, False
+        planes[:2, -8:] = 0
+        for x, y in blocks(mapped, reference):
+            at = slice(start, start := start + -(-x.size // 8))
+            planes[0, at], planes[1, at] = np.packbits(x), np.packbits(y)
+            if gappy := [values for values in (x, y) if values.max() > 1]:
+                if not gaps:
+                    planes[2], gaps = 0, True
+                planes[2, at] = self._unscored(*gappy)
+        isa, truth, unscored = planes.view(np.uint64)
+        self._scored += mapped.size
+        if gaps:
+            self._scored -= _set_bits(unscored)
+            planes[:2] &= np.invert(planes[2], out=planes[2])
+        self._mapped, self._truth = self._mapped + _set_bits(isa), self._truth + _set_bits(truth)
+        self._hit += _set_bits(np.bitwise_and(isa, truth, out=isa))
+
+    def _unscored(self, *gappy: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Packed bits of the elements where one array, or either of two, is above 1."""
+        above = self._above[: gappy[0].size]
+        either = np.bitwise_or(*gappy, out=above) if len(gappy) == 2 else gappy[0]
+        return np.packbits(np.bitwise_and(either, 0b11111110, out=above))
+
+    def cells(self) -> tuple[float, float, float, float]:
+        """Hits, alarms, misses and quiet elements."""
+        alarm, miss = self._mapped - self._hit, self._truth - self._hit
+        return float(self._hit), float(alarm), float(miss), float(self._scored - self._hit - alarm - miss)
+
+
+def _set_bits(words: NDArray[np.uint64]) -> int:
+    """Number of bits that are 1."""
+    return int(np.bitwise_count(words).sum(dtype=np.int64))

@@ -284,3 +284,9 @@ def windows(shape: tuple[int, int], step: int) -> Iterator[Window]:
     for row in range(0, height, step):
         for col in range(0, width, step):
             yield Window(row, col, min(step, height - row), min(step, width - col))
+
+
+def crop(geobox: GeoBox, window: Window) -> GeoBox:
+    """Grid of a window, which may reach over the edges."""
+    transform = geobox.transform * Affine.translation(window.col_off, window.row_off)
+    return GeoBox(window.shape, transform, geobox.crs)

@@ -99,8 +99,8 @@ def grid_fault(geobox: GeoBox) -> str | None:
     return None
 
 
-def utm_grid(src: Any) -> GeoBox:
-    """10 m grid of the local UTM zone, on multiples of 10 m, that covers a raster."""
+def utm_grid(src: Any, gsd_m: int = GSD_M) -> GeoBox:
+    """Grid of the local UTM zone, on multiples of its pixel size, that covers a raster."""
     geobox = geobox_of(src)
     lon, lat = _centre(geobox)
     if not MIN_LAT <= lat <= MAX_LAT:  # also where there is none
@@ -116,11 +116,13 @@ def utm_grid(src: Any) -> GeoBox:
         height * np.concatenate([np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS), along, along]),
         f"EPSG:{epsg}",
     )
-    left, top = floor(x.min() / GSD_M), ceil(y.max() / GSD_M)
-    shape = (top - floor(y.min() / GSD_M), ceil(x.max() / GSD_M) - left)
+    left, top = floor(x.min() / gsd_m), ceil(y.max() / gsd_m)
+    shape = (top - floor(y.min() / gsd_m), ceil(x.max() / gsd_m) - left)
     if max(shape) > MAX_SIDE_PX:
-        raise InputError(f"{one_line(src.name)}: would be {shape[1]} x {shape[0]} pixels of 10 m: cut it")
-    return GeoBox(shape, Affine(GSD_M, 0, left * GSD_M, 0, -GSD_M, top * GSD_M), f"EPSG:{epsg}")
+        raise InputError(
+            f"{one_line(src.name)}: would be {shape[1]} x {shape[0]} pixels of {gsd_m} m: cut it"
+        )
+    return GeoBox(shape, Affine(gsd_m, 0, left * gsd_m, 0, -gsd_m, top * gsd_m), f"EPSG:{epsg}")
 
 
 def _centre(geobox: GeoBox) -> tuple[float, float]:

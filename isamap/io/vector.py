@@ -5,6 +5,7 @@ import logging
 import stat
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -54,8 +55,37 @@ def read_aoi(path: Path, layer: str | None = None) -> Region:
         raise InputError(f"{path}: {error}") from error
 
 
+@dataclass(frozen=True)
+class Features:
+    """What a vector file holds."""
+
+    geometries: list[BaseGeometry]
+    """In the axis order x, y."""
+    crs: str
+    """Theirs."""
+    attributes: list[dict[str, Any]]
+    """Of each geometry, by column."""
+
+    def column(self, name: str, path: Path) -> list[Any]:
+        """One attribute of every feature.
+
+        Raises:
+            InputError: no feature has it; the message lists what there is.
+        """
+        known = sorted({key for row in self.attributes for key in row})
+        if name not in known:
+            raise InputError(f"{path} has no column {name!r}: it has {', '.join(known) or 'none'}")
+        return [row.get(name) for row in self.attributes]
+
+
 def read_geometries(path: Path, layer: str | None = None) -> tuple[list[BaseGeometry], str]:
     """Geometries of a vector file in the axis order x, y, and their CRS; fails like `read_aoi`."""
+    features = read_features(path, layer)
+    return features.geometries, features.crs
+
+
+def read_features(path: Path, layer: str | None = None) -> Features:
+    """Everything in one layer of a vector file; fails like `read_aoi`."""
     try:
         head = _head(path)
     except (OSError, ValueError) as error:
@@ -77,7 +107,7 @@ def _head(path: Path) -> bytes:
         return file.read(_SNIFF_BYTES)
 
 
-def _read_geojson(path: Path) -> tuple[list[BaseGeometry], str]:
+def _read_geojson(path: Path) -> Features:
     if path.stat().st_size > _MAX_GEOJSON_BYTES:
         raise InputError(f"{path} is over {_MAX_GEOJSON_BYTES >> 20} MiB: convert it to GeoPackage")
     try:
@@ -86,21 +116,25 @@ def _read_geojson(path: Path) -> tuple[list[BaseGeometry], str]:
         raise InputError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(document, dict):
         raise InputError(f"{path} is JSON but not GeoJSON")
-    return [_geometry(path, index, item) for index, item in _geojson_items(path, document)], _geojson_crs(
-        document
-    )
+    items = list(_geojson_items(path, document))
+    geometries = [_geometry(path, index, item) for index, item, _ in items]
+    return Features(geometries, _geojson_crs(document), [attributes for *_, attributes in items])
 
 
-def _geojson_items(path: Path, document: dict[str, Any]) -> Iterable[tuple[int, dict[str, Any]]]:
-    """Number and geometry object of each feature that has one."""
+def _geojson_items(
+    path: Path, document: dict[str, Any]
+) -> Iterable[tuple[int, dict[str, Any], dict[str, Any]]]:
+    """Number, geometry object and attributes of each feature that has a geometry."""
     kind = document.get("type")
     features = document.get("features") if kind == "FeatureCollection" else [document]
     if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
         raise InputError(f"{path} is JSON but not GeoJSON: its features are no list of objects")
     for index, feature in enumerate(features):
-        geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
+        whole = feature.get("type") == "Feature"
+        geometry = feature.get("geometry") if whole else feature
+        attributes = feature.get("properties") if whole else None
         if geometry is not None:
-            yield index, geometry
+            yield index, geometry, attributes if isinstance(attributes, dict) else {}
 
 
 def _geometry(path: Path, index: int, item: Any) -> BaseGeometry:
@@ -127,7 +161,7 @@ def _geojson_crs(document: dict[str, Any]) -> str:
     return LONLAT if "CRS84" in str(name) else str(name)
 
 
-def _read_ogr(path: Path, layer: str | None) -> tuple[list[BaseGeometry], str]:
+def _read_ogr(path: Path, layer: str | None) -> Features:
     try:
         import pyogrio
     except ImportError as error:
@@ -139,8 +173,9 @@ def _read_ogr(path: Path, layer: str | None) -> tuple[list[BaseGeometry], str]:
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always")
             found = _spatial_layer(pyogrio, path, layer)
-            meta, _, wkb, _ = pyogrio.raw.read(path, layer=found, columns=[])
-        geometries = shapely.from_wkb([item for item in wkb if item is not None])
+            meta, _, wkb, columns = pyogrio.raw.read(path, layer=found)
+        there = [index for index, item in enumerate(wkb) if item is not None]
+        geometries = shapely.from_wkb([wkb[index] for index in there])
     except (
         pyogrio.errors.DataSourceError,
         pyogrio.errors.DataLayerError,
@@ -151,7 +186,9 @@ def _read_ogr(path: Path, layer: str | None) -> tuple[list[BaseGeometry], str]:
         logger.warning("%s: %s", path, remark.message)
     if not meta["crs"]:
         raise InputError(f"{path} has no CRS: write one into it, e.g. with `ogr2ogr -a_srs EPSG:4326`")
-    return list(geometries), meta["crs"]
+    names = [str(name) for name in meta["fields"]]
+    attributes = [{name: column[row] for name, column in zip(names, columns, strict=True)} for row in there]
+    return Features(list(geometries), meta["crs"], attributes)
 
 
 def _spatial_layer(pyogrio: Any, path: Path, layer: str | None) -> str:

@@ -269,7 +269,7 @@ def iou_curve(network: networks.Network, ground: Validation, device: torch.devic
     """ISA IoU on `ground` at each of `THRESHOLDS`."""
     lr, present = torch.from_numpy(ground.lr).to(device), torch.from_numpy(ground.present).to(device)
     isa = probabilities(network, lr, present).numpy()
-    return np.array([Confusion.count(isa >= t, ground.isa).iou for t in THRESHOLDS])
+    return np.nan_to_num([Confusion.count(isa >= t, ground.isa).iou for t in THRESHOLDS])
 
 
 def as_json(progress: Progress) -> dict[str, object]:

@@ -1,0 +1,234 @@
+"""`isamap evaluate`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from isamap.cli import options
+
+if TYPE_CHECKING:
+    from isamap.core.evaluation_report import Evaluation
+    from isamap.io.products import Product
+
+EXAMPLES = """
+\b
+Examples:
+  isamap evaluate maps/ --reference worldcover-v200=worldcover.tif -o report
+  isamap evaluate maps/ --labels isa-1m.tif --product worldcover-v200=worldcover.tif
+  isamap evaluate maps/ --design --size 400 -o sample
+  isamap evaluate maps/ --sample sample/sample.gpkg --stratum stratum --strata-sizes sample/strata.csv
+  isamap evaluate --region yreb/CN032010 --year 2021 --reference gaia=gaia.tif --min-f1 0.7
+"""
+TRUTHS = ("reference", "labels", "sample", "design")
+
+
+@click.command(epilog=EXAMPLES)
+@options.config
+@click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
+@options.stack(*options.AREA)
+@options.option("--year", type=click.IntRange(2015, 2100), help="Year of the maps in the workspace.")
+@options.option(
+    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
+)
+@options.option("--model", default="fast", metavar="NAME", help="Whose maps of the workspace.")
+@options.option(
+    "--product",
+    "products",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="One more product to compare; a name of --list-products says how it is coded.",
+)
+@options.option("--reference", metavar="NAME=PATH", help="Hold the maps against this product.")
+@options.option(
+    "--classes", metavar="CODE,...", help="Codes that are ISA in a --reference that is not in the table."
+)
+@options.option(
+    "--labels",
+    metavar="FILE[:COLUMN]",
+    help="Hold the maps against labels: a raster with 0, 1 and 255, or polygons with 0 and 1 in a column.",
+)
+@options.option("--sample", type=click.Path(path_type=Path), help="Hold the maps against labelled points.")
+@options.option("--observed", default="observed", metavar="COLUMN", help="Column of the observed class.")
+@options.option("--stratum", metavar="COLUMN", help="Column of the stratum of each point.")
+@options.option(
+    "--strata-sizes",
+    type=click.Path(path_type=Path),
+    help="CSV with the columns stratum and n_pixels (or area_km2, size).",
+)
+@options.option("--where", metavar="COLUMN=VALUE", help="Only points for which this holds (also !=).")
+@options.option(
+    "--support", type=float, default=0.0, help="Compare the majority of a square this wide, in m."
+)
+@options.option("--design", is_flag=True, help="Draw a sample to be labelled instead.")
+@options.option("--size", type=click.IntRange(1), help="Points of --design in all.", show_default=False)
+@options.option(
+    "--target-se",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Or as many as this standard error of the overall accuracy needs.",
+    show_default=False,
+)
+@options.option("--spacing", type=click.FloatRange(0), default=0.0, help="Least distance of points, in m.")
+@options.option("--seed", type=int, default=1, help="Of --design.")
+@options.option("--strata", metavar="density|FILE[:COLUMN]", help="Also tell accuracy per stratum.")
+@options.option("--units", metavar="provinces|prefectures|FILE[:COLUMN]", help="And per unit.")
+@options.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the report.")
+@options.option("--min-f1", type=float, help="Exit 5 if the first map's F1 is less.", show_default=False)
+@options.option("--max-bias", type=float, help="Exit 5 if its ISA share is off by more.", show_default=False)
+@options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps read at the same time.")
+@options.option("--list-products", is_flag=True, help="Print the products whose codes are known, and stop.")
+@options.json_output
+@options.stack(*options.LOGGING)
+def evaluate(**given: Any) -> None:
+    """Tell how accurate maps are, against a product, labels or a reference sample.
+
+    MAPS are files or folders of tiles; --region or --tiles with --year takes those of the workspace. The first map
+    sets the pixels on which all are compared.
+    """
+    options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
+    if given["list_products"]:
+        _print_products()
+        return
+    chosen = [name for name in TRUTHS if given[name]]
+    if len(chosen) != 1:
+        raise click.UsageError("give exactly one of --reference, --labels, --sample and --design")
+    products = _products(given)
+    if given["design"]:
+        _draw(products, given)
+        return
+    if given["out"]:
+        from isamap.io.report import check_report_libraries
+
+        check_report_libraries()
+    found = _survey(products, given) if given["sample"] else _compare(products, given)
+    _show(found, given)
+
+
+def _products(given: dict[str, Any]) -> "tuple[Product, ...]":
+    """All that is compared, the first map first."""
+    from isamap.io.products import Product, parse_product
+
+    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
+    if bool(given["maps"]) == bool(area):
+        raise click.UsageError("give MAPS, or one of --region, --bbox, --aoi and --tiles with --year")
+    if area:
+        from isamap.core.workspace import finished_maps
+
+        if given["year"] is None:
+            raise click.UsageError("an area needs --year")
+        tiles = options.tiles_of(given)
+        files = finished_maps(given["workspace"], given["model"], given["year"], tiles)
+        products = [Product(f"{given['model']} {given['year']}", files)]
+    else:
+        products = [parse_product(str(path)) for path in given["maps"]]
+    return *products, *(parse_product(text) for text in given["products"])
+
+
+def _compare(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluation":
+    """Against a truth that covers ground."""
+    from isamap.core import evaluate as recipe
+    from isamap.core.evaluation_report import Evaluation
+
+    comparison = recipe.Comparison(
+        products,
+        recipe.parse_truth(given["reference"], given["classes"], given["labels"]),
+        given["strata"],
+        given["units"],
+    )
+    tally = recipe.run(comparison, given["workers"])
+    return Evaluation(tally, comparison.truth.only_isa)
+
+
+def _survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluation":
+    """Against a reference sample."""
+    from isamap.core import survey
+    from isamap.core.evaluation_report import Evaluation
+
+    asked = survey.Survey(
+        given["sample"],
+        given["observed"],
+        given["stratum"],
+        given["strata_sizes"],
+        given["where"],
+        given["support"],
+    )
+    results, unit = survey.run(products, asked)
+    return Evaluation(
+        samples={name: result.accuracy for name, result in results.items()},
+        left_out={name: result.left_out for name, result in results.items()},
+        unit=unit,
+    )
+
+
+def _draw(products: "tuple[Product, ...]", given: dict[str, Any]) -> None:
+    """--design."""
+    from isamap.core import design as recipe
+
+    if (given["size"] is None) == (given["target_se"] is None):
+        raise click.UsageError("--design needs --size or --target-se")
+    if given["out"] is None:
+        raise click.UsageError("--design needs a folder: -o DIR")
+    asked = recipe.Design(given["size"], given["target_se"], spacing_m=given["spacing"], seed=given["seed"])
+    for path in recipe.run(products[0], products[1:], asked, given["out"]):
+        click.echo(path)
+
+
+def _show(found: "Evaluation", given: dict[str, Any]) -> None:
+    """Report, figures on stdout, checks."""
+    from isamap.core import evaluation_report as report
+    from isamap.domain.report import shown
+
+    paths: tuple[Path, ...] = ()
+    if given["out"]:
+        paths = report.write(found, _facts(given), (), given["out"])
+    if given["as_json"]:
+        click.echo(json.dumps(found.document()))
+    else:
+        for table in found.tables():
+            click.echo(table.title)
+            for line in _columns([table.columns, *([shown(cell) for cell in row] for row in table.rows)]):
+                click.echo(line)
+            click.echo()
+        if paths:
+            click.echo(paths[0])
+    report.check(found, given["min_f1"], given["max_bias"])
+
+
+def _columns(rows: Any) -> list[str]:
+    """Rows as aligned text."""
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _facts(given: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was asked for, as the report repeats it."""
+    names = (
+        "maps",
+        "region",
+        "year",
+        "model",
+        "products",
+        "reference",
+        "labels",
+        "sample",
+        "strata",
+        "units",
+    )
+    shown = {name: given[name] for name in names if given[name]}
+    if given["maps"]:
+        shown.pop("model", None)
+    return [(name, ", ".join(map(str, v)) if isinstance(v, tuple) else str(v)) for name, v in shown.items()]
+
+
+def _print_products() -> None:
+    """--list-products."""
+    from isamap.domain.references import REFERENCES
+
+    rows = [("name", "m", "title")]
+    rows += [(name, f"{row.gsd_m:g}", row.title) for name, row in REFERENCES.items()]
+    for line in _columns(rows):
+        click.echo(line)

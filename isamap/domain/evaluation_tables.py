@@ -1,0 +1,191 @@
+"""What was counted, as tables for people and as a document for programs."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from isamap.domain.accuracy import Confusion
+from isamap.domain.estimation import Estimate, SampleAccuracy
+from isamap.domain.evaluation import Tally
+from isamap.domain.report import Cell, Table, is_defined
+
+ACCURACY = (
+    ("IoU", "iou"),
+    ("F1", "f1"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("two-class mean F1", "mean_f1"),
+    ("overall", "overall"),
+    ("kappa", "kappa"),
+    ("MCC", "mcc"),
+    ("ISA share, map", "isa_share"),
+    ("ISA share, truth", "reference_share"),
+    ("bias", "bias"),
+)
+"""Column and property of `Confusion`."""
+ONLY_RECALL = "The truth knows no pervious ground: recall is all that is defined."
+
+
+def tables(tally: Tally, *, only_isa: bool = False) -> tuple[Table, ...]:
+    """All tables of an evaluation that have rows.
+
+    Args:
+        tally: what was counted.
+        only_isa: whether the truth knows ISA alone; then only recall is shown.
+    """
+    made = [_accuracy(tally, only_isa=only_isa)]
+    made += [_zones(tally, kind, only_isa=only_isa) for kind in ("strata", "units")]
+    if not only_isa:
+        made += [_fraction(tally), _boundary(tally), _calibration(tally)]
+    return tuple(table for table in made if table.rows)
+
+
+def _figures(matrix: Confusion, *, only_isa: bool) -> tuple[Cell, ...]:
+    """The cells of one matrix."""
+    if only_isa:
+        return tuple(matrix.recall if name == "recall" else None for _, name in ACCURACY)
+    return tuple(getattr(matrix, name) for _, name in ACCURACY)
+
+
+def _accuracy(tally: Tally, *, only_isa: bool) -> Table:
+    rows = [
+        (product, *_figures(matrix, only_isa=only_isa), int(matrix.total))
+        for (product, kind, _), matrix in tally.confusion.items()
+        if not kind
+    ]
+    columns = "product", *(title for title, _ in ACCURACY), "pixels"
+    note = ONLY_RECALL if only_isa else "Counts of all pixels known to both, at the pixels of the first map."
+    return Table("accuracy", "Accuracy per pixel", columns, tuple(rows), note)
+
+
+def _zones(tally: Tally, kind: str, *, only_isa: bool) -> Table:
+    rows = [
+        (zone, product, *_figures(matrix, only_isa=only_isa), int(matrix.total))
+        for (product, found, zone), matrix in sorted(tally.confusion.items(), key=lambda item: item[0][2])
+        if found == kind
+    ]
+    title = {"strata": "Accuracy per stratum", "units": "Accuracy per unit"}[kind]
+    columns = kind, "product", *(text for text, _ in ACCURACY), "pixels"
+    return Table(f"accuracy-{kind}", title, columns, tuple(rows))
+
+
+def _fraction(tally: Tally) -> Table:
+    rows = [
+        (f"{support} m", product, score.mae, score.rmse, score.bias, score.r2, score.slope, score.n)
+        for (product, support), score in sorted(tally.fraction.items(), key=lambda item: item[0][1])
+    ]
+    columns = "support", "product", "MAE", "RMSE", "bias", "R2", "slope", "blocks"
+    note = "ISA shares of blocks against the truth's; coarse products are judged fairly from their own pixel size on."
+    return Table("shares", "ISA share by support", columns, tuple(rows), note)
+
+
+def _boundary(tally: Tally) -> Table:
+    rows = [
+        (
+            f"{distance} m",
+            product,
+            score.iou,
+            score.precision,
+            score.recall,
+            score.f1,
+        )
+        for (product, distance), score in sorted(tally.boundary.items(), key=lambda item: item[0][1])
+    ]
+    columns = "distance", "product", "boundary IoU", "relaxed precision", "relaxed recall", "relaxed F1"
+    note = "Boundary IoU: Cheng et al. 2021, with a width in metres. Relaxed: hits within the distance count."
+    return Table("boundary", "Boundaries", columns, tuple(rows), note)
+
+
+def _calibration(tally: Tally) -> Table:
+    rows = [
+        (product, score.ece, score.brier, score.average_precision, score.best_threshold())
+        for product, score in tally.reliability.items()
+    ]
+    columns = "product", "ECE", "Brier score", "average precision", "threshold of the best F1"
+    return Table("calibration", "Calibration of the probability", columns, tuple(rows))
+
+
+def sample_tables(
+    results: Mapping[str, SampleAccuracy], left_out: Mapping[str, int], unit: str
+) -> tuple[Table, ...]:
+    """Tables of estimates from a sample.
+
+    Args:
+        results: by product.
+        left_out: points without map, by product.
+        unit: of the areas: `km2`, or `pixels`.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    areas: list[tuple[Cell, ...]] = []
+    matrices: list[tuple[Cell, ...]] = []
+    for name, result in results.items():
+        for title, estimate in estimates_of(result):
+            rows.append((name, title, *_interval(estimate)))
+        for code in result.classes:
+            label = "ISA" if code == 1 else "not ISA"
+            areas.append((name, label, result.mapped_area[code], *_interval(result.area[code])))
+            matrices.append((name, f"mapped {label}", *map(int, result.counts[result.classes.index(code)])))
+    observed = tuple(f"observed {'ISA' if code == 1 else 'not ISA'}" for code in _classes(results))
+    note = ", ".join(
+        f"{name}: {number} points without map left out" for name, number in left_out.items() if number
+    )
+    interval = "estimate", "SE", "95 % from", "95 % to"
+    return (
+        Table(
+            "estimates",
+            "Accuracy, estimated from the sample",
+            ("product", "measure", *interval),
+            tuple(rows),
+            note,
+        ),
+        Table(
+            "areas",
+            f"Area, {unit}: mapped, and error-adjusted",
+            ("product", "class", "mapped", *interval),
+            tuple(areas),
+            "Stratified estimator (Olofsson et al. 2014; Stehman 2014 where strata are not the map's classes).",
+        ),
+        Table("matrix", "Sample counts", ("product", "class", *observed), tuple(matrices)),
+    )
+
+
+def _classes(results: Mapping[str, SampleAccuracy]) -> tuple[int, ...]:
+    return next(iter(results.values())).classes if results else ()
+
+
+def _interval(estimate: Estimate) -> tuple[Cell, ...]:
+    return estimate.value, estimate.se, estimate.low, estimate.high
+
+
+def estimates_of(result: SampleAccuracy) -> Iterable[tuple[str, Estimate]]:
+    """Name and value of every accuracy measure of a sample."""
+    return (
+        ("F1", result.f1),
+        ("IoU", result.iou),
+        ("user's accuracy (precision)", result.users[1]),
+        ("producer's accuracy (recall)", result.producers[1]),
+        ("overall", result.overall),
+    )
+
+
+def document(tally: Tally, *, only_isa: bool = False) -> dict[str, Any]:
+    """The figures as JSON: by product, then by measure; what is not defined is null."""
+    products: dict[str, Any] = {}
+    for table in tables(tally, only_isa=only_isa):
+        at = table.columns.index("product")
+        for row in table.rows:
+            keys = [str(row[index]) for index in range(at)]
+            place = products.setdefault(str(row[at]), {}).setdefault(table.name, {})
+            for key in keys:
+                place = place.setdefault(key, {})
+            place.update(
+                {
+                    title: _plain(cell)
+                    for title, cell in zip(table.columns[at + 1 :], row[at + 1 :], strict=True)
+                }
+            )
+    return products
+
+
+def _plain(cell: Cell) -> Cell:
+    """JSON knows no NaN."""
+    return cell if is_defined(cell) else None

@@ -1,0 +1,198 @@
+"""Agreement of ISA shares at a coarse support, so that 10 to 100 m products are judged on their own ground.
+
+Aggregation also takes away most of the effect of a shift of a pixel or two. Figures as in percent-cover
+assessments (mean deviation, mean absolute deviation, RMSE, regression); shares are fractions, 0 to 1.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isamap.domain.accuracy import UNLABELLED, ratio
+
+CONSTANT = 1e-20
+"""Variance of shares that all are the same but for rounding: there is nothing to correlate with."""
+
+
+def shares(isa: NDArray[np.uint8], factor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """ISA share of square cells, and how much of each cell is known.
+
+    Cells at the lower and right edge may be cut short; what is missing of them counts as unknown. Windows of one
+    raster have to begin on multiples of `factor`.
+
+    Args:
+        isa: (Y, X), 1 ISA, 0 not, anything above unknown.
+        factor: pixels on a side of a cell, e.g. 10, 30 or 100 at 1 m.
+
+    Returns:
+        share of the known pixels that is ISA, NaN where none is known; and share of the cell that is known.
+        Both (ceil(Y / factor), ceil(X / factor)).
+
+    Raises:
+        ValueError: `factor` is less than 1.
+    """
+    if factor < 1:
+        raise ValueError(f"a cell has at least one pixel on a side, not {factor}")
+    known = _cell_sums(isa < 2, factor)
+    share = np.full(known.shape, np.nan, np.float32)
+    np.divide(_cell_sums(isa == 1, factor), known, out=share, where=known > 0, casting="same_kind")
+    return share, (known / factor**2).astype(np.float32)
+
+
+def _cell_sums(mask: NDArray[np.bool_], factor: int) -> NDArray[np.int64]:
+    """Number of True per cell; rows first, in a type so small that eight or more are added at once."""
+    cut = [(0, -side % factor) for side in mask.shape]
+    if any(after for _, after in cut):
+        mask = np.pad(mask, cut)
+    rows = mask.view(np.uint8).reshape(-1, factor, mask.shape[1])
+    columns = rows.sum(axis=1, dtype=np.min_scalar_type(factor))
+    sums: NDArray[np.int64] = columns.reshape(len(columns), -1, factor).sum(axis=2, dtype=np.int64)
+    return sums
+
+
+@dataclass(frozen=True)
+class FractionScore:
+    """Paired ISA shares of map and reference; add scores of parts to get the score of the whole.
+
+    Means and second moments are kept about the mean, and joined as in Chan, Golub and LeVeque (1983): raw sums
+    of squares would lose the variance of nearly constant shares in rounding.
+    """
+
+    n: int = 0
+    """Cells that were scored."""
+    weight: float = 0
+    """Sum of their weights."""
+    mean_map: float = 0
+    """Weighted mean of the map's shares; 0 before anything was counted."""
+    mean_reference: float = 0
+    """Weighted mean of the reference's shares."""
+    spread_map: float = 0
+    """Weighted sum of squares of the map about its mean."""
+    spread_reference: float = 0
+    """Weighted sum of squares of the reference about its mean."""
+    joint: float = 0
+    """Weighted sum of products of both about their means."""
+    absolute: float = 0
+    """Weighted sum of absolute differences."""
+    squared: float = 0
+    """Weighted sum of squared differences."""
+
+    @classmethod
+    def count(
+        cls, mapped: NDArray[Any], reference: NDArray[Any], weight: NDArray[np.floating[Any]] | None = None
+    ) -> Self:
+        """Compare shares of one shape.
+
+        Args:
+            mapped: shares of the map, 0-1; NaN where unknown.
+            reference: shares of the reference, 0-1; NaN where unknown.
+            weight: of each cell, its valid share for example; 1 if left out. A cell without weight is not scored.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        weight = np.ones(mapped.shape) if weight is None else weight
+        if not mapped.shape == reference.shape == weight.shape:
+            raise ValueError(f"shapes differ: {mapped.shape}, {reference.shape}, {weight.shape}")
+        scored = np.isfinite(mapped) & np.isfinite(reference) & (weight > 0)
+        m, r, w = (array[scored].astype(np.float64) for array in (mapped, reference, weight))
+        if not w.size:
+            return cls()
+        total = float(w.sum())
+        mean_map, mean_reference = float(w @ m) / total, float(w @ r) / total
+        off_map, off_reference, difference = m - mean_map, r - mean_reference, m - r
+        return cls(
+            n=w.size,
+            weight=total,
+            mean_map=mean_map,
+            mean_reference=mean_reference,
+            spread_map=float(w @ off_map**2),
+            spread_reference=float(w @ off_reference**2),
+            joint=float(w @ (off_map * off_reference)),
+            absolute=float(w @ np.abs(difference)),
+            squared=float(w @ difference**2),
+        )
+
+    @classmethod
+    def compare(cls, mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factor: int) -> Self:
+        """Compare two class rasters by the shares of their cells, on the ground that both know.
+
+        Args:
+            mapped: (Y, X), 1 ISA, 0 not, anything above unknown.
+            reference: the same ground in the same terms.
+            factor: pixels on a side of a cell.
+        """
+        known = (mapped < 2) & (reference < 2)
+        m, weight = shares(np.where(known, mapped, np.uint8(UNLABELLED)), factor)
+        r, _ = shares(np.where(known, reference, np.uint8(UNLABELLED)), factor)
+        return cls.count(m, r, weight)
+
+    def __add__(self, other: "FractionScore") -> "FractionScore":
+        weight = self.weight + other.weight
+        part = other.weight / weight if weight else 0.0
+        step_map, step_reference = other.mean_map - self.mean_map, other.mean_reference - self.mean_reference
+        between = self.weight * part
+        return FractionScore(
+            n=self.n + other.n,
+            weight=weight,
+            mean_map=self.mean_map + part * step_map,
+            mean_reference=self.mean_reference + part * step_reference,
+            spread_map=self.spread_map + other.spread_map + between * step_map**2,
+            spread_reference=self.spread_reference + other.spread_reference + between * step_reference**2,
+            joint=self.joint + other.joint + between * step_map * step_reference,
+            absolute=self.absolute + other.absolute,
+            squared=self.squared + other.squared,
+        )
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute difference."""
+        return ratio(self.absolute, self.weight)
+
+    @property
+    def rmse(self) -> float:
+        """Root of the mean squared difference."""
+        return math.sqrt(ratio(self.squared, self.weight))
+
+    @property
+    def bias(self) -> float:
+        """Mean of the map minus mean of the reference."""
+        return self.mean_map - self.mean_reference if self.weight else math.nan
+
+    @property
+    def r2(self) -> float:
+        """Share of the reference's variance that the map explains: 1 - squared differences / variance.
+
+        Bias and scale errors count against the map, so it can be negative; it is not the square of `r`.
+        NaN where the reference is the same everywhere.
+        """
+        return 1 - self.squared / self.spread_reference if self._varies(self.spread_reference) else math.nan
+
+    @property
+    def slope(self) -> float:
+        """Slope of the least-squares line of the map on the reference; below 1, contrasts are flattened."""
+        return self.joint / self.spread_reference if self._varies(self.spread_reference) else math.nan
+
+    @property
+    def intercept(self) -> float:
+        """The map's share, by that line, where the reference has no ISA."""
+        return self.mean_map - self.slope * self.mean_reference
+
+    @property
+    def r(self) -> float:
+        """Correlation (Pearson); NaN where either is the same everywhere."""
+        if not (self._varies(self.spread_map) and self._varies(self.spread_reference)):
+            return math.nan
+        correlation = self.joint / math.sqrt(self.spread_map) / math.sqrt(self.spread_reference)
+        return min(1.0, max(-1.0, correlation))
+
+    def _varies(self, spread: float) -> bool:
+        return spread > CONSTANT * self.weight
+
+    def metrics(self) -> dict[str, float]:
+        """Every figure under its name, always in this order; NaN where undefined."""
+        names = ("n", "mae", "rmse", "bias", "r2", "slope", "intercept", "r")
+        return {name: getattr(self, name) for name in names}

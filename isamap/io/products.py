@@ -1,0 +1,165 @@
+"""Products that are compared: maps of this program, published products, label rasters. Names, files and codes."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from isamap.domain import references
+from isamap.domain.lonlat import LONLAT
+from isamap.domain.product import NODATA
+from isamap.errors import InputError
+from isamap.io.classmap import ClassMap, Decode, map_files
+from isamap.io.guard import one_line, open_raster
+from isamap.io.placing import check_position, geobox_of, utm_grid
+
+logger = logging.getLogger(__name__)
+
+METRES_PER_DEGREE = 111_320
+ROUND_GSD_M = (1, 2, 5, 10, 30, 100, 250, 500, 1000)
+SQUARE = 1e-6
+ISA = "isa"
+"""Kind of a map coded as ours are: 0, 1, 255."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A classified product; small enough to be sent to a worker."""
+
+    name: str
+    """In tables; unique in a comparison."""
+    files: tuple[Path, ...]
+    """Its rasters."""
+    kind: str = ISA
+    """`isa`, a row of `references.REFERENCES`, or the codes given with --classes."""
+
+    def reference(self) -> references.Reference | None:
+        """Its row in the table of references."""
+        if self.kind == ISA:
+            return None
+        known = references.REFERENCES.get(self.kind)
+        return known or references.from_classes(self.kind)
+
+    @property
+    def fractional(self) -> bool:
+        """Whether its values are impervious shares."""
+        row = self.reference()
+        return row is not None and row.fractional
+
+    def classes(self) -> ClassMap:
+        """Its classes: uint8 0, 1, 255. Enter it before reading."""
+        row = self.reference()
+        decode: Decode = partial(isa_codes, self.name) if row is None else row.isa
+        return ClassMap(self.files, decode)
+
+    def shares(self) -> ClassMap:
+        """Its shares: float32, NaN where unknown."""
+        row = self.reference()
+        assert row is not None
+        return ClassMap(self.files, row.share)
+
+    def near(self, files: Sequence[Path]) -> "Product":
+        """The product with some of its files only."""
+        return Product(self.name, tuple(files), self.kind)
+
+
+def isa_codes(name: str, values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values of a map coded as ours.
+
+    Raises:
+        InputError: it has other values than 0, 1 and 255.
+    """
+    if values.dtype == np.uint8:
+        odd = values + np.uint8(1) > 2  # 255 wraps round to 0
+    else:
+        odd = (values != 0) & (values != 1) & (values != NODATA)
+    if odd.any():
+        found = ", ".join(str(value) for value in np.unique(values[odd])[:5])
+        raise InputError(
+            f"{name} has the values {found}, but ISA maps have 0, 1 and 255: name the product "
+            "(worldcover-v200=FILE), or say which codes are ISA with --classes"
+        )
+    return values.astype(np.uint8, copy=False)
+
+
+def parse_product(text: str, classes: str | None = None) -> Product:
+    """`NAME=PATH` or `PATH`. A name from the table of references says how the values are coded.
+
+    Args:
+        text: what the user wrote.
+        classes: codes that are ISA, for a product that is not in the table.
+
+    Raises:
+        MissingInputError: there is nothing at the path.
+        ConfigError: the classes cannot be read.
+    """
+    name, equals, path = text.partition("=")
+    if not equals or Path(text).exists():
+        name, path = "", text
+    folder = Path(path)
+    files = map_files(folder)
+    if classes is not None:
+        references.from_classes(classes)  # refuses what it cannot read
+        return Product(name or folder.stem, files, classes)
+    if name in references.REFERENCES:
+        if not references.REFERENCES[name].verified:
+            logger.warning("%s: %s", name, references.REFERENCES[name].note)
+        return Product(name, files, name)
+    return Product(name or folder.stem, files)
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """Where the rasters of a product lie."""
+
+    files: tuple[Path, ...]
+    boxes: tuple[Any, ...]
+    """Lon/lat polygon of each file."""
+
+    def near(self, grid: GeoBox) -> tuple[Path, ...]:
+        """Files that may have pixels on a grid, in their order."""
+        area = outline(grid)
+        return tuple(path for path, box in zip(self.files, self.boxes, strict=True) if box.intersects(area))
+
+
+def outline(grid: GeoBox) -> Any:
+    """Lon/lat polygon of a grid, a little wider than it is."""
+    return shapely.buffer(grid.footprint(LONLAT, npoints=16).geom, 1e-4)
+
+
+def footprints(product: Product) -> Footprints:
+    """Read the headers of all files of a product."""
+    boxes = []
+    for path in product.files:
+        with open_raster(path) as src:
+            check_position(src)
+            boxes.append(outline(geobox_of(src)))
+    return Footprints(product.files, tuple(boxes))
+
+
+def grid_of(path: Path) -> GeoBox:
+    """Square pixels in metres on which a map is compared: its own, or those of the local UTM zone.
+
+    Raises:
+        InputError: it has a CRS in metres, but no square pixels.
+    """
+    with open_raster(path) as src:
+        check_position(src)
+        grid = geobox_of(src)
+        if grid.crs is not None and not grid.crs.projected:
+            size_m = abs(grid.resolution.y) * METRES_PER_DEGREE
+            gsd_m = min(ROUND_GSD_M, key=lambda gsd: abs(log(gsd / size_m)))
+            logger.info("%s is in degrees: compared on UTM pixels of %d m", one_line(path), gsd_m)
+            return utm_grid(src, gsd_m)
+    x, y = abs(grid.resolution.x), abs(grid.resolution.y)
+    if abs(x - y) > SQUARE * x:
+        raise InputError(f"{one_line(path)} has pixels of {x:g} x {y:g}: reproject it to square ones first")
+    return grid

@@ -1,0 +1,300 @@
+"""`isamap evaluate`: maps, products, labels and samples of known truth, through the command line."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from pyproj import Transformer
+
+from isamap.domain.accuracy import Confusion
+
+UTM = "EPSG:32648"
+LEFT, TOP = 600_000, 3_300_000
+
+
+def write(path, values, *, left=LEFT, top=TOP, gsd=1.0, crs=UTM, nodata=255):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=values.shape[0],
+        width=values.shape[1],
+        count=1,
+        dtype=values.dtype,
+        crs=crs,
+        transform=Affine(gsd, 0, left, 0, -gsd, top),
+        nodata=nodata,
+        tiled=True,
+        blockxsize=256,
+        blockysize=256,
+    ) as dst:
+        dst.write(values, 1)
+    return path
+
+
+def geojson(path, features):
+    """Features given in UTM, written in lon/lat."""
+    to_lonlat = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)
+    document = {
+        "type": "FeatureCollection",
+        "features": [
+            {
+                "type": "Feature",
+                "geometry": shapely.geometry.mapping(
+                    shapely.transform(shape, lambda p: np.column_stack(to_lonlat.transform(p[:, 0], p[:, 1])))
+                ),
+                "properties": attributes,
+            }
+            for shape, attributes in features
+        ],
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """Blocks of 7 px, 40 % ISA, on 700 x 900 px."""
+    coarse = np.random.default_rng(5).random((100, 129)) < 0.4
+    return coarse.repeat(7, 0).repeat(7, 1)[:, :900].astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def wrong(truth):
+    """The truth with every tenth pixel turned over and a nodata corner."""
+    mapped = np.where(np.random.default_rng(6).random(truth.shape) < 0.1, 1 - truth, truth).astype(np.uint8)
+    mapped[:50, :60] = 255
+    return mapped
+
+
+@pytest.fixture
+def ground(isamap, tmp_path, truth, wrong):
+    """The current folder, with map.tif and labels.tif."""
+    here = tmp_path / "here"
+    write(here / "map.tif", wrong)
+    write(here / "labels.tif", truth)
+    return here
+
+
+def figures(ended, product="map"):
+    return ended.document["products"][product]["accuracy"]
+
+
+def test_a_label_raster_gives_the_counted_figures(isamap, ground, truth, wrong):
+    ended = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--json")
+    assert ended.code == 0, ended.err
+    matrix = Confusion.count(wrong, truth)
+    found = figures(ended)
+    for title, value in (
+        ("F1", matrix.f1),
+        ("IoU", matrix.iou),
+        ("kappa", matrix.kappa),
+        ("bias", matrix.bias),
+    ):
+        assert found[title] == pytest.approx(value)
+    assert found["pixels"] == matrix.total == truth.size - 3000
+
+
+def test_tiles_and_workers_count_as_the_whole_does(isamap, ground, wrong):
+    whole = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--json")
+    for row in (0, 1):
+        for col in (0, 1, 2):
+            part = wrong[350 * row : 350 * (row + 1), 300 * col : 300 * (col + 1)]
+            write(ground / "map" / f"{row}{col}.tif", part, left=LEFT + 300 * col, top=TOP - 350 * row)
+    for workers in (1, 2):
+        tiles = isamap("evaluate", "map=map", "--labels", "labels.tif", "--json", "-j", workers)
+        assert figures(tiles) == pytest.approx(figures(whole))
+        boundary = (ended.document["products"]["map"]["boundary"] for ended in (tiles, whole))
+        assert json.dumps(next(boundary)) == json.dumps(
+            next(boundary)
+        )  # neighbours are seen across tile edges
+
+
+def test_small_windows_change_nothing(isamap, ground, monkeypatch):
+    whole = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--json")
+    monkeypatch.setattr("isamap.core.evaluate.WINDOW_M", 300)
+    pieces = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--json")
+    assert figures(pieces) == pytest.approx(figures(whole))
+    shares = [ended.document["products"]["map"]["shares"]["10 m"] for ended in (pieces, whole)]
+    assert shares[0] == pytest.approx(shares[1])
+
+
+def test_a_perfect_map_is_perfect_on_every_support(isamap, ground):
+    ended = isamap("evaluate", "labels.tif", "--labels", "labels.tif", "--json")
+    found = ended.document["products"]["labels"]
+    assert found["accuracy"]["IoU"] == 1
+    for support in ("10 m", "30 m", "100 m"):
+        assert found["shares"][support]["MAE"] == 0
+    assert found["boundary"]["2 m"]["boundary IoU"] == 1
+
+
+def test_a_coarse_product_is_compared_without_a_shift(isamap, ground, truth):
+    share = truth[:700, :900].reshape(70, 10, 90, 10).mean(axis=(1, 3))
+    codes = np.where(share > 0.5, 50, 10).astype(np.uint8)
+    write(ground / "wc.tif", codes, gsd=10, nodata=0)
+    ended = isamap(
+        "evaluate", "labels.tif", "--product", "worldcover-v200=wc.tif", "--labels", "labels.tif", "--json"
+    )
+    assert ended.code == 0, ended.err
+    fine = (share > 0.5).repeat(10, 0).repeat(10, 1)
+    expected = Confusion.count(fine, truth)
+    assert figures(ended, "worldcover-v200")["F1"] == pytest.approx(expected.f1)
+    at_10m = ended.document["products"]["worldcover-v200"]["shares"]["10 m"]
+    assert at_10m["MAE"] == pytest.approx(np.abs((share > 0.5) - share).mean(), abs=1e-6)
+
+
+def test_a_reference_on_another_projection_lies_where_it_lies(isamap, ground):
+    with rasterio.open(ground / "labels.tif") as src:
+        bounds = rasterio.warp.transform_bounds(UTM, "EPSG:4326", *src.bounds, densify_pts=21)
+        step = 1e-5 / 2
+        shape = round((bounds[3] - bounds[1]) / step), round((bounds[2] - bounds[0]) / step)
+        values = np.full(shape, 255, np.uint8)
+        rasterio.warp.reproject(
+            rasterio.band(src, 1),
+            values,
+            dst_transform=Affine(step, 0, bounds[0], 0, -step, bounds[3]),
+            dst_crs="EPSG:4326",
+            dst_nodata=255,
+        )
+    write(ground / "lonlat.tif", values, left=bounds[0], top=bounds[3], gsd=step, crs="EPSG:4326")
+    ended = isamap("evaluate", "labels.tif", "--reference", "lonlat.tif", "--json")
+    assert figures(ended, "labels")["IoU"] > 0.9  # half a metre of jitter at the edges of 7 m blocks
+
+
+def test_classes_say_which_codes_are_isa(isamap, ground, truth):
+    write(ground / "codes.tif", np.where(truth == 1, 8, 3).astype(np.uint8), nodata=None)
+    ended = isamap("evaluate", "labels.tif", "--reference", "codes.tif", "--classes", "8", "--json")
+    assert figures(ended, "labels")["IoU"] == 1
+
+
+def test_polygons_with_both_classes_are_a_truth(isamap, ground, wrong):
+    house, yard = (
+        shapely.box(LEFT + 100, TOP - 200, LEFT + 200, TOP - 100),
+        shapely.box(LEFT + 50, TOP - 300, LEFT + 300, TOP - 50),
+    )
+    geojson(ground / "labels.geojson", [(yard, {"isa": 0}), (house, {"isa": 1})])
+    ended = isamap("evaluate", "map.tif", "--labels", "labels.geojson:isa", "--json")
+    assert ended.code == 0, ended.err
+    labels = np.full(wrong.shape, 255, np.uint8)
+    labels[50:300, 50:300], labels[100:200, 100:200] = 0, 1
+    assert figures(ended)["F1"] == pytest.approx(Confusion.count(wrong, labels).f1)
+
+
+def test_polygons_of_isa_alone_define_recall_and_nothing_else(isamap, ground, wrong):
+    house = shapely.box(LEFT + 100, TOP - 200, LEFT + 200, TOP - 100)
+    geojson(ground / "houses.geojson", [(house, {})])
+    found = figures(isamap("evaluate", "map.tif", "--labels", "houses.geojson", "--json"))
+    assert found["recall"] == pytest.approx((wrong[100:200, 100:200] == 1).mean())
+    assert found["precision"] is found["F1"] is None
+
+
+def test_units_and_strata_add_up_to_the_whole(isamap, ground):
+    west = shapely.box(LEFT, TOP - 700, LEFT + 300, TOP)
+    east = shapely.box(LEFT + 300, TOP - 700, LEFT + 900, TOP)
+    geojson(ground / "units.geojson", [(west, {"name": "West"}), (east, {"name": "East"})])
+    ended = isamap(
+        "evaluate",
+        "map.tif",
+        "--labels",
+        "labels.tif",
+        "--units",
+        "units.geojson",
+        "--strata",
+        "density",
+        "--json",
+    )
+    assert ended.code == 0, ended.err
+    found = ended.document["products"]["map"]
+    pixels = [found["accuracy-units"][unit]["pixels"] for unit in ("West", "East")]
+    assert sum(pixels) == found["accuracy"]["pixels"]
+    assert pixels[0] == 700 * 300 - 3000
+    assert sum(found["accuracy-strata"][s]["pixels"] for s in found["accuracy-strata"]) == sum(pixels)
+
+
+def test_the_report_holds_what_stdout_says(isamap, ground):
+    ended = isamap("evaluate", "map.tif", "--labels", "labels.tif", "-o", "report", "--json")
+    assert ended.code == 0, ended.err
+    names = {path.name for path in (ground / "report").iterdir()}
+    assert {"index.html", "report.json", "accuracy.csv", "shares.csv", "boundary.csv", "worst.png"} <= names
+    document = json.loads((ground / "report" / "report.json").read_text())
+    assert document["products"] == ended.document["products"]
+    with (ground / "report" / "accuracy.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert float(row["F1"]) == pytest.approx(figures(ended)["F1"])
+
+
+@pytest.mark.parametrize(
+    ("check", "code"),
+    [(("--min-f1", 0.5), 0), (("--min-f1", 0.99), 5), (("--max-bias", 0.001), 5), (("--max-bias", 0.2), 0)],
+)
+def test_checks_end_with_code_5(isamap, ground, check, code):
+    ended = isamap("evaluate", "map.tif", "--labels", "labels.tif", *check)
+    assert ended.code == code, ended.err
+    assert "F1" in ended.out  # the table comes first
+    assert ended.err.count("\n") == (code == 5)
+
+
+def test_a_check_of_an_undefined_figure_fails(isamap, ground, truth):
+    write(ground / "none.tif", np.zeros_like(truth))
+    ended = isamap("evaluate", "none.tif", "--labels", "none.tif", "--min-f1", 0.1)
+    assert ended.code == 5
+    assert "F1 is \N{EN DASH}" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("map.tif",), 2, "exactly one of --reference"),
+        (("--labels", "labels.tif"), 2, "give MAPS"),
+        (("map.tif", "--labels", "labels.tif", "--sample", "s.csv"), 2, "exactly one of"),
+        (("none.tif", "--labels", "labels.tif"), 66, "none.tif does not exist"),
+        (("map.tif", "--labels", "none.tif"), 66, "none.tif does not exist"),
+        (("map.tif", "--labels", "elsewhere.tif"), 65, "the truth lies on none of the maps"),
+        (("map.tif", "--labels", "blank.tif"), 65, "no pixel is known to both"),
+        (("codes.tif", "--labels", "labels.tif"), 65, "values 3, 8"),
+        (("map.tif", "map.tif", "--labels", "labels.tif"), 65, "same name"),
+        (("map.tif", "--reference", "codes.tif", "--classes", "eight"), 78, "eight"),
+        (("map.tif", "--labels", "points.geojson:isa"), 65, "no labelled polygon"),
+        (("map.tif", "--labels", "labels.tif", "--units", "units.geojson:town"), 65, "no column 'town'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_in_one_line(isamap, ground, truth, arguments, code, said):
+    write(ground / "elsewhere.tif", truth, left=LEFT + 50_000)
+    write(ground / "blank.tif", np.full_like(truth, 255))
+    write(ground / "codes.tif", np.where(truth == 1, 8, 3).astype(np.uint8))
+    geojson(ground / "points.geojson", [(shapely.Point(LEFT + 5, TOP - 5), {"isa": 1})])
+    geojson(ground / "units.geojson", [(shapely.box(LEFT, TOP - 9, LEFT + 9, TOP), {"name": "A"})])
+    ended = isamap("evaluate", *arguments)
+    assert ended.code == code, ended.err
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+
+
+def test_a_damaged_tile_is_named_and_nothing_is_told(isamap, ground, wrong):
+    for index in (0, 1):
+        write(ground / "maps" / f"{index}.tif", wrong, left=LEFT + 900 * index)
+        write(ground / "truth" / f"{index}.tif", wrong, left=LEFT + 900 * index)
+    whole = (ground / "maps" / "1.tif").read_bytes()
+    (ground / "maps" / "1.tif").write_bytes(whole[: len(whole) // 2])
+    ended = isamap("evaluate", "maps", "--labels", "truth")
+    assert ended.code == 65
+    assert "1.tif" in ended.err
+    assert ended.out == ""
+
+
+def test_maps_of_the_workspace_are_found_by_tile(isamap, tmp_path, truth):
+    ended = isamap("evaluate", "--tiles", "48N-0060-0318", "--year", 2021, "--labels", "labels.tif")
+    assert ended.code == 66
+    assert "run isamap infer first" in ended.err
+
+
+def test_known_products_are_listed(isamap):
+    ended = isamap("evaluate", "--list-products")
+    assert ended.code == 0
+    assert "worldcover-v200" in ended.out

@@ -1,0 +1,112 @@
+import json
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+from isamap.errors import InputError
+from isamap.io.zones import Polygons, open_labels, open_units
+
+UTM = "EPSG:32648"
+GRID = GeoBox((40, 60), Affine(1, 0, 600_000, 0, -1, 3_300_000), UTM)
+
+
+def write(path, features, crs=UTM):
+    document = {
+        "type": "FeatureCollection",
+        "crs": {"type": "name", "properties": {"name": crs}},
+        "features": [
+            {"type": "Feature", "geometry": shapely.geometry.mapping(shape), "properties": attributes}
+            for shape, attributes in features
+        ],
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+def centres():
+    cols, rows = np.meshgrid(np.arange(60) + 0.5, np.arange(40) + 0.5)
+    return 600_000 + cols, 3_300_000 - rows
+
+
+def test_a_pixel_belongs_to_the_polygon_over_its_centre():
+    shape = shapely.Point(600_030, 3_299_980).buffer(13.3)
+    burnt = Polygons([shape], [7], UTM).on(GRID)
+    np.testing.assert_array_equal(burnt == 7, shapely.contains_xy(shape, *centres()))
+    assert set(np.unique(burnt)) == {0, 7}
+
+
+def test_a_polygon_around_everything_needs_no_burning(monkeypatch):
+    monkeypatch.setattr("isamap.io.zones.rasterize", None)
+    assert (Polygons([shapely.box(5e5, 3e6, 7e5, 4e6)], [3], UTM).on(GRID) == 3).all()
+    assert (Polygons([shapely.box(0, 0, 1, 1)], [3], UTM).on(GRID) == 0).all()
+
+
+def test_polygons_in_lonlat_lie_where_they_lie():
+    shape = shapely.Point(600_030, 3_299_980).buffer(13.3)
+    back = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)
+    lonlat = shapely.transform(shape, lambda p: np.column_stack(back.transform(p[:, 0], p[:, 1])))
+    same = Polygons([lonlat], [1], "EPSG:4326").on(GRID) == Polygons([shape], [1], UTM).on(GRID)
+    assert (~same).sum() <= 2  # a centre on the very edge
+
+
+def test_units_of_a_file_have_their_names(tmp_path):
+    west, east = (
+        shapely.box(600_000, 3_299_960, 600_030, 3_300_000),
+        shapely.box(600_030, 3_299_960, 600_060, 3_300_000),
+    )
+    path = write(tmp_path / "units.geojson", [(west, {"name": "W"}), (east, {"name": "E"})])
+    zones = open_units(str(path)).on(GRID)
+    assert {zones.names[code] for code in np.unique(zones.codes)} == {"W", "E"}
+    assert zones.names[int(zones.codes[5, 10])] == "W"
+
+
+def test_parts_of_one_name_are_one_unit(tmp_path):
+    parts = [(shapely.box(x, 3_299_960, x + 10, 3_300_000), {"town": "T"}) for x in (600_000, 600_020)]
+    units = open_units(str(write(tmp_path / "units.geojson", parts)), "town")
+    assert units.names == {1: "T"}
+    assert (units.on(GRID).codes == 1).mean() == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("level", "count"), [("provinces", 11), ("prefectures", 130)])
+def test_packaged_units_have_names_of_their_own(level, count):
+    assert len(open_units(level).names) == count
+
+
+def test_a_file_without_names_says_what_it_lacks(tmp_path):
+    path = write(tmp_path / "units.geojson", [(shapely.box(0, 0, 1, 1), {"code": 1})])
+    with pytest.raises(InputError, match="no column name"):
+        open_units(str(path))
+    with pytest.raises(InputError, match="has no column 'town': it has code"):
+        open_units(str(path), "town")
+
+
+def test_labels_know_both_classes_inside_polygons_and_nothing_elsewhere(tmp_path):
+    ground, house = (
+        shapely.box(600_010, 3_299_970, 600_050, 3_299_990),
+        shapely.box(600_020, 3_299_975, 600_030, 3_299_985),
+    )
+    path = write(tmp_path / "labels.geojson", [(house, {"isa": 1}), (ground, {"isa": 0})])
+    labels = open_labels(path, "isa").on(GRID)
+    assert (labels == 1).sum() == 100
+    assert (labels == 0).sum() == 40 * 20 - 100
+    assert (labels == 255).sum() == 40 * 60 - 40 * 20
+
+
+def test_labels_without_a_column_are_all_isa(tmp_path):
+    path = write(tmp_path / "houses.geojson", [(shapely.box(600_000, 3_299_990, 600_010, 3_300_000), {})])
+    labels = open_labels(path, None).on(GRID)
+    assert (labels == 1).sum() == 100
+    assert not (labels == 0).any()
+
+
+def test_other_codes_than_0_and_1_are_refused(tmp_path):
+    path = write(tmp_path / "labels.geojson", [(shapely.box(0, 0, 1, 1), {"isa": 50})])
+    with pytest.raises(InputError, match="values 50"):
+        open_labels(path, "isa")
+    points = write(tmp_path / "points.geojson", [(shapely.Point(0, 0), {"isa": 1})])
+    with pytest.raises(InputError, match="no labelled polygon"):
+        open_labels(points, "isa")
