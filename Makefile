@@ -49,12 +49,14 @@ docs: $(VENV)/installed ## write the command-line reference
 
 bench: $(VENV)/installed-for-work ## measure speed and memory, as ratios
 	$(BIN)/python tests/bench/speed.py --write docs/benchmarks.md
+	$(BIN)/python tests/bench/evaluate.py --write docs/benchmarks.md
 
 accuracy: $(VENV)/installed-for-work ## print the accuracy tables from the stored weights
 	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --write docs/accuracy.md
 
 train-fast: $(VENV)/installed ## train the shipped weights again
-	$(BIN)/isamap train examples/train/fast.toml --data $(DATA) -o runs/fast
+	$(BIN)/isamap train examples/train/fast-1.toml --data $(DATA) -o runs/fast-1
+	$(BIN)/isamap train examples/train/fast.toml --start runs/fast-1/fast.safetensors --data $(DATA) -o runs/fast
 
 train-bilinear: $(VENV)/installed ## train the baseline again
 	$(BIN)/isamap train examples/train/bilinear.toml --data $(DATA) -o runs/bilinear
