@@ -11,6 +11,7 @@ from affine import Affine
 from pyproj import Transformer
 
 from isamap.domain.accuracy import Confusion
+from isamap.io.zones import open_units
 
 UTM = "EPSG:32648"
 LEFT, TOP = 600_000, 3_300_000
@@ -298,3 +299,19 @@ def test_known_products_are_listed(isamap):
     ended = isamap("evaluate", "--list-products")
     assert ended.code == 0
     assert "worldcover-v200" in ended.out
+
+
+def test_units_come_as_geoparquet_too(isamap, ground):
+    from pyarrow import parquet
+
+    west = shapely.box(LEFT, TOP - 700, LEFT + 300, TOP)
+    geojson(ground / "units.geojson", [(west, {"name": "West"})])
+    ended = isamap(
+        "evaluate", "map.tif", "--labels", "labels.tif", "--units", "units.geojson", "-o", "r", "--json"
+    )
+    assert ended.code == 0, ended.err
+    table = parquet.read_table(ground / "r" / "units.parquet").to_pylist()
+    assert [row["unit"] for row in table] == ["West"]
+    assert table[0]["f1"] == pytest.approx(ended.document["products"]["map"]["accuracy-units"]["West"]["F1"])
+    outline = shapely.from_wkb(table[0]["geometry"])
+    assert outline.equals_exact(open_units("units.geojson").outlines()["West"])

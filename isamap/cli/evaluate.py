@@ -182,6 +182,10 @@ def _show(found: "Evaluation", given: dict[str, Any]) -> None:
     paths: tuple[Path, ...] = ()
     if given["out"]:
         paths = report.write(found, _facts(given), (), given["out"])
+        if given["units"] and found.tally is not None:
+            from isamap.core.evaluate import open_zones
+
+            report.write_units(found, open_zones(given["units"]), given["out"])
     if given["as_json"]:
         click.echo(json.dumps(found.document()))
     else:

@@ -7,12 +7,14 @@ from typing import Any
 
 from isamap import __version__
 from isamap.domain import evaluation_tables as tables
+from isamap.domain.accuracy import Confusion
 from isamap.domain.estimation import SampleAccuracy
 from isamap.domain.evaluation import PICTURE_M, Tally, stitched
 from isamap.domain.report import Figure, Report, Section, Table, shown
 from isamap.errors import CheckError
 from isamap.io import plots
-from isamap.io.report import write_report
+from isamap.io.report import write_geoparquet, write_report
+from isamap.io.zones import Units
 
 SCHEMA = 1
 AGREEMENT = (
@@ -108,6 +110,25 @@ def write(
         sections=tuple(section for section in sections if section.tables or section.figures),
     )
     return write_report(report, out, evaluation.document())
+
+
+def write_units(evaluation: Evaluation, units: Units, out: Path) -> Path:
+    """The figures of every unit and product with the unit's outline, as GeoParquet."""
+    outlines = units.outlines()
+    rows = [
+        (unit, product, matrix)
+        for (product, kind, unit), matrix in sorted((evaluation.tally or Tally()).confusion.items())
+        if kind == "units"
+    ]
+    columns: dict[str, list[Any]] = {
+        "unit": [unit for unit, _, _ in rows],
+        "product": [product for _, product, _ in rows],
+    }
+    for key in Confusion().metrics():
+        columns[key] = [matrix.metrics()[key] for _, _, matrix in rows]
+    columns["pixels"] = [int(matrix.total) for _, _, matrix in rows]
+    geometries = [outlines[unit] for unit, _, _ in rows]
+    return write_geoparquet(out / "units.parquet", geometries, columns, units.polygons.crs)
 
 
 def _names(evaluation: Evaluation) -> list[str]:

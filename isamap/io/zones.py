@@ -83,6 +83,13 @@ class Units:
         """The zones of a grid."""
         return Zones(self.polygons.on(grid), self.names)
 
+    def outlines(self) -> dict[str, BaseGeometry]:
+        """The outline of each name, in the CRS of the polygons."""
+        parts: dict[str, list[BaseGeometry]] = {}
+        for geometry, code in zip(self.polygons.geometries, self.polygons.codes, strict=True):
+            parts.setdefault(self.names[code], []).append(geometry)
+        return {name: shapely.union_all(shapely.make_valid(shapes)) for name, shapes in parts.items()}
+
 
 def open_units(text: str, column: str | None = None) -> Units:
     """Units by name (`provinces`, `prefectures`) or from a vector file.

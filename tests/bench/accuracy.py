@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import tables
 import torch
 from affine import Affine
 
@@ -142,12 +143,6 @@ def stored(name: str) -> Model:
     return Model(card.name, card.threshold, predict)
 
 
-def row(*cells: object) -> str:
-    """A Markdown table row; floats with three digits."""
-    texts = [f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells]
-    return "| " + " | ".join(texts) + " |"
-
-
 def scores(confusion: Confusion) -> tuple[float, ...]:
     """What the tables show."""
     c = confusion
@@ -158,18 +153,18 @@ def labelled_table(area: Area, models: list[Model], linear: Linear) -> Iterator[
     """One area with 1 m labels."""
     share = float((area.isa == 1).sum() / (area.isa != OUTSIDE).sum())
     yield f"\n### {area.name}, ISA share {share:.3f}\n"
-    yield row("map", "IoU", "F1", "precision", "recall", "two-class mean F1")
-    yield row(*["---"] * 6)
+    yield tables.row("map", "IoU", "F1", "precision", "recall", "two-class mean F1")
+    yield tables.row(*["---"] * 6)
     count = partial(Confusion.count, reference=area.isa)
-    yield row("everything ISA", *scores(count(np.ones(area.isa.shape, np.bool_))))
-    yield row(
+    yield tables.row("everything ISA", *scores(count(np.ones(area.isa.shape, np.bool_))))
+    yield tables.row(
         "linear, 5 x 5 pixels", *scores(count(linear.predict(area.lr, area.present) >= linear.threshold))
     )
     for model in models:
-        yield row(
+        yield tables.row(
             f"**{model.name}**", *scores(count(model.predict(area.lr, area.present) >= model.threshold))
         )
-    yield row("true 10 m majority (bound of any 10 m map)", *scores(count(majority(area.isa))))
+    yield tables.row("true 10 m majority (bound of any 10 m map)", *scores(count(majority(area.isa))))
 
 
 def leipzig_table(data: Path, models: list[Model]) -> Iterator[str]:
@@ -178,8 +173,8 @@ def leipzig_table(data: Path, models: list[Model]) -> Iterator[str]:
     lr, present, _ = read_reflectance([root / "s2-leipzig.tif"], BANDS)
     buildings = read_plate(root / "building-1m.tif").values[0] == 1
     isa = read_plate(root / "isa-1m.tif").values[0]
-    yield row("map", "building recall", "building recall, 3 m tolerance", "false alarms", "ISA share")
-    yield row(*["---"] * 5)
+    yield tables.row("map", "building recall", "building recall, 3 m tolerance", "false alarms", "ISA share")
+    yield tables.row(*["---"] * 5)
     for model in models:
         mapped = model.predict(lr, present) >= model.threshold
         near = (
@@ -189,7 +184,7 @@ def leipzig_table(data: Path, models: list[Model]) -> Iterator[str]:
             > 0
         )
         recalls = float(mapped[buildings].mean()), float(near[buildings].mean())
-        yield row(f"**{model.name}**", *recalls, float(mapped[isa == 0].mean()), float(mapped.mean()))
+        yield tables.row(f"**{model.name}**", *recalls, float(mapped[isa == 0].mean()), float(mapped.mean()))
 
 
 def chongqing_table(data: Path, models: list[Model]) -> Iterator[str]:
@@ -204,14 +199,14 @@ def chongqing_table(data: Path, models: list[Model]) -> Iterator[str]:
     with (root / "strata.csv").open() as file:
         worth = {s["stratum"]: int(s["n_pixels"]) / int(s["n_points"]) for s in csv.DictReader(file)}
     rule = (ndvi(bands) < 0.25) & ~water(bands)
-    yield row("map", "F1", "SE", "precision", "recall", "F1 with low-confidence points")
-    yield row(*["---"] * 6)
-    yield row("NDVI < 0.25 and not water", *point_scores(rule, points, worth))
+    yield tables.row("map", "F1", "SE", "precision", "recall", "F1 with low-confidence points")
+    yield tables.row(*["---"] * 6)
+    yield tables.row("NDVI < 0.25 and not water", *point_scores(rule, points, worth))
     for model in models:
         isa = model.predict(lr, present) >= model.threshold
         height, width = lr.shape[1:]
         share = isa.reshape(height, SCALE, width, SCALE).mean(axis=(1, 3))
-        yield row(f"**{model.name}**", *point_scores(share > 0.5, points, worth))
+        yield tables.row(f"**{model.name}**", *point_scores(share > 0.5, points, worth))
 
 
 def point_scores(mapped: np.ndarray, points: list[dict], worth: dict[str, float]) -> tuple[float, ...]:
@@ -237,8 +232,8 @@ def point_scores(mapped: np.ndarray, points: list[dict], worth: dict[str, float]
 def eurosat_table(data: Path, models: list[Model]) -> Iterator[str]:
     """ISA share per scene class of EuroSAT."""
     files = sorted((data / "s2-eurosat-270").glob("*.tif"))
-    yield row("class", "patches", *(f"**{m.name}**" for m in models))
-    yield row(*["---"] * (2 + len(models)))
+    yield tables.row("class", "patches", *(f"**{m.name}**" for m in models))
+    yield tables.row(*["---"] * (2 + len(models)))
     for path in files:
         lr, present, _ = read_reflectance([path], BANDS)
         tops = range(0, lr.shape[1], 64)
@@ -248,7 +243,7 @@ def eurosat_table(data: Path, models: list[Model]) -> Iterator[str]:
             )
             for m in models
         ]
-        yield row(path.stem, len(tops), *(float(s) for s in shares))
+        yield tables.row(path.stem, len(tops), *(float(s) for s in shares))
 
 
 def report(data: Path, names: list[str]) -> Iterator[str]:
@@ -288,8 +283,7 @@ def main() -> None:
         print(line, flush=True)
         lines.append(line)
     if args.write:
-        head, mark, _ = args.write.read_text().partition("<!-- tables -->")
-        args.write.write_text(head + mark + "\n" + "\n".join(lines) + "\n")
+        tables.keep(args.write, "accuracy", lines)
 
 
 if __name__ == "__main__":

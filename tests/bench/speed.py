@@ -8,8 +8,6 @@ Absolute times depend on the machine and its neighbours, ratios hardly do.
 
 import argparse
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import tables
 
 SCENE = Path("examples/chongqing/chongqing-20180402-10m.tif")
 WINDOW = 512
@@ -143,12 +142,6 @@ def child(name: str, path: Path) -> None:
     print(json.dumps(figures | {"peak_mb": peak}))
 
 
-def ratio(over: list[float], under: list[float]) -> str:
-    """Median of the ratios of the rounds, and their range."""
-    ratios = [a / b for a, b in zip(over, under, strict=True)]
-    return f"{statistics.median(ratios):.2f} | {min(ratios):.2f}-{max(ratios):.2f}"
-
-
 def speed(folder: Path, side: int, rounds: int) -> Iterator[str]:
     """End to end against the forward pass, and the fast path against eager float32."""
     large, small = raster(folder / "large.tif", side), raster(folder / "small.tif", WINDOW)
@@ -161,9 +154,9 @@ def speed(folder: Path, side: int, rounds: int) -> Iterator[str]:
     pick = lambda rows, key: [row[key] for row in rows]  # noqa: E731  # one word for a column
     yield "| ratio | goal | median | range |"
     yield "|---|---|---|---|"
-    yield f"| pure forward / end to end, CPU seconds | >= 0.90 | {ratio(pick(alone, 'cpu'), pick(ends, 'cpu'))} |"
-    yield f"| forward within the run / run, wall | >= 0.90 | {ratio(pick(ends, 'forward'), pick(ends, 'wall'))} |"
-    yield f"| eager float32 / fast path, wall | >= 3 | {ratio(pick(slow, 'wall'), pick(fast, 'wall'))} |"
+    yield f"| pure forward / end to end, CPU seconds | >= 0.90 | {tables.ratio(pick(alone, 'cpu'), pick(ends, 'cpu'))} |"
+    yield f"| forward within the run / run, wall | >= 0.90 | {tables.ratio(pick(ends, 'forward'), pick(ends, 'wall'))} |"
+    yield f"| eager float32 / fast path, wall | >= 3 | {tables.ratio(pick(slow, 'wall'), pick(fast, 'wall'))} |"
     rate = statistics.median(side * side / 1e6 / row["wall"] for row in ends)
     yield f"\nInput {side} x {side} px, {rounds} rounds; here and now {rate * 100:.1f} km2 of map per second end to end."
 
@@ -193,7 +186,7 @@ def main() -> None:
     if args.child:
         child(args.child[0], Path(args.child[1]))
         return
-    lines = [f"Measured on {platform.machine()}, {os.cpu_count()} cores.\n"]
+    lines = [tables.machine() + "\n"]
     print(lines[0], flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for part in (speed(Path(folder), args.side, args.rounds), memory(Path(folder), args.memory)):
@@ -201,8 +194,7 @@ def main() -> None:
                 print(line, flush=True)
                 lines.append(line)
     if args.write:
-        head, mark, _ = args.write.read_text().partition("<!-- tables -->")
-        args.write.write_text(head + mark + "\n" + "\n".join(lines) + "\n")
+        tables.keep(args.write, "infer", lines)
 
 
 if __name__ == "__main__":
