@@ -7,7 +7,7 @@ DEMO := demo
 SCENE := examples/chongqing/chongqing-20180402
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type bench docs accuracy train-fast train-bilinear clean
+.PHONY: help demo test lint type bench docs accuracy train-fast train-bilinear train-equal clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ train-fast: $(VENV)/installed ## train the shipped weights again
 
 train-bilinear: $(VENV)/installed ## train the baseline again
 	$(BIN)/isamap train examples/train/bilinear.toml --data $(DATA) -o runs/bilinear
+
+train-equal: $(VENV)/installed ## train both networks at equal budget, for the comparison alone
+	$(BIN)/isamap train examples/train/equal/fast.toml --data $(DATA) -o runs/equal-fast
+	$(BIN)/isamap train examples/train/equal/bilinear.toml --data $(DATA) -o runs/equal-bilinear
+	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --models runs/equal-bilinear/bilinear.safetensors runs/equal-fast/fast.safetensors
 
 clean: ## remove what the other targets made, but no training run
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -118,7 +118,7 @@ def test_tiles_and_workers_count_as_the_whole_does(isamap, ground, wrong):
 
 def test_small_windows_change_nothing(isamap, ground, monkeypatch):
     whole = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--json")
-    monkeypatch.setattr("isamap.core.evaluate.WINDOW_M", 300)
+    monkeypatch.setattr("isamap.domain.lattice.WINDOW_M", 300)
     pieces = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--json")
     assert figures(pieces) == pytest.approx(figures(whole))
     shares = [ended.document["products"]["map"]["shares"]["10 m"] for ended in (pieces, whole)]
@@ -315,3 +315,186 @@ def test_units_come_as_geoparquet_too(isamap, ground):
     assert table[0]["f1"] == pytest.approx(ended.document["products"]["map"]["accuracy-units"]["West"]["F1"])
     outline = shapely.from_wkb(table[0]["geometry"])
     assert outline.equals_exact(open_units("units.geojson").outlines()["West"])
+
+
+def test_ground_under_two_rasters_counts_once(isamap, ground, truth, wrong):
+    write(ground / "maps" / "a.tif", wrong[:, :600])
+    write(ground / "maps" / "b.tif", wrong[:, 300:], left=LEFT + 300)
+    twice = isamap("evaluate", "map=maps", "--labels", "labels.tif", "--json")
+    once = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--json")
+    assert figures(twice) == pytest.approx(figures(once))
+
+
+def test_rasters_between_each_others_pixels_count_once_too(isamap, ground, wrong, truth):
+    write(ground / "maps" / "a.tif", wrong)
+    write(ground / "maps" / "b.tif", wrong, left=LEFT + 0.5)
+    found = figures(isamap("evaluate", "map=maps", "--labels", "labels.tif", "--json"))
+    assert found["pixels"] <= truth.size - 3000 + 3000 + 700
+
+
+@pytest.mark.parametrize("tile_m", [250, 333])
+def test_blocks_are_the_same_whatever_the_tiles(isamap, ground, wrong, tile_m):
+    for row in range(0, 700, tile_m):
+        for col in range(0, 900, tile_m):
+            part = wrong[row : row + tile_m, col : col + tile_m]
+            write(ground / "maps" / f"{row}-{col}.tif", part, left=LEFT + col, top=TOP - row)
+    documents = [
+        isamap("evaluate", f"map={path}", "--labels", "labels.tif", "--strata", "density", "--json").document
+        for path in ("maps", "map.tif")
+    ]
+    for support in ("10 m", "30 m", "100 m"):
+        shares = [document["products"]["map"]["shares"][support] for document in documents]
+        assert shares[0] == pytest.approx(shares[1])
+    assert (
+        documents[0]["products"]["map"]["accuracy-strata"]
+        == documents[1]["products"]["map"]["accuracy-strata"]
+    )
+
+
+def test_products_are_compared_on_the_same_pixels(isamap, ground, truth, wrong):
+    half = wrong.copy()
+    half[:, 450:] = 255
+    write(ground / "half.tif", half)
+    ended = isamap("evaluate", "map.tif", "--product", "half.tif", "--labels", "labels.tif", "--json")
+    assert figures(ended, "map") == pytest.approx(figures(ended, "half"))
+    coverage = {name: ended.document["products"][name]["coverage"]["share"] for name in ("map", "half")}
+    assert coverage["half"] == pytest.approx((half != 255).mean())
+    assert coverage["map"] == pytest.approx((wrong != 255).mean())
+
+
+def test_a_product_elsewhere_is_no_silent_gap(isamap, ground, wrong):
+    write(ground / "far.tif", wrong, left=LEFT + 50_000)
+    ended = isamap("evaluate", "map.tif", "--product", "far.tif", "--labels", "labels.tif")
+    assert ended.code == 65
+    assert "far knows no pixel of the truth" in ended.err
+
+
+def test_a_coarse_map_is_seen_on_the_finer_truth(isamap, ground, truth):
+    share = truth.reshape(70, 10, 90, 10).mean(axis=(1, 3))
+    write(ground / "wc.tif", np.where(share > 0.5, 50, 10).astype(np.uint8), gsd=10, nodata=0)
+    ended = isamap("evaluate", "worldcover-v200=wc.tif", "--labels", "labels.tif", "--json")
+    expected = Confusion.count((share > 0.5).repeat(10, 0).repeat(10, 1), truth)
+    assert figures(ended, "worldcover-v200")["IoU"] == pytest.approx(expected.iou)
+    found = ended.document["products"]["worldcover-v200"]["shares"]["10 m"]
+    assert found["MAE"] == pytest.approx(np.abs((share > 0.5) - share).mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("role", ["map", "truth"])
+def test_shares_are_compared_as_shares(isamap, ground, truth, role):
+    share = truth.reshape(70, 10, 90, 10).mean(axis=(1, 3))
+    write(ground / "percent.tif", np.rint(100 * share).astype(np.uint8), gsd=10, nodata=255)
+    codes = ",".join(f"{code}={code / 100}" for code in range(101))
+    if role == "map":
+        ended = isamap(
+            *("evaluate", "p=percent.tif", "--classes", f"p:{codes}", "--reference", "labels.tif", "--json")
+        )
+        found = ended.document["products"]["p"]["shares"]
+    else:
+        ended = isamap("evaluate", "labels.tif", "--reference", "percent.tif", "--classes", codes, "--json")
+        found = ended.document["products"]["labels"]["shares"]
+    assert ended.code == 0, ended.err
+    assert found["10 m"]["MAE"] == pytest.approx(0, abs=0.006)
+    assert found["100 m"]["R2"] > 0.999
+
+
+def test_web_mercator_is_not_taken_for_metres(isamap, ground):
+    with rasterio.open(ground / "labels.tif") as src:
+        bounds = rasterio.warp.transform_bounds(UTM, "EPSG:3857", *src.bounds, densify_pts=21)
+        values = np.full((900, 1150), 255, np.uint8)
+        rasterio.warp.reproject(
+            rasterio.band(src, 1),
+            values,
+            dst_transform=Affine(1, 0, bounds[0], 0, -1, bounds[3]),
+            dst_crs="EPSG:3857",
+            dst_nodata=255,
+        )
+    write(ground / "mercator.tif", values, left=bounds[0], top=bounds[3], crs="EPSG:3857")
+    found = figures(isamap("evaluate", "mercator.tif", "--labels", "labels.tif", "--json"), "mercator")
+    assert found["pixels"] == pytest.approx(630_000, rel=0.005)  # m2 on the ground, not 15 % more
+    assert found["IoU"] > 0.85
+
+
+@pytest.mark.parametrize("check", ["--min-f1", "--max-bias"])
+def test_a_truth_of_one_class_passes_no_check(isamap, ground, truth, check):
+    write(ground / "only.tif", np.where(truth == 1, 1, 255).astype(np.uint8))
+    ended = isamap("evaluate", "map.tif", "--labels", "only.tif", check, 0.9)
+    assert ended.code == 5
+    assert "only recall is defined" in ended.err
+
+
+def test_an_area_cuts_the_maps(isamap, ground, wrong):
+    box = shapely.box(LEFT + 100, TOP - 200, LEFT + 300, TOP - 100)
+    geojson(ground / "area.geojson", [(box, {})])
+    directory = ground / "ws" / "maps" / "fast" / "2021"
+    write(directory / "48N-0058-0322.tif", wrong, left=LEFT, top=TOP)
+    (directory / "48N-0058-0322.json").write_text("{}")
+    ended = isamap(
+        *("evaluate", "--aoi", "area.geojson", "--year", 2021, "--workspace", "ws"),
+        *("--labels", "labels.tif", "--json"),
+    )
+    assert ended.code == 0, ended.err
+    assert figures(ended, "fast 2021")["pixels"] == pytest.approx(20_000, abs=300)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("int16", -9999), ("uint16", 65535), ("float32", float("nan"))]
+)
+def test_any_declared_nodata_is_nodata(isamap, ground, wrong, dtype, nodata):
+    values = wrong.astype(dtype)
+    values[wrong == 255] = nodata
+    write(ground / "other.tif", values, nodata=nodata)
+    both = [
+        isamap("evaluate", f"map={name}", "--labels", "labels.tif", "--json")
+        for name in ("other.tif", "map.tif")
+    ]
+    assert figures(both[0]) == pytest.approx(figures(both[1]))
+
+
+def test_codes_that_a_product_does_not_define_are_named(isamap, ground, truth):
+    write(ground / "odd.tif", np.where(truth == 1, 50, 142).astype(np.uint8), nodata=None)
+    ended = isamap("evaluate", "labels.tif", "--reference", "worldcover-v200=odd.tif")
+    assert "worldcover-v200 does not define the codes 142" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--labels", "labels.tif", "--where", "a=b"), 2, "--where goes with --sample"),
+        (("--labels", "labels.tif", "--classes", "1"), 2, "--classes goes with --reference"),
+        (("--labels", "labels.tif", "--min-f1", 5), 2, "--min-f1"),
+        (("--labels", "both.geojson"), 65, "give both.geojson:isa"),
+        (("--labels", "labels.tif", "--units", "out.geojson"), 65, "none of its polygons lies"),
+        (("--labels", "rgb.tif"), 65, "has 3 bands"),
+        (("--labels", "labels.tif", "-o", "labels.tif/r"), 74, "cannot be made"),
+    ],
+)
+def test_what_would_mislead_is_refused(isamap, ground, truth, arguments, code, said):
+    inside, outside = (
+        shapely.box(LEFT, TOP - 9, LEFT + 9, TOP),
+        shapely.box(LEFT - 900, TOP - 9, LEFT - 800, TOP),
+    )
+    geojson(ground / "both.geojson", [(inside, {"isa": 1}), (outside, {"isa": 0})])
+    geojson(ground / "out.geojson", [(outside, {"name": "Out"})])
+    with rasterio.open(ground / "labels.tif") as src:
+        profile = {**src.profile, "count": 3}
+    with rasterio.open(ground / "rgb.tif", "w", **profile) as dst:
+        dst.write(np.stack([truth] * 3))
+    ended = isamap("evaluate", "map.tif", *arguments)
+    assert ended.code == code, ended.err
+    assert said in ended.err
+
+
+def test_overlapping_units_are_said_to_be(isamap, ground):
+    one, other = (shapely.box(LEFT + x, TOP - 500, LEFT + x + 300, TOP) for x in (0, 100))
+    geojson(ground / "units.geojson", [(one, {"name": "One"}), (other, {"name": "Other"})])
+    ended = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--units", "units.geojson")
+    assert "units One and Other overlap" in ended.err
+
+
+def test_a_second_report_leaves_nothing_of_the_first(isamap, ground):
+    geojson(ground / "units.geojson", [(shapely.box(LEFT, TOP - 500, LEFT + 300, TOP), {"name": "One"})])
+    isamap("evaluate", "map.tif", "--labels", "labels.tif", "--units", "units.geojson", "-o", "r")
+    assert (ground / "r" / "units.parquet").exists()
+    isamap("evaluate", "map.tif", "--labels", "labels.tif", "-o", "r")
+    assert not (ground / "r" / "units.parquet").exists()
+    assert not (ground / "r" / "accuracy-units.csv").exists()

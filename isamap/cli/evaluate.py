@@ -22,6 +22,25 @@ Examples:
   isamap evaluate --region yreb/CN032010 --year 2021 --reference gaia=gaia.tif --min-f1 0.7
 """
 TRUTHS = ("reference", "labels", "sample", "design")
+SHARE = click.FloatRange(0, 1)
+BELONGS = {
+    "classes": {"reference"},
+    "observed": {"sample"},
+    "stratum": {"sample"},
+    "strata_sizes": {"sample"},
+    "where": {"sample"},
+    "support": {"sample"},
+    "size": {"design"},
+    "target_se": {"design"},
+    "spacing": {"design"},
+    "seed": {"design"},
+    "strata": {"reference", "labels"},
+    "units": {"reference", "labels"},
+    "min_f1": {"reference", "labels", "sample"},
+    "max_bias": {"reference", "labels", "sample"},
+    "as_json": {"reference", "labels", "sample"},
+}
+"""Options that say nothing without one of these."""
 
 
 @click.command(epilog=EXAMPLES)
@@ -42,7 +61,10 @@ TRUTHS = ("reference", "labels", "sample", "design")
 )
 @options.option("--reference", metavar="NAME=PATH", help="Hold the maps against this product.")
 @options.option(
-    "--classes", metavar="CODE,...", help="Codes that are ISA in a --reference that is not in the table."
+    "--classes",
+    multiple=True,
+    metavar="[NAME:]CODE,...",
+    help="Codes that are ISA in a --reference, or product NAME, that is not in the table.",
 )
 @options.option(
     "--labels",
@@ -74,7 +96,7 @@ TRUTHS = ("reference", "labels", "sample", "design")
 @options.option("--strata", metavar="density|FILE[:COLUMN]", help="Also tell accuracy per stratum.")
 @options.option("--units", metavar="provinces|prefectures|FILE[:COLUMN]", help="And per unit.")
 @options.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the report.")
-@options.option("--min-f1", type=float, help="Exit 5 if the first map's F1 is less.", show_default=False)
+@options.option("--min-f1", type=SHARE, help="Exit 5 if the first map's F1 is less.", show_default=False)
 @options.option("--max-bias", type=float, help="Exit 5 if its ISA share is off by more.", show_default=False)
 @options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps read at the same time.")
 @options.option("--list-products", is_flag=True, help="Print the products whose codes are known, and stop.")
@@ -93,16 +115,34 @@ def evaluate(**given: Any) -> None:
     chosen = [name for name in TRUTHS if given[name]]
     if len(chosen) != 1:
         raise click.UsageError("give exactly one of --reference, --labels, --sample and --design")
+    _check_options(chosen[0])
     products = _products(given)
     if given["design"]:
         _draw(products, given)
         return
     if given["out"]:
-        from isamap.io.report import check_report_libraries
+        from isamap.core.evaluation_report import prepare
 
-        check_report_libraries()
+        prepare(given["out"])
     found = _survey(products, given) if given["sample"] else _compare(products, given)
     _show(found, given)
+
+
+def _check_options(chosen: str) -> None:
+    """Refuse options that the chosen truth would pass over."""
+    context = click.get_current_context()
+    for name, truths in BELONGS.items():
+        source = context.get_parameter_source(name)
+        if source is click.core.ParameterSource.COMMANDLINE and chosen not in truths:
+            needed = " or ".join(f"--{truth}" for truth in sorted(truths))
+            word = name.removeprefix("as_").replace("_", "-")
+            raise click.UsageError(f"--{word} goes with {needed}, not with --{chosen}")
+
+
+def _codes(given: dict[str, Any]) -> dict[str, str]:
+    """ISA codes by product name; those of the reference under ``."""
+    entries = (text.rpartition(":") for text in given["classes"])
+    return {name: codes for name, _, codes in entries}
 
 
 def _products(given: dict[str, Any]) -> "tuple[Product, ...]":
@@ -117,12 +157,11 @@ def _products(given: dict[str, Any]) -> "tuple[Product, ...]":
 
         if given["year"] is None:
             raise click.UsageError("an area needs --year")
-        tiles = options.tiles_of(given)
-        files = finished_maps(given["workspace"], given["model"], given["year"], tiles)
+        files = finished_maps(given["workspace"], given["model"], given["year"], options.tiles_of(given))
         products = [Product(f"{given['model']} {given['year']}", files)]
     else:
-        products = [parse_product(str(path)) for path in given["maps"]]
-    return *products, *(parse_product(text) for text in given["products"])
+        products = [parse_product(str(path), _codes(given)) for path in given["maps"]]
+    return *products, *(parse_product(text, _codes(given)) for text in given["products"])
 
 
 def _compare(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluation":
@@ -130,14 +169,15 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluat
     from isamap.core import evaluate as recipe
     from isamap.core.evaluation_report import Evaluation
 
+    area = given["region"] or given["bbox"] or given["aoi"]
     comparison = recipe.Comparison(
         products,
-        recipe.parse_truth(given["reference"], given["classes"], given["labels"]),
+        recipe.parse_truth(given["reference"], _codes(given), given["labels"]),
         given["strata"],
         given["units"],
+        options.area_of(given).geometry if area else None,
     )
-    tally = recipe.run(comparison, given["workers"])
-    return Evaluation(tally, comparison.truth.only_isa)
+    return Evaluation(recipe.run(comparison, given["workers"]))
 
 
 def _survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluation":
@@ -181,7 +221,7 @@ def _show(found: "Evaluation", given: dict[str, Any]) -> None:
 
     paths: tuple[Path, ...] = ()
     if given["out"]:
-        paths = report.write(found, _facts(given), (), given["out"])
+        paths = report.write(found, _facts(given), given["out"])
         if given["units"] and found.tally is not None:
             from isamap.core.evaluate import open_zones
 
@@ -194,6 +234,8 @@ def _show(found: "Evaluation", given: dict[str, Any]) -> None:
             for line in _columns([table.columns, *([shown(cell) for cell in row] for row in table.rows)]):
                 click.echo(line)
             click.echo()
+        for warning in found.warnings():
+            click.echo(f"warning: {warning}", err=True)
         if paths:
             click.echo(paths[0])
     report.check(found, given["min_f1"], given["max_bias"])
@@ -222,9 +264,10 @@ def _facts(given: dict[str, Any]) -> list[tuple[str, str]]:
         "strata",
         "units",
     )
-    shown = {name: given[name] for name in names if given[name]}
-    if given["maps"]:
-        shown.pop("model", None)
+    hidden = {"as_json", "design", "size", "seed", "spacing"} | ({"model"} if given["maps"] else set())
+    if not given["sample"]:
+        hidden.add("observed")
+    shown = {name: given[name] for name in dict.fromkeys(names) if given[name] and name not in hidden}
     return [(name, ", ".join(map(str, v)) if isinstance(v, tuple) else str(v)) for name, v in shown.items()]
 
 

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from isamap.domain.grid import Tile
+    from isamap.domain.region import Region
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 DEFAULT_CONFIG = Path("isamap.toml")
@@ -84,23 +85,30 @@ def tiles_of(given: dict[str, Any]) -> "list[Tile]":
     """The grid tiles of the one area option that was given."""
     from isamap.domain import region
     from isamap.domain.grid import Tile, tiles_over
-    from isamap.io.vector import load_gazetteer, read_aoi
 
     if given["tiles"]:
         tiles = [Tile.parse(text) for text in _tile_ids(given["tiles"])]
         region.from_tiles(tiles)  # refuses ids outside their own zone
         return sorted(set(tiles))
+    return tiles_over(area_of(given).geometry)
+
+
+def area_of(given: dict[str, Any]) -> "Region":
+    """The area of --region, --aoi or --bbox."""
+    from isamap.domain import region
+    from isamap.io.vector import load_gazetteer, read_aoi
+
     if given["region"]:
-        return tiles_over(load_gazetteer().find(given["region"]).geometry)
+        return load_gazetteer().find(given["region"])
     if given["aoi"]:
-        return tiles_over(read_aoi(given["aoi"]).geometry)
+        return read_aoi(given["aoi"])
     try:
         box = [float(part) for part in given["bbox"].replace(",", " ").split()]
     except ValueError:
         box = []
     if len(box) != 4:  # a box has four sides
         raise click.BadParameter("four numbers: XMIN,YMIN,XMAX,YMAX", param_hint="--bbox")
-    return tiles_over(region.from_bbox(box, given["bbox_crs"]).geometry)
+    return region.from_bbox(box, given["bbox_crs"])
 
 
 def _tile_ids(text: str) -> list[str]:

@@ -1,36 +1,31 @@
 """`isamap evaluate`: maps against a truth that covers ground (a product, a label raster or label polygons)."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.evaluation import DISTANCES_M, Tally, View, count, density_zones
-from isamap.domain.grid import Window, crop, windows
-from isamap.domain.product import CLASSES, NODATA, PROBABILITY
+from isamap.domain.evaluation import Tally, count
+from isamap.domain.lattice import Cell, Lattice, lattice_of
+from isamap.domain.lonlat import LONLAT
 from isamap.engine import local
 from isamap.engine.stream import stream
 from isamap.errors import InputError
-from isamap.io.classmap import ClassMap
 from isamap.io.products import Footprints, Product, footprints, grid_of, parse_product
-from isamap.io.zones import LabelPolygons, Units, open_labels, open_units
+from isamap.io.views import DENSITY, Eyes, Sight
+from isamap.io.zones import Polygons, Units, open_labels, open_units
 from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
 
-WINDOW_M = 3000
-"""Side of a window: whole blocks of 10, 30, 100 and 1000 m."""
-MAX_WINDOW_PX = 3000
-DENSITY = "density"
-PERCENT = 100
 PICTURE_PX = 1200
+LABEL_GSD_M = 1.0
+"""Pixels on which polygons are compared."""
+RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
 
 
 @dataclass(frozen=True)
@@ -55,25 +50,33 @@ class Comparison:
     """What is compared, and where it is told apart."""
 
     products: tuple[Product, ...]
-    """The first one's grid is the one all are seen on."""
+    """The first one's rasters say where."""
     truth: Truth
     """What they are held against."""
     strata: str | None = None
     """`density`, or a vector file (FILE or FILE:COLUMN)."""
     units: str | None = None
     """`provinces`, `prefectures`, or a vector file."""
+    area: BaseGeometry | None = None
+    """Lon/lat polygon outside of which nothing counts."""
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """One raster of the first product, and the files of all others that may lie on it."""
+class Part:
+    """Windows that are counted together, and the files that lie on them."""
 
-    path: Path
-    """The raster."""
+    name: str
+    """For messages."""
+    lattice: Lattice
+    """Of the windows."""
+    cells: tuple[Cell, ...]
+    """Which windows."""
     files: Mapping[str, tuple[Path, ...]]
     """By product; the truth's under `""`."""
-    drawn: bool = False
-    """Whether a picture of it is wanted."""
+    earlier: tuple[Path, ...]
+    """Files of the first product that are counted on another lattice and may lie here too."""
+    thin_px: int = 0
+    """Thinning of the picture of this part; 0: none is drawn."""
 
 
 def run(comparison: Comparison, workers: int = 1) -> Tally:
@@ -83,137 +86,124 @@ def run(comparison: Comparison, workers: int = 1) -> Tally:
         InputError: the truth does not lie on the maps, a product cannot be compared, or some rasters cannot
             be read: the rest would be no whole.
     """
-    sheets = _sheets(comparison)
+    parts = _parts(comparison)
     tally = Tally()
-    faults = []
-    with Progress(len(sheets), "map", "evaluate", show=len(sheets) > 1) as bar:
-        for outcome in local.run(sheets, partial(evaluate_sheet, comparison), workers):
+    faults: dict[str, InputError] = {}
+    with Progress(len(parts), "map", "evaluate", show=len(parts) > 1) as bar:
+        for outcome in local.run(parts, partial(evaluate_part, comparison), workers):
             if outcome.fault is not None:
-                faults.append(outcome.fault)
-                if len(sheets) > 1:  # a lone fault is the command's own last word
-                    log.error("%s: %s", outcome.job.path, outcome.fault)
+                faults.setdefault(str(outcome.fault), InputError(str(outcome.fault)))
             elif outcome.result is not None:
                 tally += outcome.result
             bar.advance()
-    if len(faults) == 1 and len(sheets) == 1:
-        raise faults[0]
+    if len(faults) == 1:
+        raise next(iter(faults.values()))
+    for text in faults:
+        log.error("%s", text)
     if faults:
-        raise InputError(f"{len(faults)} of {len(sheets)} maps could not be evaluated: the log names them")
-    if not any(matrix.total for (_, kind, _), matrix in tally.confusion.items() if not kind):
-        raise InputError("no pixel is known to both map and truth: they lie apart, or all is nodata")
+        raise InputError(f"{len(faults)} rasters could not be read: the log names them")
+    _check(comparison, tally)
     return tally
 
 
-def _sheets(comparison: Comparison) -> list[Sheet]:
-    """The rasters of the first product with what else lies there; those without truth are left out."""
+def _check(comparison: Comparison, tally: Tally) -> None:
+    """Refuse comparisons of nothing; say what makes figures doubtful."""
+    if not tally.coverage.get(""):
+        raise InputError("no pixel is known to both map and truth: they lie apart, or all is nodata")
+    for product in comparison.products:
+        if not tally.coverage.get(product.name):
+            raise InputError(
+                f"{product.name} knows no pixel of the truth: it lies elsewhere, or all is nodata"
+            )
+    matrix = tally.confusion.get((comparison.products[0].name, "", ""))
+    if matrix is None or not matrix.total:
+        raise InputError(
+            "no pixel is known to the truth and to all products at once: compare fewer at a time"
+        )
+    for kind in ("strata", "units"):
+        wanted = getattr(comparison, kind)
+        if wanted and not any(found == kind for _, found, _ in tally.confusion):
+            raise InputError(f"--{kind} {wanted}: none of its polygons lies on the compared ground")
+
+
+def _parts(comparison: Comparison) -> list[Part]:
+    """The windows to be counted, by raster of the first product; windows without truth are left out."""
     products = {product.name: product for product in comparison.products}
     if len(products) < len(comparison.products):
         raise InputError("two products have the same name: give them names (NAME=PATH)")
-    if comparison.truth.product is not None:
-        products[""] = comparison.truth.product
-    places: dict[str, Footprints] = {name: footprints(product) for name, product in products.items()}
-    sheets: list[Sheet] = []
-    for path in comparison.products[0].files:
-        grid = grid_of(path)
-        files = {name: place.near(grid) for name, place in places.items()}
-        if "" not in files or files[""]:
-            sheets.append(Sheet(path, files, drawn=not sheets))
-    if not sheets:
+    truth = comparison.truth.product
+    places = {name: footprints(product) for name, product in products.items()}
+    finest_m = min([place.gsd_m for place in places.values()])
+    finest_m = min(finest_m, LABEL_GSD_M)
+    if truth is not None:
+        places[""] = footprints(truth)
+        finest_m = min(place.gsd_m for place in places.values())
+    parts = _cut(comparison.products[0], places, finest_m)
+    if not parts:
         raise InputError("the truth lies on none of the maps: check that both are of the same place")
-    return sheets
+    return parts
 
 
-def evaluate_sheet(comparison: Comparison, sheet: Sheet) -> Tally:
-    """The tally of one raster of the first product."""
-    grid = grid_of(sheet.path)
-    step = min(MAX_WINDOW_PX, max(1, round(WINDOW_M / abs(grid.resolution.x))))
-    thin_px = _thinning(max(grid.shape), step) if sheet.drawn else 0
+def _cut(first: Product, places: Mapping[str, Footprints], finest_m: float) -> list[Part]:
+    """Parts of the first product; every window belongs to the first raster that lies on it."""
+    parts: list[Part] = []
+    taken: defaultdict[Lattice, set[Cell]] = defaultdict(set)
+    lattices: dict[Path, Lattice] = {}
+    for path in first.files:
+        grid = grid_of(path)
+        lattice = lattices[path] = lattice_of(grid, finest_m)
+        cells = tuple(cell for cell in lattice.cells(grid) if cell not in taken[lattice])
+        taken[lattice].update(cells)
+        files = {name: place.near(grid, lattice.side_m) for name, place in places.items()}
+        if cells and files.get("", (path,)):
+            earlier = tuple(p for p in files[first.name] if lattices.get(p, lattice) != lattice)
+            side_px = max(grid.shape) * abs(grid.resolution.x) / lattice.gsd_m
+            thin_px = 0 if parts else _thinning(side_px, lattice.side_px)
+            parts.append(Part(str(path), lattice, cells, files, earlier, thin_px))
+    return parts
+
+
+def _thinning(side_px: float, window_px: int) -> int:
+    """The smallest divisor of the window's side that makes a picture of at most `PICTURE_PX`."""
+    divisors = (n for n in range(1, window_px + 1) if window_px % n == 0)
+    return next((n for n in divisors if side_px <= n * PICTURE_PX), window_px)
+
+
+def evaluate_part(comparison: Comparison, part: Part) -> Tally:
+    """The tally of some windows."""
     tally = Tally()
 
-    def add(part: Tally) -> None:
+    def add(found: Tally) -> None:
         nonlocal tally
-        tally += part
+        tally += found
 
-    with ExitStack() as stack:
-        eyes = _Eyes(comparison, sheet, stack)
-        shape = grid.shape[0], grid.shape[1]
-        stream(windows(shape, step), partial(eyes.view, grid, thin_px), count, add)
+    with Eyes(_sight(comparison, part)) as eyes:
+        stream(part.cells, lambda cell: eyes.view(part.lattice.grid(cell), part.thin_px), count, add)
     return tally
 
 
-def _thinning(side_px: int, step: int) -> int:
-    """The smallest divisor of the window's side that makes a picture of at most `PICTURE_PX`."""
-    return next((n for n in range(1, step + 1) if step % n == 0 and side_px <= n * PICTURE_PX), step)
+def _sight(comparison: Comparison, part: Part) -> Sight:
+    """What there is to see on a part."""
+    truth = comparison.truth
+    zones: dict[str, Units | None] = {}
+    if comparison.strata:
+        zones["strata"] = None if comparison.strata == DENSITY else open_zones(comparison.strata)
+    if comparison.units:
+        zones["units"] = open_zones(comparison.units)
+    if truth.product is not None:
+        seen = truth.product.near(part.files[""])
+        return Sight(_products(comparison, part), seen, zones, _area(comparison), part.earlier)
+    assert truth.labels is not None
+    labels = open_labels(truth.labels, truth.column)
+    return Sight(_products(comparison, part), labels, zones, _area(comparison), part.earlier)
 
 
-class _Eyes:
-    """Everything that is seen on one raster, open."""
-
-    def __init__(self, comparison: Comparison, sheet: Sheet, stack: ExitStack) -> None:
-        def enter(layer: ClassMap) -> ClassMap:
-            return stack.enter_context(layer)
-
-        self.shares: dict[str, ClassMap] = {}
-        self.classes: dict[str, ClassMap] = {}
-        for product in comparison.products:
-            files = sheet.files[product.name]
-            if files:
-                near = product.near(files)
-                opened = self.shares if product.fractional else self.classes
-                opened[product.name] = enter(near.shares() if product.fractional else near.classes())
-        self.truth = self._open_truth(comparison, sheet, enter)
-        self.percent = self._open_percent(comparison, sheet, enter)
-        self.density = comparison.strata == DENSITY
-        self.zones: dict[str, Units] = {}
-        if comparison.strata and not self.density:
-            self.zones["strata"] = open_zones(comparison.strata)
-        if comparison.units:
-            self.zones["units"] = open_zones(comparison.units)
-
-    @staticmethod
-    def _open_truth(comparison: Comparison, sheet: Sheet, enter: Any) -> ClassMap | LabelPolygons:
-        truth = comparison.truth
-        if truth.product is not None:
-            layer: ClassMap = enter(truth.product.near(sheet.files[""]).classes())
-            return layer
-        assert truth.labels is not None
-        return open_labels(truth.labels, truth.column)
-
-    @staticmethod
-    def _open_percent(comparison: Comparison, sheet: Sheet, enter: Any) -> dict[str, ClassMap]:
-        """The probability raster beside the map, if there is one."""
-        name = sheet.path.name.removesuffix(CLASSES.suffix) + PROBABILITY.suffix
-        path = sheet.path.with_name(name)
-        return {comparison.products[0].name: enter(ClassMap((path,), _percent))} if path.is_file() else {}
-
-    def view(self, whole: GeoBox, thin_px: int, window: Window) -> View:
-        """One window, read."""
-        gsd_m = abs(whole.resolution.x)
-        halo = round(max(DISTANCES_M) / gsd_m)
-        inner, outer = crop(whole, window), crop(whole, window.padded(halo))
-        truth = self.truth.on(outer)
-        core = truth[halo : truth.shape[0] - halo, halo : truth.shape[1] - halo]
-        if not (core != NODATA).any():
-            return View(gsd_m, halo, truth, {}, {}, {}, {}, (0, 0))
-        share = {name: layer.on(inner) for name, layer in self.shares.items()}
-        classes = {name: layer.on(outer) for name, layer in self.classes.items()}
-        classes |= {name: as_classes(values, halo) for name, values in share.items()}
-        zones = {kind: units.on(inner) for kind, units in self.zones.items()}
-        if self.density:
-            zones["strata"] = density_zones(core, gsd_m)
-        percent = {name: layer.on(inner) for name, layer in self.percent.items()}
-        left, top = inner.transform.c, inner.transform.f
-        return View(gsd_m, halo, truth, classes, share, percent, zones, (left, top), thin_px)
+def _products(comparison: Comparison, part: Part) -> tuple[Product, ...]:
+    return tuple(product.near(part.files[product.name]) for product in comparison.products)
 
 
-def _percent(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.where(values > PERCENT, NODATA, values).astype(np.uint8)
-
-
-def as_classes(share: NDArray[np.float32], halo_px: int) -> NDArray[np.uint8]:
-    """ISA where at least half is; the halo unknown."""
-    known = np.where(np.isnan(share), NODATA, share >= 0.5).astype(np.uint8)  # majority
-    return np.pad(known, halo_px, constant_values=NODATA)
+def _area(comparison: Comparison) -> Polygons | None:
+    return None if comparison.area is None else Polygons([comparison.area], [1], LONLAT)
 
 
 def open_zones(text: str) -> Units:
@@ -224,14 +214,20 @@ def open_zones(text: str) -> Units:
     return open_units(text)
 
 
-def parse_truth(reference: str | None, classes: str | None, labels: str | None) -> Truth:
-    """The truth that the command line names: a product, a label raster, or `FILE[:COLUMN]` of polygons."""
+def parse_truth(reference: str | None, classes: Mapping[str, str], labels: str | None) -> Truth:
+    """The truth that the command line names: a product, a label raster, or `FILE[:COLUMN]` of polygons.
+
+    Args:
+        reference: `NAME=PATH` or `PATH`.
+        classes: ISA codes by product name; those of the reference under `""`.
+        labels: raster, folder of rasters, or polygons.
+    """
     if reference:
-        return Truth(parse_product(reference, classes))
+        return Truth(parse_product(reference, classes, default=classes.get("")))
     assert labels is not None
+    if Path(labels).is_dir() or Path(labels).suffix.lower() in RASTERS:
+        return Truth(parse_product(labels))
     path, colon, column = labels.rpartition(":")
     if not colon or Path(labels).exists():
         path, column = labels, ""
-    if Path(path).suffix.lower() in (".tif", ".tiff") or Path(path).is_dir():
-        return Truth(parse_product(path))
     return Truth(labels=Path(path), column=column or None)

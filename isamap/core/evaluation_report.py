@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from isamap.domain.accuracy import Confusion
 from isamap.domain.estimation import SampleAccuracy
 from isamap.domain.evaluation import PICTURE_M, Tally, stitched
 from isamap.domain.report import Figure, Report, Section, Table, shown
-from isamap.errors import CheckError
+from isamap.errors import CheckError, StorageError
 from isamap.io import plots
-from isamap.io.report import write_geoparquet, write_report
+from isamap.io.report import PAGE, check_report_libraries, write_geoparquet, write_report
 from isamap.io.zones import Units
 
 SCHEMA = 1
+UNITS = "units.parquet"
+LITTLE = 0.9
+"""Less of the truth than this, compared, is worth a warning."""
 AGREEMENT = (
     "Counted on every pixel that both know. Against a product this is agreement, not accuracy; and areas counted "
     "from a map are biased: for areas with confidence intervals draw a sample (--design) and label it."
@@ -29,14 +33,41 @@ class Evaluation:
 
     tally: Tally | None = None
     """Against a truth that covers ground."""
-    only_isa: bool = False
-    """Whether that truth knows ISA alone."""
     samples: Mapping[str, SampleAccuracy] | None = None
     """Estimates from a reference sample, by product."""
     left_out: Mapping[str, int] | None = None
     """Points that a product does not map."""
     unit: str = "km2"
     """Of the sample's areas."""
+
+    @property
+    def only_isa(self) -> bool:
+        """Whether the truth has no pervious pixel, so that recall is all that is defined."""
+        matrices = [] if self.tally is None else self.tally.confusion.values()
+        return bool(matrices) and not any(matrix.alarm + matrix.quiet for matrix in matrices)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the figures doubtful."""
+        found = []
+        if self.tally is not None:
+            if self.only_isa:
+                found.append("The truth has no pervious pixel: only recall is defined.")
+            elif not any(matrix.hit + matrix.miss for matrix in self.tally.confusion.values()):
+                found.append("The truth has no impervious pixel: recall is not defined, and F1 says nothing.")
+            whole = self.tally.coverage.get("", 0)
+            used = max(
+                (int(m.total) for (_, kind, _), m in self.tally.confusion.items() if not kind), default=0
+            )
+            if used < whole * LITTLE:
+                found.append(
+                    f"{used} of {whole} pixels of the truth are known to all products: only they were compared."
+                )
+        for name, number in (self.left_out or {}).items():
+            if number:
+                found.append(
+                    f"{number} points lie where {name} maps nothing: the others of their stratum stand for them."
+                )
+        return tuple(found)
 
     def tables(self) -> tuple[Table, ...]:
         """All tables."""
@@ -73,6 +104,8 @@ def check(evaluation: Evaluation, min_f1: float | None, max_bias: float | None) 
         CheckError: it falls short.
     """
     name, f1, bias = _headline(evaluation)
+    if evaluation.only_isa:
+        f1 = bias = nan
     if min_f1 is not None and not f1 >= min_f1:  # NaN is no pass
         raise CheckError(f"{name}: F1 is {shown(f1)}, less than {min_f1}")
     if max_bias is not None and not abs(bias) <= max_bias:
@@ -84,17 +117,32 @@ def _headline(evaluation: Evaluation) -> tuple[str, float, float]:
     if evaluation.samples is not None:
         name, found = next(iter(evaluation.samples.items()))
         total = sum(found.mapped_area.values())
-        bias = (found.mapped_area[1] - found.area[1].value) / total if total else float("nan")
+        bias = (found.mapped_area[1] - found.area[1].value) / total if total else nan
         return name, found.f1.value, bias
     assert evaluation.tally is not None
     (name, _, _), matrix = next(iter(evaluation.tally.confusion.items()))
     return name, matrix.f1, matrix.bias
 
 
-def write(
-    evaluation: Evaluation, facts: Sequence[tuple[str, str]], warnings: Sequence[str], out: Path
-) -> tuple[Path, ...]:
-    """The page, its tables and pictures in a folder; returns their paths, the page first."""
+def prepare(out: Path) -> None:
+    """Make the folder of the report, and find out before the long work whether it can be written.
+
+    Raises:
+        StorageError, ConfigError: it cannot.
+    """
+    check_report_libraries()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be made: {error.strerror}") from error
+
+
+def write(evaluation: Evaluation, facts: Sequence[tuple[str, str]], out: Path) -> tuple[Path, ...]:
+    """The page, its tables and pictures in a folder; returns their paths, the page first.
+
+    What an earlier report left there and this one does not have goes.
+    """
+    before = [*out.glob("*.csv"), *out.glob("*.png"), out / UNITS] if (out / PAGE).is_file() else []
     sections = []
     made = {table.name: table for table in evaluation.tables()}
     if evaluation.samples is not None:
@@ -106,10 +154,14 @@ def write(
         title="Accuracy of impervious-surface maps",
         subtitle=names,
         facts=(*facts, ("isamap", __version__)),
-        warnings=tuple(warnings),
+        warnings=evaluation.warnings(),
         sections=tuple(section for section in sections if section.tables or section.figures),
     )
-    return write_report(report, out, evaluation.document())
+    paths = write_report(report, out, evaluation.document())
+    for path in before:
+        if path not in paths:
+            path.unlink(missing_ok=True)
+    return paths
 
 
 def write_units(evaluation: Evaluation, units: Units, out: Path) -> Path:
@@ -128,7 +180,7 @@ def write_units(evaluation: Evaluation, units: Units, out: Path) -> Path:
         columns[key] = [matrix.metrics()[key] for _, _, matrix in rows]
     columns["pixels"] = [int(matrix.total) for _, _, matrix in rows]
     geometries = [outlines[unit] for unit, _, _ in rows]
-    return write_geoparquet(out / "units.parquet", geometries, columns, units.polygons.crs)
+    return write_geoparquet(out / UNITS, geometries, columns, units.polygons.crs)
 
 
 def _names(evaluation: Evaluation) -> list[str]:
@@ -182,7 +234,7 @@ def _tally_sections(tally: Tally, made: Mapping[str, Table]) -> list[Section]:
         return tuple(made[name] for name in names if name in made)
 
     return [
-        Section("Accuracy", AGREEMENT, pick("accuracy"), (*_picture(tally), *matrices)),
+        Section("Accuracy", AGREEMENT, pick("accuracy", "coverage"), (*_picture(tally), *matrices)),
         Section("Where", "", pick("accuracy-strata", "accuracy-units")),
         Section("On coarser support", "", pick("shares")),
         Section("Boundaries", "", pick("boundary")),

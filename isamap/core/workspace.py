@@ -1,5 +1,6 @@
 """What lies in a workspace."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from isamap.domain import product
 from isamap.domain.grid import Tile
 from isamap.errors import MissingInputError
 from isamap.io import store
+
+log = logging.getLogger(__name__)
 
 
 def finished_maps(workspace: Path, model: str, year: int, tiles: Sequence[Tile]) -> tuple[Path, ...]:

@@ -49,17 +49,21 @@ class View:
     halo_px: int
     """Rim of neighbours that takes no part itself."""
     truth: NDArray[np.uint8]
-    """1 ISA, 0 not, 255 unknown."""
+    """1 ISA, 0 not, 255 unknown, to the truth or to any product."""
     classes: Mapping[str, NDArray[np.uint8]]
     """The same of each product."""
-    share: Mapping[str, NDArray[np.float32]]
-    """ISA share 0-1 of products that know it (NaN: unknown), without halo; the others' follows from their classes."""
-    percent: Mapping[str, NDArray[np.uint8]]
-    """Probability 0-100 of products that give it, 255 unknown, without halo."""
-    zones: Mapping[str, Zones]
-    """By kind: `strata`, `units`."""
     origin: tuple[float, float]
     """x and y of the upper left corner without halo."""
+    share: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """ISA share 0-1 of products that know it (NaN: unknown), without halo; the others' follows from their classes."""
+    truth_share: NDArray[np.float32] | None = None
+    """Likewise of the truth."""
+    percent: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """Probability 0-100 of products that give it, 255 unknown, without halo."""
+    zones: Mapping[str, Zones] = field(default_factory=dict)
+    """By kind: `strata`, `units`."""
+    coverage: Mapping[str, int] = field(default_factory=dict)
+    """Pixels that truth and product know, by product; those the truth knows under `""`."""
     thin_px: int = 0
     """Every so manyth pixel of the first product and the truth is kept for a picture; 0: none."""
 
@@ -119,6 +123,8 @@ class Tally:
     """The largest differences of the first product."""
     pieces: list[Piece] = field(default_factory=list)
     """Of the picture of one raster."""
+    coverage: dict[str, int] = field(default_factory=dict)
+    """Pixels that truth and product know, by product; those the truth knows on the maps under `""`."""
 
     def __iadd__(self, other: "Tally") -> Self:
         _add(self.confusion, other.confusion)
@@ -127,6 +133,8 @@ class Tally:
         _add(self.reliability, other.reliability)
         self.worst = heapq.nlargest(PICTURES, [*self.worst, *other.worst])
         self.pieces += other.pieces
+        for name, pixels in other.coverage.items():
+            self.coverage[name] = self.coverage.get(name, 0) + pixels
         return self
 
 
@@ -141,7 +149,7 @@ def _add(mine: dict[Any, Score], theirs: Mapping[Any, Score]) -> None:
 
 def count(view: View) -> Tally:
     """The tally of one window."""
-    tally = Tally()
+    tally = Tally(coverage=dict(view.coverage))
     truth = view.inner(view.truth)
     if not (truth != NODATA).any():
         return tally
@@ -221,12 +229,17 @@ def _count_zones(
 
 
 def _fraction(view: View, name: str, truth: NDArray[np.uint8], factor: int) -> FractionScore:
-    """Shares of one product against the truth's over blocks; a block counts by what is known of it."""
-    if name not in view.share:
-        return FractionScore.compare(view.inner(view.classes[name]), truth, factor)
-    mapped, valid = mean_shares(view.share[name], factor)
-    reference, known = shares(truth, factor)
-    return FractionScore.count(mapped, reference, np.minimum(valid, known))
+    """Shares of one product against the truth's over blocks, on the ground that both know."""
+    mapped = view.inner(view.classes[name])
+    if name not in view.share and view.truth_share is None:
+        return FractionScore.compare(mapped, truth, factor)
+    m = view.share.get(name, mapped.astype(np.float32))
+    r = truth.astype(np.float32) if view.truth_share is None else view.truth_share
+    known = (mapped != NODATA) & (truth != NODATA)
+    shares_of, weight = mean_shares(np.where(known, m, np.float32(np.nan)), factor)
+    return FractionScore.count(
+        shares_of, mean_shares(np.where(known, r, np.float32(np.nan)), factor)[0], weight
+    )
 
 
 def mean_shares(share: NDArray[np.float32], factor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

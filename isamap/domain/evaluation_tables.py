@@ -32,7 +32,7 @@ def tables(tally: Tally, *, only_isa: bool = False) -> tuple[Table, ...]:
         tally: what was counted.
         only_isa: whether the truth knows ISA alone; then only recall is shown.
     """
-    made = [_accuracy(tally, only_isa=only_isa)]
+    made = [_accuracy(tally, only_isa=only_isa), _coverage(tally)]
     made += [_zones(tally, kind, only_isa=only_isa) for kind in ("strata", "units")]
     if not only_isa:
         made += [_fraction(tally), _boundary(tally), _calibration(tally)]
@@ -53,8 +53,14 @@ def _accuracy(tally: Tally, *, only_isa: bool) -> Table:
         if not kind
     ]
     columns = "product", *(title for title, _ in ACCURACY), "pixels"
-    note = ONLY_RECALL if only_isa else "Counts of all pixels known to both, at the pixels of the first map."
+    note = ONLY_RECALL if only_isa else "All pixels that the truth and every product know."
     return Table("accuracy", "Accuracy per pixel", columns, tuple(rows), note)
+
+
+def _coverage(tally: Tally) -> Table:
+    whole = tally.coverage.get("", 0)
+    rows = [(name, pixels, pixels / whole) for name, pixels in tally.coverage.items() if name and whole]
+    return Table("coverage", "How much of the truth is mapped", ("product", "pixels", "share"), tuple(rows))
 
 
 def _zones(tally: Tally, kind: str, *, only_isa: bool) -> Table:

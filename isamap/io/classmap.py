@@ -15,7 +15,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError, WarpOperationError
 from rasterio.warp import reproject, transform_bounds
 from rasterio.windows import Window as RasterWindow
@@ -72,8 +72,8 @@ class Sheet:
 class ClassMap:
     """One or several rasters seen as one layer. Use it in `with`; one thread at a time may read."""
 
-    def __init__(self, files: Sequence[Path], decode: Decode, *, band: int = 1) -> None:
-        self.files, self.band = tuple(files), band
+    def __init__(self, files: Sequence[Path], decode: Decode) -> None:
+        self.files = tuple(files)
         self._decode = decode
         self._open = ExitStack()
         self.sheets: tuple[Sheet, ...] = ()
@@ -86,9 +86,11 @@ class ClassMap:
             for path in self.files:
                 src = stack.enter_context(open_raster(path))
                 check_position(src)
-                if src.count < self.band:
-                    raise InputError(f"{one_line(path)} has no band {self.band}")
-                check_complete(src, self.band)
+                if src.count > 1 and src.colorinterp[1] != ColorInterp.alpha:
+                    raise InputError(
+                        f"{one_line(path)} has {src.count} bands, a class map has one: cut it out"
+                    )
+                check_complete(src, 1)
                 sheets.append(Sheet(src, geobox_of(src)))
             self.sheets = tuple(sheets)
             self._open = stack.pop_all()
@@ -123,19 +125,21 @@ class ClassMap:
         return self._blank((grid.shape[0], grid.shape[1])) if result is None else result
 
     def _blank(self, shape: tuple[int, int]) -> NDArray[Any]:
-        probe = self._decode(np.zeros((1, 1), self.sheets[0].src.dtypes[self.band - 1]))
+        probe = self._decode(np.zeros((1, 1), self.sheets[0].src.dtypes[0]))
         return np.full(shape, np.nan if probe.dtype.kind == "f" else NODATA, probe.dtype)
 
     def _pixels(self, sheet: Sheet, window: Window) -> NDArray[Any]:
         """Decoded pixels of a window inside a sheet."""
         area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
         try:
-            values = sheet.src.read(self.band, window=area)
-            decoded = self._decode(values)
-            unseen = _unseen(sheet.src, self.band, values, area)
+            values = sheet.src.read(1, window=area)
+            unseen = _unseen(sheet.src, 1, values, area)
         except RasterioError as error:
             raise InputError(f"{sheet.name} is damaged near row {window.row_off}: {reason(error)}") from error
-        return decoded if unseen is None else np.where(unseen, _nodata_of(decoded), decoded)
+        if unseen is None:
+            return self._decode(values)
+        decoded = self._decode(np.where(unseen, values.dtype.type(0), values))
+        return np.where(unseen, _nodata_of(decoded), decoded)
 
     def _sheet_on(self, sheet: Sheet, grid: GeoBox) -> NDArray[Any] | None:
         """One sheet's pixels on a grid, None if they lie elsewhere."""

@@ -1,7 +1,7 @@
 """Where rasters lie: the 10 m grid of a scene, and how the pixels of each of its files nest in it."""
 
 from collections.abc import Sequence
-from math import ceil, floor
+from math import ceil, floor, inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ PIXEL_ERROR_M = 1e-6
 """1 cm over a granule."""
 SHIFT_PX = 1e-3
 """Corners further than this (1 cm) from the grid are another grid."""
+METRES_PER_DEGREE = 111_320
 EDGE_POINTS = 101
 """Points along each side whose UTM position is taken."""
 REPROJECT = "--reproject brings it to the UTM 10 m grid"
@@ -123,6 +124,19 @@ def utm_grid(src: Any, gsd_m: int = GSD_M) -> GeoBox:
             f"{one_line(src.name)}: would be {shape[1]} x {shape[0]} pixels of {gsd_m} m: cut it"
         )
     return GeoBox(shape, Affine(gsd_m, 0, left * gsd_m, 0, -gsd_m, top * gsd_m), f"EPSG:{epsg}")
+
+
+def ground_size_m(geobox: GeoBox) -> float | None:
+    """Size of a pixel on the ground where the CRS does not show it true (degrees, feet, Web Mercator); else None."""
+    crs: Any = geobox.crs
+    if not crs.projected:
+        return abs(float(geobox.resolution.y)) * METRES_PER_DEGREE
+    unit_m = crs.proj.axis_info[0].unit_conversion_factor
+    area = pyproj.Proj(crs.proj).get_factors(*_centre(geobox)).areal_scale
+    if unit_m == 1 and abs(area - 1) <= MAX_AREA_ERROR:
+        return None
+    size_m = abs(float(geobox.resolution.x)) * unit_m / sqrt(area if 0 < area < inf else 1)
+    return float(size_m)
 
 
 def _centre(geobox: GeoBox) -> tuple[float, float]:

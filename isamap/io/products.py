@@ -1,9 +1,9 @@
 """Products that are compared: maps of this program, published products, label rasters. Names, files and codes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import log
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io.classmap import ClassMap, Decode, map_files
 from isamap.io.guard import one_line, open_raster
-from isamap.io.placing import check_position, geobox_of, utm_grid
+from isamap.io.placing import METRES_PER_DEGREE, check_position, geobox_of, ground_size_m, utm_grid
 
 logger = logging.getLogger(__name__)
 
-METRES_PER_DEGREE = 111_320
 ROUND_GSD_M = (1, 2, 5, 10, 30, 100, 250, 500, 1000)
 SQUARE = 1e-6
+WIDER = 2
+"""A degree of longitude is half as long at 60 degrees."""
 ISA = "isa"
 """Kind of a map coded as ours are: 0, 1, 255."""
 
@@ -57,7 +58,7 @@ class Product:
     def classes(self) -> ClassMap:
         """Its classes: uint8 0, 1, 255. Enter it before reading."""
         row = self.reference()
-        decode: Decode = partial(isa_codes, self.name) if row is None else row.isa
+        decode: Decode = partial(isa_codes, self.name) if row is None else partial(table_codes, row)
         return ClassMap(self.files, decode)
 
     def shares(self) -> ClassMap:
@@ -69,6 +70,24 @@ class Product:
     def near(self, files: Sequence[Path]) -> "Product":
         """The product with some of its files only."""
         return Product(self.name, tuple(files), self.kind)
+
+
+def table_codes(row: references.Reference, values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values of a product of the table; codes that it does not define are unknown, and said to be."""
+    classes = row.isa(values)
+    if values.dtype == np.uint8 and (classes == NODATA).any():
+        there = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
+        odd = tuple(
+            code for code in there if code not in row.share_of and code not in row.nodata and code != NODATA
+        )
+        if odd and np.isnan(row.others):
+            _warn_of_codes(row.name, odd[:5])
+    return classes
+
+
+@cache
+def _warn_of_codes(name: str, codes: tuple[int, ...]) -> None:
+    logger.warning("%s does not define the codes %s: taken as unknown", name, ", ".join(map(str, codes)))
 
 
 def isa_codes(name: str, values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -90,12 +109,13 @@ def isa_codes(name: str, values: NDArray[Any]) -> NDArray[np.uint8]:
     return values.astype(np.uint8, copy=False)
 
 
-def parse_product(text: str, classes: str | None = None) -> Product:
+def parse_product(text: str, classes: Mapping[str, str] | None = None, default: str | None = None) -> Product:
     """`NAME=PATH` or `PATH`. A name from the table of references says how the values are coded.
 
     Args:
         text: what the user wrote.
-        classes: codes that are ISA, for a product that is not in the table.
+        classes: codes that are ISA, by name, for products that are not in the table.
+        default: such codes for this one.
 
     Raises:
         MissingInputError: there is nothing at the path.
@@ -106,9 +126,10 @@ def parse_product(text: str, classes: str | None = None) -> Product:
         name, path = "", text
     folder = Path(path)
     files = map_files(folder)
-    if classes is not None:
-        references.from_classes(classes)  # refuses what it cannot read
-        return Product(name or folder.stem, files, classes)
+    kind = (classes or {}).get(name or folder.stem, default)
+    if kind is not None:
+        references.from_classes(kind)  # refuses what it cannot read
+        return Product(name or folder.stem, files, kind)
     if name in references.REFERENCES:
         if not references.REFERENCES[name].verified:
             logger.warning("%s: %s", name, references.REFERENCES[name].note)
@@ -121,12 +142,17 @@ class Footprints:
     """Where the rasters of a product lie."""
 
     files: tuple[Path, ...]
+    """In their order."""
     boxes: tuple[Any, ...]
     """Lon/lat polygon of each file."""
+    gsd_m: float
+    """The smallest pixel size."""
 
-    def near(self, grid: GeoBox) -> tuple[Path, ...]:
-        """Files that may have pixels on a grid, in their order."""
-        area = outline(grid)
+    def near(self, grid: GeoBox, reach_m: float = 0) -> tuple[Path, ...]:
+        """Files that may have pixels on a grid, or as far as this beside it, in their order."""
+        area = (
+            shapely.buffer(outline(grid), reach_m / METRES_PER_DEGREE * WIDER) if reach_m else outline(grid)
+        )
         return tuple(path for path, box in zip(self.files, self.boxes, strict=True) if box.intersects(area))
 
 
@@ -137,16 +163,17 @@ def outline(grid: GeoBox) -> Any:
 
 def footprints(product: Product) -> Footprints:
     """Read the headers of all files of a product."""
-    boxes = []
+    boxes, sizes_m = [], []
     for path in product.files:
         with open_raster(path) as src:
             check_position(src)
             boxes.append(outline(geobox_of(src)))
-    return Footprints(product.files, tuple(boxes))
+        sizes_m.append(abs(float(grid_of(path).resolution.x)))
+    return Footprints(product.files, tuple(boxes), min(sizes_m))
 
 
 def grid_of(path: Path) -> GeoBox:
-    """Square pixels in metres on which a map is compared: its own, or those of the local UTM zone.
+    """Square pixels in true metres on which a map is compared: its own, or those of the local UTM zone.
 
     Raises:
         InputError: it has a CRS in metres, but no square pixels.
@@ -154,10 +181,10 @@ def grid_of(path: Path) -> GeoBox:
     with open_raster(path) as src:
         check_position(src)
         grid = geobox_of(src)
-        if grid.crs is not None and not grid.crs.projected:
-            size_m = abs(grid.resolution.y) * METRES_PER_DEGREE
+        size_m = ground_size_m(grid)
+        if size_m is not None:
             gsd_m = min(ROUND_GSD_M, key=lambda gsd: abs(log(gsd / size_m)))
-            logger.info("%s is in degrees: compared on UTM pixels of %d m", one_line(path), gsd_m)
+            logger.info("%s is compared on UTM pixels of %d m", one_line(path), gsd_m)
             return utm_grid(src, gsd_m)
     x, y = abs(grid.resolution.x), abs(grid.resolution.y)
     if abs(x - y) > SQUARE * x:

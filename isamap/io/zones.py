@@ -1,8 +1,10 @@
 """Polygons as pixels: administrative units, strata and labels on the grid that is asked for."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -16,12 +18,16 @@ from isamap.domain.evaluation import Zones
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
-from isamap.io.vector import load_gazetteer, read_features
+from isamap.io.vector import Features, load_gazetteer, read_features
+
+log = logging.getLogger(__name__)
 
 UNIT_FIELDS = ("name", "name_en", "NAME", "id")
 """Columns that are tried, in this order, when nobody names one."""
 LEVELS = {"provinces": "province", "prefectures": "prefecture"}
 """Packaged units of the Yangtze River Economic Belt, and what their regions are."""
+SLIVER = 0.01
+"""Share of the smaller unit."""
 SEGMENT_DEG = 0.01
 """A straight lon/lat edge bends by at most 1.2 cm in UTM between points this close."""
 
@@ -122,7 +128,21 @@ def _units(geometries: Sequence[BaseGeometry], names: Sequence[str], crs: str) -
     codes = {name: code for code, name in enumerate(dict.fromkeys(names), start=1)}
     kept = [(g, codes[n]) for g, n in zip(geometries, names, strict=True) if g.geom_type.endswith("Polygon")]
     polygons = Polygons([g for g, _ in kept], [code for _, code in kept], crs)
+    _warn_of_overlaps(polygons, list(codes))
     return Units(polygons, {code: name for name, code in codes.items()})
+
+
+def _warn_of_overlaps(polygons: Polygons, names: Sequence[str]) -> None:
+    """Say which units share ground: the later one gets it all. Slivers along borders are drawing errors."""
+    shapes = shapely.make_valid(list(polygons.geometries))
+    tree = shapely.STRtree(shapes)
+    for one, other in tree.query(shapes, predicate="intersects").T.tolist():
+        if one < other and polygons.codes[one] != polygons.codes[other]:
+            shared = shapely.intersection(shapes[one], shapes[other]).area
+            if shared > SLIVER * min(shapes[one].area, shapes[other].area):
+                pair = names[polygons.codes[one] - 1], names[polygons.codes[other] - 1]
+                log.warning("units %s and %s overlap: their common ground counts for the second", *pair)
+                return
 
 
 @dataclass
@@ -147,7 +167,11 @@ def open_labels(path: Path, column: str | None) -> LabelPolygons:
         InputError: no polygon, or other values than 0 and 1.
     """
     features = read_features(path)
-    values = features.column(column, path) if column else [1] * len(features.geometries)
+    values = [_label(value) for value in features.column(column, path)] if column else []
+    if not column:
+        if known := _label_columns(features):
+            raise InputError(f"{path} has the column {known[0]!r} with 0 and 1: give {path}:{known[0]}")
+        values = [1] * len(features.geometries)
     kept = [
         (geometry, value)
         for geometry, value in zip(features.geometries, values, strict=True)
@@ -162,3 +186,17 @@ def open_labels(path: Path, column: str | None) -> LabelPolygons:
     return LabelPolygons(
         Polygons([kept[index][0] for index in order], [codes[index] for index in order], features.crs)
     )
+
+
+def _label(value: Any) -> Any:
+    """0 or 1 from a number or its text, None where there is none; anything else as it is."""
+    text = "" if value is None else str(value).strip().lower()
+    known = {"": None, "nan": None, "none": None, "0": 0, "0.0": 0, "1": 1, "1.0": 1, "false": 0, "true": 1}
+    return known.get(text, value)
+
+
+def _label_columns(features: Features) -> list[str]:
+    """Columns that hold both 0 and 1 and nothing else: labels that nobody named."""
+    names = sorted({name for row in features.attributes for name in row})
+    found = {name: {_label(row.get(name)) for row in features.attributes} - {None} for name in names}
+    return [name for name, values in found.items() if values == {0, 1}]

@@ -1,0 +1,140 @@
+"""Windows of ground as every product and the truth see them, ready to be counted."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from isamap.domain.evaluation import DISTANCES_M, View, density_zones
+from isamap.domain.grid import Window, crop
+from isamap.domain.product import CLASSES, NODATA, PROBABILITY
+from isamap.io.classmap import ClassMap
+from isamap.io.products import Product
+from isamap.io.zones import LabelPolygons, Polygons, Units
+
+DENSITY = "density"
+PERCENT = 100
+HALF = 0.5
+Codes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is to be seen in one place."""
+
+    products: tuple[Product, ...]
+    """With the files that lie there; the first is the one that is drawn."""
+    truth: Product | LabelPolygons
+    """What they are held against, with the files that lie there."""
+    zones: Mapping[str, Units | None]
+    """Strata and units by kind; None: density strata."""
+    area: Polygons | None = None
+    """Only ground inside these counts."""
+    earlier: tuple[Path, ...] = ()
+    """Files of the first product whose ground is counted elsewhere."""
+
+
+class Eyes:
+    """Everything that is seen in one place, open. Use it in `with`; one thread at a time may look."""
+
+    def __init__(self, sight: Sight) -> None:
+        self.sight = sight
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        sight = self.sight
+        with ExitStack() as stack:
+            self._layers = {one.name: _enter(stack, one) for one in sight.products}
+            self._truth = (
+                sight.truth if isinstance(sight.truth, LabelPolygons) else _enter(stack, sight.truth)
+            )
+            first = sight.products[0]
+            self._percent = _percent_layer(stack, first)
+            self._earlier = _enter(stack, first.near(sight.earlier))
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def view(self, grid: GeoBox, thin_px: int = 0) -> View:
+        """One window; ground counts where the truth and all products know it."""
+        gsd_m = abs(grid.resolution.x)
+        halo = round(max(DISTANCES_M) / gsd_m)
+        outer = crop(grid, Window(0, 0, *grid.shape).padded(halo))
+        truth, truth_share = _see(self._truth, outer)
+        truth = self._own_ground(truth, outer)
+        place = (grid.transform.c, grid.transform.f)
+        if not (truth != NODATA).any():
+            return View(gsd_m, halo, truth, {}, place)
+        seen = {name: _see(layer, outer) for name, layer in self._layers.items()}
+        classes = {name: codes for name, (codes, _) in seen.items()}
+        inner = slice(halo, halo + grid.shape[0]), slice(halo, halo + grid.shape[1])
+        coverage = {"": int((truth[inner] != NODATA).sum())}
+        known = truth != NODATA
+        for name, codes in classes.items():
+            coverage[name] = int(((codes != NODATA) & (truth != NODATA))[inner].sum())
+            known &= codes != NODATA
+        truth = np.where(known, truth, np.uint8(NODATA))
+        return View(
+            gsd_m,
+            halo,
+            truth,
+            classes,
+            place,
+            share={name: share[inner] for name, (_, share) in seen.items() if share is not None},
+            truth_share=None if truth_share is None else truth_share[inner],
+            percent={} if self._percent is None else {self.sight.products[0].name: self._percent.on(grid)},
+            zones={
+                kind: density_zones(truth[inner], gsd_m) if units is None else units.on(grid)
+                for kind, units in self.sight.zones.items()
+            },
+            coverage=coverage,
+            thin_px=thin_px,
+        )
+
+    def _own_ground(self, truth: Codes, grid: GeoBox) -> Codes:
+        """The truth without what lies outside the area or is counted with another raster."""
+        if self.sight.area is not None:
+            truth = np.where(self.sight.area.on(grid) > 0, truth, np.uint8(NODATA))
+        if self._earlier is not None:
+            truth = np.where(self._earlier.on(grid) == NODATA, truth, np.uint8(NODATA))
+        return truth
+
+
+def _enter(stack: ExitStack, product: Product) -> ClassMap | None:
+    """A product's layer, open; None if it has no file here."""
+    if not product.files:
+        return None
+    layer: ClassMap = stack.enter_context(product.shares() if product.fractional else product.classes())
+    return layer
+
+
+def _see(layer: ClassMap | LabelPolygons | None, grid: GeoBox) -> tuple[Codes, NDArray[np.float32] | None]:
+    """Classes, and shares where the layer has them."""
+    if layer is None:
+        return np.full(grid.shape, NODATA, np.uint8), None
+    values: NDArray[Any] = layer.on(grid)
+    if values.dtype.kind != "f":
+        return values, None
+    share: NDArray[np.float32] = values
+    return np.where(np.isnan(share), NODATA, share >= HALF).astype(np.uint8), share
+
+
+def _percent_layer(stack: ExitStack, product: Product) -> ClassMap | None:
+    """The probability rasters beside a map, where there are any."""
+    beside = [p.with_name(p.name.removesuffix(CLASSES.suffix) + PROBABILITY.suffix) for p in product.files]
+    there = [path for path in beside if path.is_file()]
+    if not there:
+        return None
+    layer: ClassMap = stack.enter_context(ClassMap(there, _percent))
+    return layer
+
+
+def _percent(values: NDArray[Any]) -> Codes:
+    return np.where(values > PERCENT, NODATA, values).astype(np.uint8)
