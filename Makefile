@@ -7,7 +7,7 @@ DEMO := demo
 SCENE := examples/chongqing/chongqing-20180402
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type bench docs accuracy train-fast train-bilinear train-equal clean
+.PHONY: help demo test lint type bench docs accuracy change-bench train-fast train-bilinear train-equal clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: $(VENV)/installed-for-work ## measure speed and memory, as ratios
 
 accuracy: $(VENV)/installed-for-work ## print the accuracy tables from the stored weights
 	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --write docs/accuracy.md
+
+change-bench: $(VENV)/installed-for-work ## measure change on ground whose change is known
+	$(BIN)/python tests/bench/change.py --data $(DATA) --write docs/change.md
 
 train-fast: $(VENV)/installed ## train the shipped weights again
 	$(BIN)/isamap train examples/train/fast-1.toml --data $(DATA) -o runs/fast-1

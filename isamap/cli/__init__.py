@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from isamap import __version__
+from isamap.cli.change import change
 from isamap.cli.evaluate import evaluate
 from isamap.cli.infer import infer
 from isamap.cli.models import models
@@ -45,7 +46,7 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
     ctx.ensure_object(dict)["debug"] = debug
 
 
-for command in (infer, evaluate, train, models, regions):
+for command in (infer, evaluate, change, train, models, regions):
     cli.add_command(command)
 
 

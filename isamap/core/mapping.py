@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from isamap import __version__
 from isamap.domain import product
 from isamap.domain.grid import Window, refine, windows
+from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError
 from isamap.io import raster, store
@@ -113,7 +114,7 @@ class Mapper:
     """A loaded model that maps jobs; one per process."""
 
     def __init__(self, options: Options) -> None:
-        device.keep_pages()
+        keep_pages()
         device.use_threads(options.threads)
         self.options = options
         self.predictor = Predictor(find(options.model), options.device, options.threshold)
@@ -144,7 +145,6 @@ class Mapper:
         settings = {
             "network": self.predictor.card.network.model_dump(mode="json"),
             "threshold": self.predictor.threshold,
-            "layers": [layer.key for layer in self.options.layers],
             "bands": list(job.source.bands) if job.source.bands else None,
             "offset": job.source.offset,
             "reproject": job.source.reproject,
@@ -157,6 +157,7 @@ class Mapper:
             "model": self.predictor.card.weights_sha256,
             "inputs": digest,
             "settings": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+            "layers": [layer.key for layer in self.options.layers],
         }
 
     def _publish(self, job: Job, scene: raster.Scene, provenance: dict[str, Any]) -> Mapped:

@@ -16,6 +16,7 @@ from isamap import __version__
 from isamap.config import read_toml
 from isamap.core.recipe import Ground, Patches, Recipe, UnlabelledScene
 from isamap.domain.share import impervious_share
+from isamap.engine.pages import keep_pages
 from isamap.errors import InputError
 from isamap.io import store
 from isamap.io.ground import lay, read_plate, read_reflectance
@@ -174,7 +175,7 @@ def run(
     Returns:
         The weights, safetensors; their card lies beside them.
     """
-    devices.keep_pages()
+    keep_pages()
     recipe = read_toml(path, Recipe)
     if steps is not None:
         recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"steps": steps})})

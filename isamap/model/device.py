@@ -1,32 +1,11 @@
 """Where the arithmetic runs, and how the process must be set up for it."""
 
-import ctypes
 import os
 import platform
-import sys
 
 import torch
 
 from isamap.errors import ModelError
-
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
-"""Parameters of glibc's mallopt(3)."""
-
-
-def keep_pages() -> bool:
-    """Tell glibc to keep freed pages; call before torch allocates. True where it took.
-
-    A 1 m head allocates and frees hundreds of megabytes per window. By default glibc hands them back to the
-    kernel each time, and page faults cost more than the arithmetic (2.4 to 14 times, measured).
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library: nothing to tune
-        return False
-    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_ARENA_MAX, 1))
-    return all(mallopt(key, value) == 1 for key, value in settings)
 
 
 def use_threads(count: int) -> None:

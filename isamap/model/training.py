@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,8 +42,8 @@ class Schedule(BaseModel):
     """Largest norm of a step's gradient."""
     chip_px: int = 48
     """Side of a chip in 10 m pixels."""
-    border_px: int = 4
-    """Rim of a chip that no loss looks at, in 10 m pixels: its neighbours are missing."""
+    border_px: int = Field(default=4, ge=1)
+    """Rim of a chip that no loss looks at, in 10 m pixels: its neighbours are missing; settling takes one of them."""
     false_positive: float = 0.4
     """Weight of a false alarm against a miss in the Tversky loss."""
     share_weight: float = 0.5
@@ -160,13 +160,14 @@ class Trainer:
         x = self.config.prepare(batch.lr, batch.present).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits, image = self.network.forward_with_image(x)
-        rim, fine = self.schedule.border_px, self.schedule.border_px * self.config.scale
-        logits, isa, image, target, known = (
-            networks.crop(t, fine) for t in (logits, batch.isa, image, batch.image, batch.known)
+        rim, scale = self.schedule.border_px, self.config.scale
+        isa, image, target, known = (
+            networks.crop(t, rim * scale) for t in (batch.isa, image, batch.image, batch.known)
         )
         share, weight = networks.crop(batch.share, rim), networks.crop(batch.weight, rim)
-        loss = losses.segmentation_loss(logits, isa, false_positive=self.schedule.false_positive)
-        loss = loss + self.schedule.share_weight * losses.share_loss(logits, share, weight)
+        probability = settling.settle(torch.sigmoid(networks.crop(logits, (rim - 1) * scale).float()), scale)
+        loss = losses.segmentation_loss(probability, isa, false_positive=self.schedule.false_positive)
+        loss = loss + self.schedule.share_weight * losses.share_loss(probability, share, weight)
         return loss + self.schedule.image_weight * losses.image_loss(image, target, known)
 
     def _look(self, loss: float) -> Progress:

@@ -22,9 +22,9 @@ from affine import Affine
 
 from isamap.domain.accuracy import Confusion
 from isamap.domain.share import ndvi, water
+from isamap.engine.pages import keep_pages
 from isamap.io.ground import lay, read_plate, read_reflectance
 from isamap.model.checkpoint import find, load
-from isamap.model.device import keep_pages
 from isamap.model.simulate import REFLECTANCE_OF_WHITE, RGB_BANDS, blur
 from isamap.model.training import probabilities
 

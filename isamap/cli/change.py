@@ -1,0 +1,188 @@
+"""`isamap change`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from isamap.cli import options
+
+if TYPE_CHECKING:
+    from isamap.core.differencing import Job, Options
+    from isamap.domain.report import Table
+
+EXAMPLES = """
+\b
+Examples:
+  isamap change maps-2017 maps-2019 maps-2021 maps-2023 --years 2017,2019,2021,2023 -o change
+  isamap change --region yreb/CN032010 --years 2017,2019,2021,2023 --units prefectures
+  isamap change 2017-isa.tif 2023-isa.tif --years 2017,2023 --probability --align -o change
+  isamap change maps-2017 maps-2023 --years 2017,2023 --sample points.csv -o change
+"""
+PRINTED = ("estimates", "methods", "rates", "shifts", "failures")
+"""Tables on stdout; the report has all of them."""
+RATE = click.FloatRange(0, 0.5, min_open=True, max_open=True)
+
+
+@click.command(epilog=EXAMPLES)
+@options.config
+@click.argument("maps", nargs=-1, metavar="[MAP]...")
+@options.stack(*options.AREA)
+@options.option("--years", metavar="YEAR,...", help="Years of the maps, ascending.")
+@options.option(
+    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
+)
+@options.option("--model", default="fast", metavar="NAME", help="Whose maps of the workspace.")
+@options.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of rasters and report [default: change, or <workspace>/change/<model>/<first>-<last>].",
+    show_default=False,
+)
+@options.option(
+    "--method",
+    type=click.Choice(["raw", "monotone", "viterbi"]),
+    default="viterbi",
+    help="Reading that the rasters show; the statistics compare all three.",
+)
+@options.option("--probability", is_flag=True, help="Use <map>.prob.tif where it lies beside the map.")
+@options.option("--false-alarm", type=RATE, default=0.05, help="Pervious ground mapped impervious by chance.")
+@options.option("--miss", type=RATE, default=0.1, help="Impervious ground mapped pervious by chance.")
+@options.option("--gain-rate", type=RATE, default=0.02, help="Pervious ground sealed within a year.")
+@options.option("--loss-rate", type=RATE, default=0.01, help="Impervious ground unsealed within a year.")
+@options.option(
+    "--start-share",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    help="Share of impervious ground in the first year.",
+)
+@options.option(
+    "--min-area", type=click.FloatRange(0), default=100.0, help="Smallest patch of change that stays, in m2."
+)
+@options.option(
+    "--min-looks", type=click.IntRange(1, 10), default=2, help="Flag pixels mapped in fewer years than this."
+)
+@options.option("--align", is_flag=True, help="Bring the years onto the first by their measured shifts.")
+@options.option("--units", metavar="provinces|prefectures|FILE[:COLUMN]", help="And per unit.")
+@options.option(
+    "--sample",
+    type=click.Path(path_type=Path),
+    help="Points with the observed change (column change, or isa_<year>): areas with 95 % intervals.",
+)
+@options.option("--force", is_flag=True, help="Difference maps of different recipes: a version change.")
+@options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Tiles at the same time.")
+@options.option("--wait", is_flag=True, help="Wait for another run on the same folder instead of exit 75.")
+@options.stack(*options.OUTPUT)
+@options.stack(*options.LOGGING)
+def change(**given: Any) -> None:
+    """Find what became impervious, when, and what only flickers, from maps of several years.
+
+    Give a MAP per year (a file or a folder of tiles; PRODUCT=FILE for a published product), or an area whose maps
+    lie in the workspace. Finished tiles are skipped. Maps made by different models or settings are refused.
+    """
+    options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
+    from isamap.core import change as recipe
+    from isamap.core import change_report
+    from isamap.domain.transition import check_years
+    from isamap.io.report import check_report_libraries
+
+    years = check_years(_years(given["years"]))
+    jobs = _jobs(given, years)
+    lineages, differ = recipe.check_lineages(jobs, years, force=given["force"])
+    if given["dry_run"]:
+        _print_plan(recipe.plan(jobs), as_json=given["as_json"])
+        return
+    check_report_libraries()
+    outcome = recipe.run(
+        jobs, _options(given, years, versions=differ), lineages, workers=given["workers"], wait=given["wait"]
+    )
+    if outcome.made:
+        directory = jobs[0].target.directory
+        sampled = change_report.survey(outcome, given["sample"], directory) if given["sample"] else None
+        change_report.write(outcome, sampled, directory)
+        if given["as_json"]:
+            click.echo(json.dumps(change_report.document(outcome, sampled)))
+        else:
+            _print(change_report.all_tables(outcome, sampled), change_report.warnings_of(outcome, sampled))
+    outcome.raise_for_failures()
+
+
+def _years(text: str | None) -> list[int]:
+    """Years from `2017,2019`."""
+    if not text:
+        raise click.UsageError("give --years, one per map: 2017,2019,2021,2023")
+    try:
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError as fault:
+        raise click.BadParameter("years like 2017,2019,2021", param_hint="--years") from fault
+
+
+def _jobs(given: dict[str, Any], years: tuple[int, ...]) -> "list[Job]":
+    """The tiles that the options name."""
+    from isamap.core import change as recipe
+
+    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
+    if bool(given["maps"]) == bool(area) or len(area) > 1:
+        raise click.UsageError("give a MAP per year, or one of --region, --bbox, --aoi and --tiles")
+    if area:
+        span = f"{years[0]}-{years[-1]}"
+        out = given["out"] or given["workspace"] / "change" / given["model"] / span
+        return recipe.tile_jobs(options.tiles_of(given), years, given["workspace"], given["model"], out)
+    from isamap.io.products import parse_product
+
+    products = [parse_product(text) for text in given["maps"]]
+    series = [(product.files, product.kind) for product in products]
+    folders = any(Path(text.partition("=")[2] or text).is_dir() for text in given["maps"])
+    return recipe.map_jobs(series, years, given["out"] or Path("change"), folders=folders)
+
+
+def _options(given: dict[str, Any], years: tuple[int, ...], *, versions: bool) -> "Options":
+    """How to find change, as the command line says."""
+    from isamap.core.differencing import Options
+    from isamap.domain.transition import Chances
+
+    chances = Chances(
+        false_alarm=given["false_alarm"],
+        miss=given["miss"],
+        gain=given["gain_rate"],
+        loss=given["loss_rate"],
+        start=given["start_share"],
+    )
+    return Options(
+        years=years,
+        method=given["method"],
+        chances=chances,
+        min_looks=given["min_looks"],
+        min_area_m2=given["min_area"],
+        probability=given["probability"],
+        align=given["align"],
+        units=given["units"],
+        versions=versions,
+    )
+
+
+def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
+    """The answer to --dry-run."""
+    if as_json:
+        click.echo(json.dumps(plan))
+        return
+    for key in ("requested", "new", "made_before", "incomplete"):
+        click.echo(f"{key.replace('_', ' '):>14}  {plan[key]}")
+
+
+def _print(tables: "list[Table]", warnings: tuple[str, ...]) -> None:
+    """Tables on stdout, warnings on stderr."""
+    from isamap.domain.report import shown
+
+    for table in (table for table in tables if table.name in PRINTED):
+        click.echo(f"{table.title}")
+        lines = [list(table.columns), *([shown(cell) for cell in row] for row in table.rows)]
+        widths = [max(len(line[index]) for line in lines) for index in range(len(table.columns))]
+        for line in lines:
+            cells = [text.ljust(width) for text, width in zip(line, widths, strict=True)]
+            click.echo("  " + "  ".join(cells).rstrip())
+        click.echo()
+    for text in warnings:
+        click.echo(f"warning: {text}", err=True)

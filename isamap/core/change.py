@@ -1,0 +1,163 @@
+"""`isamap change`: which tiles to compare over which years, whether they may be compared, and what became of them."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from isamap.core.differencing import Job, Made, Options, Outcome, make
+from isamap.domain.change_tally import Tally
+from isamap.domain.grid import Tile
+from isamap.domain.product import map_directory
+from isamap.engine import local
+from isamap.errors import InputError, IsamapError, MissingInputError, StorageError
+from isamap.io import store
+from isamap.io.frames import Frame, Lineage
+from isamap.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+def tile_jobs(
+    tiles: Sequence[Tile], years: Sequence[int], workspace: Path, model: str, out: Path
+) -> list[Job]:
+    """Jobs of grid tiles whose maps lie in a workspace."""
+    jobs = []
+    for tile in tiles:
+        paths = [map_directory(workspace, model, year) / f"{tile}.tif" for year in years]
+        frames = tuple(Frame(path) if path.is_file() else None for path in paths)
+        jobs.append(Job(str(tile), frames, store.Target(out, str(tile))))
+    if not any(any(job.frames) for job in jobs):
+        folder = map_directory(workspace, model, years[0]).parent
+        raise MissingInputError(f"{folder} holds no map of these years and tiles: run isamap infer first")
+    return jobs
+
+
+def map_jobs(
+    series: Sequence[tuple[Sequence[Path], str]], years: Sequence[int], out: Path, *, folders: bool = False
+) -> list[Job]:
+    """Jobs of the user's own maps.
+
+    Args:
+        series: files and kind of each year's map.
+        years: as many.
+        out: where products go.
+        folders: whether tiles are matched by name; otherwise each year has one file, and they make one job.
+
+    Raises:
+        InputError: not a map per year, or no tile is there in two years.
+    """
+    if len(series) != len(years):
+        raise InputError(
+            f"{len(series)} maps for {len(years)} years ({', '.join(map(str, years))}): give one each"
+        )
+    if not folders:
+        frames = tuple(Frame(files[0], kind, year) for (files, kind), year in zip(series, years, strict=True))
+        return [Job(frames[0].path.stem, frames, store.Target(out, _safe_stem(frames[0].path.stem)))]
+    named = [
+        {path.stem: Frame(path, kind, year) for path in files}
+        for (files, kind), year in zip(series, years, strict=True)
+    ]
+    names = sorted({name for year in named for name in year})
+    jobs = [
+        Job(name, tuple(year.get(name) for year in named), store.Target(out, _safe_stem(name)))
+        for name in names
+    ]
+    if not any(len([frame for frame in job.frames if frame]) > 1 for job in jobs):
+        raise InputError("no tile lies in two of the folders: tiles are matched by file name")
+    return jobs
+
+
+def _safe_stem(text: str) -> str:
+    return (
+        "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text).lstrip(".")[:100]
+        or "map"
+    )
+
+
+def check_lineages(jobs: Sequence[Job], years: Sequence[int], *, force: bool) -> tuple[tuple[str, ...], bool]:
+    """The recipe of each year's maps in words, and whether they differ.
+
+    Raises:
+        InputError: they differ and nobody said to go on.
+    """
+    found: dict[str, tuple[Lineage, int]] = {}
+    texts = ["no map"] * len(years)
+    for job in jobs:
+        for index, frame in enumerate(job.frames):
+            if frame is not None:
+                lineage = frame.lineage()
+                found.setdefault(lineage.key, (lineage, years[index]))
+                texts[index] = lineage.text
+    if set(found) == {""}:
+        log.warning("no map has an item beside it: whether they were made alike is unknown")
+    if len(found) > 1:
+        (one, year), (other, later) = list(found.values())[:2]
+        fault = f"{year} is {one.text}, {later} is {other.text}: their difference is a version change"
+        if not force:
+            raise InputError(f"{fault}, not change on the ground; map all years alike, or say --force")
+        log.warning("%s", fault)
+    return tuple(texts), len(found) > 1
+
+
+def plan(jobs: Sequence[Job]) -> dict[str, Any]:
+    """What a run would do, from file names alone: `--dry-run`."""
+    incomplete = sum(None in job.frames for job in jobs)
+    made = sum(job.target.item_path.is_file() for job in jobs)
+    return {
+        "schema": 1,
+        "command": "change",
+        "requested": len(jobs),
+        "new": len(jobs) - made,
+        "made_before": made,
+        "incomplete": incomplete,
+    }
+
+
+def run(
+    jobs: Sequence[Job],
+    options: Options,
+    lineages: tuple[str, ...],
+    *,
+    workers: int = 1,
+    wait: bool = False,
+) -> Outcome:
+    """Make all tiles; finished ones are skipped, leftovers of dead runs are swept.
+
+    Raises:
+        BusyError: another run holds the folder.
+        StorageError: nothing could go on.
+    """
+    outcome = Outcome(options, lineages, Tally(options.years))
+    directory = jobs[0].target.directory
+    with store.lock(directory / ".isamap.lock", wait=wait, what=str(directory)):
+        store.sweep(directory)
+        with Progress(len(jobs), "tile", "change", show=len(jobs) > 1) as bar:
+            for one in local.run(jobs, partial(make, options), workers):
+                _take(outcome, one)
+                bar.advance()
+    return outcome
+
+
+def _take(outcome: Outcome, one: local.Outcome[Job, Made]) -> None:
+    """A tile's outcome among the others."""
+    name = one.job.name
+    if one.result is None:
+        fault = one.fault or IsamapError("ended without a result")
+        if isinstance(fault, StorageError):
+            raise fault
+        log.error("%s: %s", name, fault)
+        outcome.faults[name] = fault
+        return
+    log.info("%s %s", one.result.state, name)
+    outcome.made[name], outcome.products[name] = one.result, one.job.target.stem
+    outcome.tally = outcome.tally + one.result.tally
+    missing = [
+        year for year, frame in zip(outcome.options.years, one.job.frames, strict=True) if frame is None
+    ]
+    if missing:
+        outcome.gaps[name] = tuple(missing)
+        log.warning(
+            "%s has no map of %s: counted as a year without a look", name, ", ".join(map(str, missing))
+        )

@@ -1,0 +1,290 @@
+"""One tile of `isamap change`: maps of several years streamed through the decoder into COGs with their item.
+
+A tile whose item carries the same provenance is done; its counts are read back from the item.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from isamap import __version__
+from isamap.domain.change_tally import ALL, Tally
+from isamap.domain.changes import CHANGE, change_item, first_year_layer
+from isamap.domain.decoder import Decoded, Decoder
+from isamap.domain.grid import Window, crop, windows
+from isamap.domain.ground_area import pixel_area_m2
+from isamap.domain.patches import small_patches
+from isamap.domain.product import BLOCK_PX
+from isamap.domain.registration import Shift
+from isamap.domain.transition import Chances
+from isamap.engine.pages import keep_pages
+from isamap.engine.stream import stream
+from isamap.errors import IsamapError, MissingInputError, PartialError
+from isamap.io import store
+from isamap.io.cog import CogWriter
+from isamap.io.frames import Frame
+from isamap.io.series import Series
+from isamap.io.zones import Units, open_units
+
+log = logging.getLogger(__name__)
+
+WINDOW_PX, EVIDENCE_WINDOW_PX = 5 * BLOCK_PX, 4 * BLOCK_PX
+"""Sides of a window: a quarter of a tile's; less where pixels take 4 bytes a year."""
+MAX_MARGIN_PX = BLOCK_PX
+"""Patches longer than this are kept whatever their area."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How change is found; all of it is part of the provenance."""
+
+    years: tuple[int, ...]
+    """Of the maps, ascending."""
+    method: str = "viterbi"
+    """Reading that the rasters show."""
+    chances: Chances = field(default_factory=Chances)
+    """Error rates and transition rates."""
+    min_looks: int = 2
+    """Fewer years mapped: the pixel is flagged and counts nowhere."""
+    min_area_m2: float = 100
+    """Patches of change smaller than this are undone; 0 keeps all."""
+    probability: bool = False
+    """Read probability rasters where they are."""
+    align: bool = False
+    """Bring the years onto the first one before they are compared."""
+    units: str | None = None
+    """`provinces`, `prefectures`, or a vector file."""
+    versions: bool = False
+    """Whether maps of different recipes are differenced: a version change."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One tile."""
+
+    name: str
+    """Tile id, or the stem of the user's rasters."""
+    frames: tuple[Frame | None, ...]
+    """A map per year, None where there is none."""
+    target: store.Target
+    """Where the product goes."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A tile that did not fail."""
+
+    state: Literal["made", "skipped"]
+    """`skipped`: it was done."""
+    tally: Tally
+    """Its counts."""
+    shifts: tuple[tuple[float, float, float] | None, ...]
+    """Metres east and north of the first map, and the height of the peak, by year."""
+
+
+@dataclass
+class Outcome:
+    """The run: counts of all tiles that could be made."""
+
+    options: Options
+    lineages: tuple[str, ...]
+    """In words, by year."""
+    tally: Tally
+    made: dict[str, Made] = field(default_factory=dict)
+    faults: dict[str, IsamapError] = field(default_factory=dict)
+    products: dict[str, str] = field(default_factory=dict)
+    """Stem of the files of each tile that was made."""
+    gaps: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Years without a map, of tiles that were made without them."""
+
+    def raise_for_failures(self) -> None:
+        """A lone tile fails with its own error, several with PartialError."""
+        if self.faults and not self.made and len(self.faults) == 1:
+            raise next(iter(self.faults.values()))
+        if self.faults:
+            whole = len(self.faults) + len(self.made)
+            raise PartialError(
+                f"{len(self.faults)} of {whole} tiles failed: the table names them, rerun to resume"
+            )
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Of the products that are there."""
+        return tuple(sorted(self.products.values()))
+
+
+def make(options: Options, job: Job) -> Made:
+    """Make one tile, or find it done.
+
+    Raises:
+        MissingInputError: fewer than two of its maps are there.
+        InputError: a map is bad, or does not fit the others.
+        StorageError: the disk refuses.
+    """
+    keep_pages()
+    there = [frame for frame in job.frames if frame]
+    if len(there) < 2:
+        raise MissingInputError(f"{job.name} has {len(there)} of {len(job.frames)} maps: change needs two")
+    provenance = _provenance(options, job)
+    if store.state(job.target, provenance) is store.State.DONE:
+        properties = (store.read_item(job.target.item_path) or {})["properties"]
+        shifts = tuple(None if s is None else (s[0], s[1], s[2]) for s in properties["isamap:shifts_m"])
+        return Made("skipped", Tally.from_json(options.years, properties["isamap:tally"]), shifts)
+    with Series(job.frames, options.chances, probability=options.probability) as series:
+        shifts = tuple(_metres(shift, series) for shift in series.measure())
+        series.aligned = options.align
+        return _publish(options, job, series, shifts, provenance)
+
+
+def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] | None:
+    """East and north, and the peak; None for a map that was not or could not be compared."""
+    if shift is None:
+        return None
+    gsd_m = pixel_area_m2(series.geobox) ** 0.5
+    return round(shift.cols * gsd_m, 3), round(-shift.rows * gsd_m, 3), round(shift.peak, 3)
+
+
+def _provenance(options: Options, job: Job) -> dict[str, Any]:
+    """Everything the bytes of the product depend on."""
+    inputs = [frame and frame.digest(probability=options.probability) for frame in job.frames]
+    kinds = [frame and frame.kind for frame in job.frames]
+    settings = asdict(options) | {"kinds": kinds}
+    if options.units and Path(options.units).is_file():
+        settings["units"] = hashlib.sha256(Path(options.units).read_bytes()).hexdigest()
+    return {
+        "code": f"isamap {__version__}",
+        "inputs": hashlib.sha256(json.dumps(inputs).encode()).hexdigest(),
+        "settings": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+    }
+
+
+def _publish(
+    options: Options,
+    job: Job,
+    series: Series,
+    shifts: tuple[tuple[float, float, float] | None, ...],
+    provenance: Mapping[str, Any],
+) -> Made:
+    """Write the two rasters and the item of a tile."""
+    layers = first_year_layer(options.years), CHANGE
+    tags = {
+        "isamap_version": __version__,
+        "isamap_years": ",".join(map(str, options.years)),
+        "isamap_method": options.method,
+    }
+    if options.versions:
+        tags["isamap_warning"] = "version change: the maps were made by different recipes"
+    with store.publish(job.target) as publication:
+        with ExitStack() as stack:
+            paths = [publication.path(job.target.stem + layer.suffix) for layer in layers]
+            writers = [
+                stack.enter_context(CogWriter(path, series.geobox, layer, tags))
+                for path, layer in zip(paths, layers, strict=True)
+            ]
+            tally = _stream(options, series, writers)
+        properties = {
+            "isamap:provenance": provenance,
+            "isamap:method": options.method,
+            "isamap:version_change": options.versions,
+            "isamap:inputs": [frame and frame.path.name for frame in job.frames],
+            "isamap:shifts_m": shifts,
+            "isamap:tally": tally.as_json(),
+        }
+        publication.commit(change_item(job.target.stem, series.geobox, options.years, properties))
+    return Made("made", tally, shifts)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A window on its way through the pipeline, read with a margin."""
+
+    window: Window
+    """Of the tile."""
+    inner: tuple[slice, slice]
+    """The window in the arrays."""
+    digits: list[NDArray[np.uint8]]
+    """Per year."""
+    evidence: NDArray[np.float32] | None
+    """`(year, y, x)`, if there are probabilities."""
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """A window decided."""
+
+    window: Window
+    rasters: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> Tally:
+    """Reader thread -> decoder on this thread -> writer thread, a few windows in flight."""
+    shape = series.geobox.shape[0], series.geobox.shape[1]
+    decoder = Decoder(options.years, options.chances, options.method, options.min_looks)
+    nominal_m2 = pixel_area_m2(crop(series.geobox, Window(0, 0, *shape)))
+    min_px = ceil(options.min_area_m2 / nominal_m2 - 0.01)  # a UTM pixel of 10 m has 99.9 to 100.2 m2
+    margin = min(max(min_px - 1, 0), MAX_MARGIN_PX)
+    units = units_of(options.units)
+    tally = Tally(options.years)
+
+    def read(window: Window) -> _Piece:
+        wide = window.padded(margin).clip(shape)
+        top, left = window.row_off - wide.row_off, window.col_off - wide.col_off
+        inner = slice(top, top + window.height), slice(left, left + window.width)
+        return _Piece(window, inner, *series.read(wide))
+
+    def compute(piece: _Piece) -> _Settled:
+        if piece.evidence is None:
+            decoded: Decoded = decoder.read_classes(piece.digits)
+        else:
+            decoded = decoder.read_evidence(piece.digits, piece.evidence)
+        if min_px > 1:
+            decoded.undo(small_patches(decoded.changed(), min_px))
+        decoded = decoded.crop(*piece.inner)
+        _count(tally, decoded, crop(series.geobox, piece.window), units)
+        return _Settled(piece.window, decoded.rasters())
+
+    def write(settled: _Settled) -> None:
+        for writer, values in zip(writers, settled.rasters, strict=True):
+            writer.write(settled.window, values)
+
+    step = EVIDENCE_WINDOW_PX if series.probable else WINDOW_PX
+    stream(windows(shape, step), read, compute, write, ahead=1)
+    return tally
+
+
+def _count(tally: Tally, decoded: Decoded, grid: GeoBox, units: Units | None) -> None:
+    """Add a window to the tally of everything and to those of the units it meets."""
+    area_m2 = pixel_area_m2(grid)
+    whole = decoded.tally()
+    tally.add(ALL, whole, area_m2)
+    if units is None:
+        return
+    zones = units.on(grid)
+    first, last = int(zones.codes.min()), int(zones.codes.max())
+    if first == last:
+        if first in zones.names:
+            tally.add(zones.names[first], whole, area_m2)
+        return
+    for code in np.flatnonzero(np.bincount(zones.codes.reshape(-1))).tolist():
+        if code in zones.names:
+            tally.add(zones.names[code], decoded.tally(zones.codes == code), area_m2)
+
+
+@lru_cache(maxsize=1)
+def units_of(text: str | None) -> Units | None:
+    """This process's units."""
+    if not text:
+        return None
+    path, colon, column = text.rpartition(":")
+    return open_units(path, column) if colon and not Path(text).exists() else open_units(text)

@@ -1,0 +1,187 @@
+"""The tables of a change report, from counts that add up over tiles."""
+
+from collections.abc import Mapping, Sequence
+
+from isamap.domain.change_tally import (
+    ALL,
+    Figures,
+    Tally,
+    annual_rate,
+    expansion_intensity,
+    growth,
+)
+from isamap.domain.changes import ENDPOINT, FEW, FLICKER, GAIN, LOSS, NAMES, REVERSAL, UNSEEN
+from isamap.domain.estimation import Estimate
+from isamap.domain.report import Cell, Table
+from isamap.domain.transition import METHODS
+
+UNADJUSTED = "map count, unadjusted"
+"""What areas are called that no sample has corrected."""
+WHOLE = "all"
+
+
+def named(zone: str) -> str:
+    """Zone as tables call it."""
+    return zone or WHOLE
+
+
+def _zones(tally: Tally) -> list[str]:
+    return sorted(tally.area_m2)
+
+
+def areas(tally: Tally, method: str) -> Table:
+    """ISA area of each year and unit."""
+    rows: list[tuple[Cell, ...]] = []
+    for zone in _zones(tally):
+        figures = tally.figures(zone, method)
+        for year, isa in zip(tally.years, figures.isa_km2, strict=True):
+            share = isa / figures.mapped_km2 if figures.mapped_km2 else None
+            rows.append((named(zone), year, isa, share, figures.mapped_km2, UNADJUSTED))
+    columns = ("unit", "year", "ISA (km²)", "share of mapped", "mapped (km²)", "basis")
+    note = f"Method {method}. Ground area of pixels on the ellipsoid. A map's own counts are biased: see estimates."
+    return Table("areas", "Impervious area", columns, tuple(rows), note)
+
+
+def rates(tally: Tally, method: str) -> Table:
+    """Growth between consecutive years, and from the first to the last."""
+    rows: list[tuple[Cell, ...]] = []
+    for zone in _zones(tally):
+        figures = tally.figures(zone, method)
+        for first, last in figures.steps():
+            before, after = figures.isa_km2[first], figures.isa_km2[last]
+            span = tally.years[last] - tally.years[first]
+            rows.append(
+                (
+                    *(named(zone), tally.years[first], tally.years[last], before, after),
+                    growth(before, after) * 100,
+                    annual_rate(before, after, span) * 100,
+                    expansion_intensity(before, after, figures.mapped_km2, span),
+                    UNADJUSTED,
+                )
+            )
+    columns = (
+        *("unit", "from", "to", "before (km²)", "after (km²)", "growth (%)", "annual rate (%)"),
+        *("expansion intensity (% of mapped a year)", "basis"),
+    )
+    note = "Growth (A2 - A1) / A1; annual rate (A2 / A1)^(1 / years) - 1; expansion intensity (A2 - A1) / (A years)."
+    return Table("rates", "Growth", columns, tuple(rows), note)
+
+
+def transitions(tally: Tally, method: str) -> Table:
+    """Transition matrices, a row each."""
+    rows: list[tuple[Cell, ...]] = []
+    for zone in _zones(tally):
+        figures = tally.figures(zone, method)
+        for first, last in figures.steps():
+            matrix = figures.matrix_km2(first, last).reshape(-1).tolist()
+            rows.append((named(zone), tally.years[first], tally.years[last], *matrix, UNADJUSTED))
+    columns = (
+        *("unit", "from", "to", "pervious, stays (km²)", "becomes impervious (km²)"),
+        *("becomes pervious (km²)", "impervious, stays (km²)", "basis"),
+    )
+    return Table("transitions", "Transition matrices", columns, tuple(rows), f"Method {method}.")
+
+
+def methods(tally: Tally, chosen: str) -> Table:
+    """The three readings side by side: what plain differencing would have said, and what lasts."""
+    rows: list[tuple[Cell, ...]] = []
+    for zone in _zones(tally):
+        for method in METHODS:
+            figures = tally.figures(zone, method)
+            matrix = figures.matrix_km2(0, len(tally.years) - 1)
+            kinds = (GAIN, LOSS, REVERSAL, ENDPOINT, FLICKER)
+            shares = [figures.class_km2(code) for code in kinds]
+            name = f"{method} (written)" if method == chosen else method
+            rows.append((named(zone), name, float(matrix[0, 1]), float(matrix[1, 0]), *shares))
+    columns = (
+        *("unit", "method", f"{tally.years[0]}-{tally.years[-1]} gain (km²)", "loss (km²)"),
+        *("sustained gain (km²)", "sustained loss (km²)", "reversal (km²)"),
+        *("endpoint-only (km²)", "flicker (km²)"),
+    )
+    note = (
+        "Gain and loss compare the first and the last year of each reading. Those of raw are plain differencing; "
+        "its sustained change is one turn seen twice. The smallest patches are undone in the written reading alone."
+    )
+    return Table("methods", "Raw, monotone, Viterbi", columns, tuple(rows), note)
+
+
+def classes(tally: Tally, method: str) -> Table:
+    """Area of each change class."""
+    codes = {**NAMES, UNSEEN: "never seen"}
+    rows = tuple(
+        (
+            named(zone),
+            *(tally.figures(zone, method).class_km2(code) for code in codes),
+            flicker_share(tally.figures(zone, method)),
+        )
+        for zone in _zones(tally)
+    )
+    columns = ("unit", *(f"{name} (km²)" for name in codes.values()), "flicker share")
+    note = "Flicker share: ground whose maps change without lasting (endpoint-only and flicker), of that with enough looks."
+    return Table("classes", "Change classes", columns, rows, note)
+
+
+def flicker_share(figures: Figures) -> float | None:
+    """Ground whose maps change but whose path does not, over ground with enough looks."""
+    whole = figures.mapped_km2
+    return (figures.class_km2(ENDPOINT) + figures.class_km2(FLICKER)) / whole if whole else None
+
+
+def looks(tally: Tally, method: str) -> float:
+    """Share of ground ever seen that has too few looks."""
+    figures = tally.figures(ALL, method)
+    few = figures.class_km2(FEW)
+    seen = figures.mapped_km2 + few
+    return few / seen if seen else 0.0
+
+
+def shifts(
+    years: Sequence[int], by_tile: Mapping[str, Sequence[tuple[float, float, float] | None]], *, aligned: bool
+) -> Table:
+    """Where the maps of each tile lie against the first."""
+    rows: list[tuple[Cell, ...]] = []
+    for name, measured in sorted(by_tile.items()):
+        for year, shift in zip(years, measured, strict=True):
+            if shift is not None:
+                east, north, peak = shift
+                rows.append((name, year, east, north, (east**2 + north**2) ** 0.5, peak))
+    columns = ("tile", "year", "east (m)", "north (m)", "distance (m)", "peak")
+    note = "Phase correlation of the maps against the first year. A peak below 0.1 means the maps hardly correlate. "
+    note += "The years were brought onto the first." if aligned else "Nothing was moved: --align does."
+    return Table("shifts", "Shifts between years", columns, tuple(rows), note)
+
+
+def sample(found: Mapping[str, Mapping[str, Estimate]], counts: Mapping[str, Mapping[str, float]]) -> Table:
+    """Estimates of a reference sample beside the map's own counts.
+
+    Args:
+        found: estimates by zone and quantity.
+        counts: the map's, likewise, where it has them.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for zone, quantities in sorted(found.items()):
+        for name, one in quantities.items():
+            mapped = counts.get(zone, {}).get(name)
+            rows.append((named(zone), name, mapped, one.value, one.se, one.low, one.high))
+    columns = ("unit", "quantity", UNADJUSTED, "estimate", "standard error", "95 % low", "95 % high")
+    note = "Stratified estimator, strata are the classes of the change map; rates are fractions, not percent."
+    return Table("estimates", "Estimates from the sample", columns, tuple(rows), note)
+
+
+def counted(tally: Tally, method: str) -> dict[str, dict[str, float]]:
+    """The map's own figures under the names of the sample's."""
+    table = {}
+    span = tally.years[-1] - tally.years[0]
+    for zone in _zones(tally):
+        figures = tally.figures(zone, method)
+        before, after = figures.isa_km2[0], figures.isa_km2[-1]
+        matrix = figures.matrix_km2(0, len(tally.years) - 1)
+        table[zone] = {
+            **{f"ISA {year} (km²)": isa for year, isa in zip(tally.years, figures.isa_km2, strict=True)},
+            "gain (km²)": float(matrix[0, 1]),
+            "loss (km²)": float(matrix[1, 0]),
+            "growth": growth(before, after),
+            "annual rate": annual_rate(before, after, span),
+            "expansion intensity (% a year)": expansion_intensity(before, after, figures.mapped_km2, span),
+        }
+    return table

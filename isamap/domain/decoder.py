@@ -1,0 +1,283 @@
+"""How a window of map sequences is read: by tables over all sequences, or pixel by pixel where there are probabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isamap.domain.changes import (
+    ENDPOINT,
+    FEW,
+    FEW_LOOKS,
+    FLICKER,
+    GAIN,
+    IMPERVIOUS,
+    LOSS,
+    PERVIOUS,
+    REVERSAL,
+    SETTLED_LOOKS,
+    SLOTS,
+    UNSEEN,
+)
+from isamap.domain.product import NODATA
+from isamap.domain.transition import (
+    METHODS,
+    Chances,
+    all_digits,
+    count_codes,
+    first_year,
+    look_up,
+    monotone,
+    raw,
+    sequences,
+    states,
+    viterbi,
+)
+
+_UNSEEN, _FEW, _STEADY, _APART, _BACK = range(5)
+"""Kinds of sequences: no look, too few, all alike, ends differ, ends alike but not all."""
+_KINDS = 5
+
+
+def _kinds(digits: NDArray[np.uint8], min_looks: int) -> NDArray[np.uint8]:
+    """Kind of each sequence of digits (year, ...)."""
+    looks = (digits > 0).sum(axis=0)
+    path = raw(digits)
+    seen = states(path, len(digits))
+    kind = np.where(seen[0] == seen[-1], _BACK, _APART)
+    kind[(seen == seen[0]).all(axis=0)] = _STEADY
+    kind[looks < min_looks] = _FEW
+    kind[looks == 0] = _UNSEEN
+    found: NDArray[np.uint8] = kind.astype(np.uint8)
+    return found
+
+
+def _path_classes(years: int) -> NDArray[np.uint8]:
+    """Class of each kind and path, shape (kind, 2^years)."""
+    seen = states(np.arange(2**years, dtype=np.uint16), years)
+    turns = (seen[1:] != seen[:-1]).sum(axis=0)
+    moved = np.where(turns > 1, REVERSAL, np.where(seen[-1], GAIN, LOSS))
+    table = np.empty((_KINDS, 2**years), np.uint8)
+    table[_UNSEEN], table[_FEW] = UNSEEN, FEW
+    for kind, still in (
+        (_STEADY, np.where(seen[0], IMPERVIOUS, PERVIOUS)),
+        (_APART, ENDPOINT),
+        (_BACK, FLICKER),
+    ):
+        table[kind] = np.where(turns, moved, still)
+    return table
+
+
+def _raw_classes(digits: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Class of each sequence by the maps alone: a sustained change is one turn, seen twice in the new state."""
+    years = len(digits)
+    seen = states(raw(digits), years)
+    turns = (seen[1:] != seen[:-1]).sum(axis=0)
+    lasting = ((digits > 0) & (seen == seen[-1])).sum(axis=0) >= SETTLED_LOOKS
+    table: NDArray[np.uint8] = _path_classes(years)[kinds, 0]
+    steady = kinds == _STEADY
+    table[steady] = np.where(seen[-1], IMPERVIOUS, PERVIOUS)[steady]
+    gained = (kinds == _APART) & (turns == 1) & lasting
+    table[gained] = np.where(seen[-1], GAIN, LOSS)[gained]
+    return table
+
+
+class Decoded(Protocol):
+    """The reading of one window."""
+
+    def changed(self) -> NDArray[np.bool_]:
+        """Where the chosen path changes."""
+
+    def undo(self, where: NDArray[np.intp]) -> None:
+        """Give pixels, by their place in the flattened window, the likelier of the two paths without change."""
+
+    def crop(self, rows: slice, cols: slice) -> Self:
+        """The reading of a part."""
+
+    def rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """First-year and change raster."""
+
+    def tally(self, where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Pixels per method, path and class, shape (3, 2^years, 9)."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How sequences are read: tables over all 3^n of them, and the same for probabilities pixel by pixel."""
+
+    years: tuple[int, ...]
+    """Ascending."""
+    chances: Chances
+    """Error rates and transition rates."""
+    method: str = "viterbi"
+    """Which reading the rasters show."""
+    min_looks: int = 2
+    """Pixels with fewer years mapped are flagged and take no part in statistics."""
+
+    @property
+    def count(self) -> int:
+        """Number of years."""
+        return len(self.years)
+
+    @cached_property
+    def digits(self) -> NDArray[np.uint8]:
+        """Of every sequence, shape (year, 3^n)."""
+        return all_digits(self.count)
+
+    @cached_property
+    def kinds(self) -> NDArray[np.uint8]:
+        """Of every sequence."""
+        return _kinds(self.digits, min(self.min_looks, self.count))
+
+    @cached_property
+    def path_classes(self) -> NDArray[np.uint8]:
+        """Class per kind and path."""
+        return _path_classes(self.count)
+
+    @cached_property
+    def raw_slots(self) -> NDArray[np.uint16]:
+        """Slot of the raw reading of every sequence."""
+        return self.slots(raw(self.digits), _raw_classes(self.digits, self.kinds))
+
+    def slots(self, paths: NDArray[np.uint16], classes: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Place in a tally of one method."""
+        return paths * np.uint16(SLOTS) + classes
+
+    @cached_property
+    def tables(self) -> dict[str, NDArray[np.uint16]]:
+        """Slot of every sequence by method; those of undone sequences follow, `3^n` later."""
+        evidence = self.chances.of_classes()[self.digits]
+        paths = {"monotone": monotone(evidence), "viterbi": viterbi(evidence, self.years, self.chances)}
+        tables = {"raw": self.raw_slots}
+        tables |= {name: self.slots(p, self.path_classes[self.kinds, p]) for name, p in paths.items()}
+        tables = {name: np.concatenate([table, table]) for name, table in tables.items()}
+        still = steady_paths(evidence, self.chances.start)
+        tables[self.method][3**self.count :] = self.slots(still, self.path_classes[self.kinds, still])
+        return tables
+
+    @property
+    def chosen(self) -> NDArray[np.uint16]:
+        """Slot of every sequence by the chosen method."""
+        return self.tables[self.method]
+
+    @cached_property
+    def looks(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """First-year and change value of every slot."""
+        slot = np.arange(2**self.count * SLOTS)
+        path, kind = np.divmod(slot, SLOTS)
+        first = first_year(path.astype(np.uint16), self.count)
+        first[kind == FEW], first[kind == UNSEEN] = FEW_LOOKS, NODATA
+        return first, np.where(kind == UNSEEN, NODATA, kind).astype(np.uint8)
+
+    @cached_property
+    def moving(self) -> NDArray[np.bool_]:
+        """Whether a slot is shown as change."""
+        kind = np.arange(2**self.count * SLOTS) % SLOTS
+        moves: NDArray[np.bool_] = np.isin(kind, (GAIN, LOSS, REVERSAL))
+        return moves
+
+    def read_classes(self, stack: Sequence[NDArray[np.uint8]]) -> "ByClass":
+        """Reading of digits per year, each (y, x)."""
+        return ByClass(self, sequences(stack))
+
+    def read_evidence(
+        self, stack: Sequence[NDArray[np.uint8]], evidence: NDArray[np.float32]
+    ) -> "ByEvidence":
+        """Reading of digits and evidence (year, y, x); the digits say what the maps showed."""
+        code = sequences(stack)
+        kinds = self.kinds[code]
+        paths = {"monotone": monotone(evidence), "viterbi": viterbi(evidence, self.years, self.chances)}
+        slots = {"raw": self.raw_slots[code]}
+        slots |= {name: self.slots(p, self.path_classes[kinds, p]) for name, p in paths.items()}
+        still = steady_paths(evidence, self.chances.start)
+        return ByEvidence(self, slots, self.slots(still, self.path_classes[kinds, still]))
+
+
+def steady_paths(evidence: NDArray[np.float32], start: float) -> NDArray[np.uint16]:
+    """The likelier of the two paths without change; pervious if both are alike.
+
+    Args:
+        evidence: shape (year, ...).
+        start: share of impervious ground.
+    """
+    bar = np.log((1 - start) / start)
+    return np.where(evidence.sum(axis=0) > bar, np.uint16(2 ** len(evidence) - 1), np.uint16(0))
+
+
+@dataclass
+class ByClass:
+    """A window of sequence numbers: every answer is one look into a table."""
+
+    decoder: Decoder
+    code: NDArray[np.unsignedinteger]
+    drawn: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+    """The rasters, once somebody has asked for them."""
+
+    def changed(self) -> NDArray[np.bool_]:
+        """Where the chosen path changes."""
+        _, change = self.rasters()
+        moves: NDArray[np.bool_] = (change == GAIN) | (change == LOSS) | (change == REVERSAL)
+        return moves
+
+    def undo(self, where: NDArray[np.intp]) -> None:
+        """Give pixels, by their place in the flattened window, the likelier of the two paths without change."""
+        codes = self.code.reshape(-1)
+        codes[where] += self.code.dtype.type(3**self.decoder.count)
+        for values, table in zip(self.rasters(), self.decoder.looks, strict=True):
+            values.reshape(-1)[where] = table[self.decoder.chosen[codes[where]]]
+
+    def crop(self, rows: slice, cols: slice) -> "ByClass":
+        """The reading of a part."""
+        first, change = (values[rows, cols] for values in self.rasters())
+        return ByClass(self.decoder, np.ascontiguousarray(self.code[rows, cols]), (first, change))
+
+    def rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """First-year and change raster."""
+        if self.drawn is None:
+            first, change = (look_up(values[self.decoder.chosen], self.code) for values in self.decoder.looks)
+            self.drawn = first, change
+        return self.drawn
+
+    def tally(self, where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Pixels per method, path and class, shape (3, 2^years, 9)."""
+        counts = count_codes(self.code if where is None else self.code[where], 2 * 3**self.decoder.count)
+        size = 2**self.decoder.count * SLOTS
+        tallies = [np.bincount(self.decoder.tables[name], counts, size) for name in METHODS]
+        return np.array(tallies).astype(np.int64).reshape(len(METHODS), -1, SLOTS)
+
+
+@dataclass
+class ByEvidence:
+    """A window of slots per method."""
+
+    decoder: Decoder
+    slots: dict[str, NDArray[np.uint16]]
+    still: NDArray[np.uint16]
+    """Slot without change."""
+
+    def changed(self) -> NDArray[np.bool_]:
+        """Where the chosen path changes."""
+        return self.decoder.moving[self.slots[self.decoder.method]]
+
+    def undo(self, where: NDArray[np.intp]) -> None:
+        """Give pixels, by their place in the flattened window, the likelier of the two paths without change."""
+        self.slots[self.decoder.method].reshape(-1)[where] = self.still.reshape(-1)[where]
+
+    def crop(self, rows: slice, cols: slice) -> "ByEvidence":
+        """The reading of a part."""
+        slots = {name: values[rows, cols] for name, values in self.slots.items()}
+        return ByEvidence(self.decoder, slots, self.still[rows, cols])
+
+    def rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """First-year and change raster."""
+        first, change = (values[self.slots[self.decoder.method]] for values in self.decoder.looks)
+        return first, change
+
+    def tally(self, where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Pixels per method, path and class, shape (3, 2^years, 9)."""
+        size = 2**self.decoder.count * SLOTS
+        chosen = [self.slots[name] if where is None else self.slots[name][where] for name in METHODS]
+        return np.array([count_codes(slots, size) for slots in chosen]).reshape(len(METHODS), -1, SLOTS)

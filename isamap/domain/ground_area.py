@@ -1,0 +1,26 @@
+"""Ground area of pixels: UTM pixels are up to 0.1 % larger or smaller than their nominal size, degrees far more."""
+
+import numpy as np
+import shapely
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+EQUAL_AREA = "EPSG:6933"
+"""Lambert cylindrical equal-area on the WGS84 ellipsoid: areas in it are ground areas."""
+POINTS_PER_SIDE = 64
+
+
+def pixel_area_m2(geobox: GeoBox) -> float:
+    """Mean ground area of the pixels of a grid, m2: the area of its outline on the ellipsoid over their number.
+
+    Args:
+        geobox: a window of some kilometres; over larger ones the mean of a grid in degrees says little of its parts.
+    """
+    height, width = geobox.shape
+    left, bottom, right, top = geobox.boundingbox
+    ring = shapely.segmentize(
+        shapely.box(left, bottom, right, top), max(right - left, top - bottom) / POINTS_PER_SIDE
+    )
+    flat = Transformer.from_crs(str(geobox.crs), EQUAL_AREA, always_xy=True)
+    area = shapely.transform(ring, lambda xy: np.column_stack(flat.transform(xy[:, 0], xy[:, 1]))).area
+    return float(area) / (height * width)

@@ -1,0 +1,218 @@
+"""How far two images of the same ground lie apart, and moving one of them, both to a part of a pixel.
+
+The shift is the peak of the phase correlation (Kuglin and Hines 1975, Proc. IEEE Int. Conf. Cybernetics and Society,
+163-165): the cross-power spectrum of the two images, each frequency scaled to the same size. A Gaussian low pass
+keeps out the frequencies that hold noise only and makes the peak a Gaussian, so that three points of its logarithm
+give the top exactly. The spectra of several windows are added before they are scaled: windows with much structure
+count more, empty ones not at all.
+
+Shifts are (rows, cols): what lies at (r, c) in the reference lies at (r + rows, c + cols) in the other image.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isamap.domain.product import NODATA
+
+CUBIC = -0.5
+"""Keys's parameter (1981, IEEE Trans. Acoust. 29, 1153-1160): exact for parabolas."""
+MIN_PEAK = 0.1
+"""Height of the peak below which two images hardly correlate, and a shift is not trusted."""
+MIN_SPREAD = 1e-3
+"""Standard deviation below which a window shows nothing to hold on to: 1 pixel in 10^6."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Where the other image lies against the reference."""
+
+    rows: float
+    """Pixels down."""
+    cols: float
+    """Pixels to the right."""
+    peak: float
+    """Height of the correlation peak over that of an image with itself, 0-1: not trusted below `MIN_PEAK`."""
+
+
+def measure(
+    pairs: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]],
+    reach_px: int = 30,
+    lowpass: float = 0.25,
+) -> Shift | None:
+    """Shift of the other image against the reference.
+
+    Args:
+        pairs: windows (reference, other) of the same place and of one shape (y, x); NaN where unknown.
+        reach_px: largest shift looked for, in rows and columns.
+        lowpass: standard deviation of the low pass, cycles per pixel.
+
+    Returns:
+        None if no pair has structure in both images.
+    """
+    spectra = [(spectrum(reference), spectrum(other)) for reference, other in pairs]
+    return between(spectra, reach_px, lowpass)
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A window, ready to be compared with others of its place."""
+
+    values: NDArray[np.complexfloating[Any, Any]]
+    """Half of its Fourier transform."""
+    shape: tuple[int, int]
+    """Of the window."""
+
+
+def spectrum(values: NDArray[np.float32]) -> Spectrum | None:
+    """Spectrum of a window (y, x), NaN where unknown; None without structure."""
+    if _spread(values) < MIN_SPREAD:
+        return None
+    return Spectrum(np.fft.rfft2(_tapered(values)), (values.shape[0], values.shape[1]))
+
+
+def between(
+    pairs: Iterable[tuple[Spectrum | None, Spectrum | None]], reach_px: int, lowpass: float
+) -> Shift | None:
+    """As `measure`, from spectra."""
+    total: NDArray[np.complexfloating[Any, Any]] | None = None
+    shape = (0, 0)
+    for reference, other in pairs:
+        if reference is not None and other is not None:
+            cross = other.values * np.conj(reference.values)
+            total = cross if total is None else total + cross
+            shape = reference.shape
+    if total is None:
+        return None
+    weight = _gaussian(shape, lowpass)
+    surface = np.fft.irfft2(total / np.maximum(np.abs(total), np.finfo(np.float32).tiny) * weight, s=shape)
+    own = float(np.fft.irfft2(weight, s=shape)[0, 0])
+    return _top(surface, min(reach_px, min(shape) // 2 - 1), own)
+
+
+def _spread(values: NDArray[np.float32]) -> float:
+    if not np.isnan(values.sum()):
+        return float(values.std())
+    known = values[~np.isnan(values)]
+    return float(known.std()) if known.size else 0.0
+
+
+def _tapered(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without mean and unknown pixels, falling to 0 at the edges: the Fourier transform knows no edges."""
+    centred = np.nan_to_num(values - np.float32(np.nanmean(values)))
+    rows, cols = (np.hanning(side + 2)[1:-1].astype(np.float32) for side in values.shape)
+    tapered: NDArray[np.float32] = centred * rows[:, None] * cols
+    return tapered
+
+
+def _gaussian(shape: tuple[int, int], sigma: float) -> NDArray[np.float32]:
+    """Low pass on the frequencies of `rfft2`."""
+    rows, cols = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+    weight: NDArray[np.float32] = np.exp(-(rows[:, None] ** 2 + cols**2) / (2 * sigma**2)).astype(np.float32)
+    return weight
+
+
+def _top(surface: NDArray[np.floating[Any]], reach: int, own: float) -> Shift:
+    """The highest point near the origin, between pixels."""
+    lags = np.arange(-reach, reach + 1)
+    near = surface[np.ix_(lags, lags)]
+    row, col = np.unravel_index(int(near.argmax()), near.shape)
+    at = [int(lags[row]), int(lags[col])]
+    rows = at[0] + _vertex([float(surface[at[0] + k, at[1]]) for k in (-1, 0, 1)])
+    cols = at[1] + _vertex([float(surface[at[0], at[1] + k]) for k in (-1, 0, 1)])
+    return Shift(rows, cols, max(0.0, float(near[row, col]) / own))
+
+
+def _vertex(three: list[float]) -> float:
+    """Top of the Gaussian through three neighbours, from the middle one, within half a pixel."""
+    if min(three) <= 0:
+        return 0.0
+    before, here, after = np.log(three)
+    bend = before - 2 * here + after
+    return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0
+
+
+def margin_px(rows: float, cols: float) -> int:
+    """Pixels around a window that `moved_classes` needs for a shift."""
+    return ceil(max(abs(rows), abs(cols))) + 1
+
+
+def moved(values: NDArray[np.float32], rows: float, cols: float) -> NDArray[np.float32]:
+    """An image brought back onto the reference by cubic convolution; NaN where a neighbour is unknown or outside.
+
+    Args:
+        values: shape (..., y, x); NaN where unknown.
+        rows: shift of the image against the reference, as `measure` gives it.
+        cols: likewise.
+    """
+    along_rows = _cubic(np.moveaxis(values, -2, -1), rows)
+    return _cubic(np.moveaxis(along_rows, -1, -2), cols)
+
+
+def _cubic(values: NDArray[np.float32], shift: float) -> NDArray[np.float32]:
+    """`values[..., x + shift]` between pixels of the last axis."""
+    whole = floor(shift)
+    part = shift - whole
+    if part == 0:
+        return _slid(values, whole)
+    result = np.zeros_like(values)
+    for step in (-1, 0, 1, 2):
+        result += np.float32(_keys(abs(part - step))) * _slid(values, whole + step)
+    return result
+
+
+def _keys(distance: float) -> float:
+    """Weight of a pixel at a distance."""
+    if distance < 1:
+        return (CUBIC + 2) * distance**3 - (CUBIC + 3) * distance**2 + 1
+    return CUBIC * (distance**3 - 5 * distance**2 + 8 * distance - 4)
+
+
+def _slid(values: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """`values[..., x + steps]`, NaN outside."""
+    size = values.shape[-1]
+    result = np.full_like(values, np.nan)
+    if abs(steps) < size:
+        result[..., max(0, -steps) : size - max(0, steps)] = values[..., max(0, steps) : size + min(0, steps)]
+    return result
+
+
+def moved_classes(values: NDArray[np.uint8], rows: float, cols: float, margin: int) -> NDArray[np.uint8]:
+    """Map values or percentages brought back onto the reference by linear interpolation.
+
+    Classes 0 and 1 become the class of more than half of the pixel's area. A pixel is nodata where at least half of
+    what it is made of is.
+
+    Args:
+        values: classes 0, 1 or percentages 0-100, 255 nodata, shape (y + 2 margin, x + 2 margin).
+        rows: shift of the values against the reference, as `measure` gives it.
+        cols: likewise.
+        margin: at least `margin_px`.
+
+    Returns:
+        Shape (y, x).
+    """
+    height, width = (side - 2 * margin for side in values.shape)
+    total, weight = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    for row, row_part in _between(rows):
+        for col, col_part in _between(cols):
+            top, left = margin + row, margin + col
+            part = values[top : top + height, left : left + width]
+            known = (part != NODATA) * np.float32(row_part * col_part)
+            total += known * part
+            weight += known
+    result = np.full((height, width), NODATA, np.uint8)
+    np.divide(total, weight, out=total, where=weight > 0.5)
+    result[weight > 0.5] = np.ceil(total[weight > 0.5] - 0.5).astype(np.uint8)
+    return result
+
+
+def _between(shift: float) -> list[tuple[int, float]]:
+    """The two pixels a shift falls between, and their weights."""
+    whole = floor(shift)
+    part = shift - whole
+    return [(whole, 1 - part), (whole + 1, part)] if part else [(whole, 1.0)]

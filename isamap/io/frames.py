@@ -1,0 +1,103 @@
+"""The map of one year: how it is coded, how it was made, what it is made of."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isamap.domain.product import NODATA, PROBABILITY
+from isamap.io import store
+from isamap.io.classmap import Decode
+from isamap.io.products import ISA, Product
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """How a map was made: maps of different lineages must not be differenced."""
+
+    key: str
+    """Equal for equal recipes; empty where nobody knows."""
+    text: str
+    """For people."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The map of one year."""
+
+    path: Path
+    """Its raster."""
+    kind: str = ISA
+    """How it is coded: `isa`, or a row of the references."""
+    year: int = 0
+    """Of the map; products of several years need it."""
+
+    @property
+    def probability(self) -> Path:
+        """Where its probability raster would lie."""
+        return self.path.with_name(self.path.name.removesuffix(".tif") + PROBABILITY.suffix)
+
+    def item(self) -> dict[str, Any]:
+        """Properties of the STAC item beside it, empty if there is none."""
+        properties = (store.read_item(self.path.with_suffix(".json")) or {}).get("properties")
+        return properties if isinstance(properties, dict) else {}
+
+    def threshold(self) -> float:
+        """Probability from which the model called a pixel impervious; 0.5 if nobody says."""
+        model = self.item().get("isamap:model")
+        value = model.get("threshold") if isinstance(model, dict) else None
+        return float(value) if isinstance(value, int | float) and 0 < value < 1 else 0.5
+
+    def lineage(self) -> Lineage:
+        """Recipe of the map, from its item or from what the user says it is."""
+        if self.kind != ISA:
+            row = Product(self.path.name, (self.path,), self.kind).reference()
+            version = row.version if row else ""
+            return Lineage(
+                f"product {self.kind} {version}", f"{self.kind} ({version})" if version else self.kind
+            )
+        properties = self.item()
+        provenance, model = properties.get("isamap:provenance"), properties.get("isamap:model")
+        if not isinstance(provenance, dict):
+            return Lineage("", "of unknown make (no item beside it)")
+        parts = [str(provenance.get(name)) for name in ("code", "model", "settings")]
+        named = model if isinstance(model, dict) else {}
+        return Lineage(
+            " ".join([*parts, str(named.get("threshold"))]),
+            f"{named.get('name')} {named.get('version')}, threshold {named.get('threshold')} "
+            f"({parts[0]}, weights {parts[1][:8]}, settings {parts[2][:8]})",
+        )
+
+    def digest(self, *, probability: bool) -> list[str]:
+        """sha256 of what will be read.
+
+        Raises:
+            InputError: a file is not the one its item describes.
+        """
+        paths = [self.path, *([self.probability] if probability and self.probability.is_file() else [])]
+        digests = []
+        for path in paths:
+            with path.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        if self.kind == ISA:
+            store.check_asset(self.path, digests[0])
+        return digests
+
+
+def as_stored(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values of maps coded as ours; what does not fit in bytes becomes 2, which no map may hold."""
+    if values.dtype == np.uint8:
+        return values
+    odd = (values != 0) & (values != 1) & (values != NODATA)
+    return np.where(odd, 2, values).astype(np.uint8)
+
+
+def decoding(frame: Frame) -> Decode:
+    """From stored values to 0, 1, 255."""
+    row = Product(frame.path.name, (frame.path,), frame.kind).reference()
+    if row is None:
+        return as_stored
+    return (row.at(frame.year) if frame.year else row).isa

@@ -1,0 +1,228 @@
+"""The maps of one tile over the years: opened together, checked to fit, read in windows as digits and evidence."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from isamap.domain import registration
+from isamap.domain.grid import Window
+from isamap.domain.product import BLOCK_PX, NODATA
+from isamap.domain.registration import Shift, Spectrum
+from isamap.domain.transition import Chances, digits_of, is_map, of_percent
+from isamap.errors import InputError
+from isamap.io.classmap import ClassMap, Decode, Sheet, aligned_offset
+from isamap.io.frames import Frame, as_stored, decoding
+from isamap.io.guard import one_line, reason
+from isamap.io.placing import name_crs
+from isamap.io.products import ISA
+
+SAMPLES, SAMPLE_PX = 3, 384
+"""Windows in each direction in which the shift between years is measured, and their side; each lies in one block."""
+REACH_M = 40
+"""Largest shift looked for; Sentinel-2 dates lie within 12 m of each other."""
+SOURCE_GSD_M = 10
+"""Detail finer than this is the network's, not the image's: the shift does not listen to it."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One open raster and where the grid begins in it."""
+
+    map: ClassMap
+    """Its reader."""
+    sheet: Sheet
+    """The raster itself."""
+    row_off: int
+    """Row of the raster at which the grid begins."""
+    col_off: int
+    """Column, likewise."""
+    as_stored: bool
+    """Whether its values are used as they are."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Decoded values of a window of the grid, 255 outside."""
+        shifted = Window(
+            window.row_off + self.row_off, window.col_off + self.col_off, window.height, window.width
+        )
+        src = self.sheet.src
+        inside = shifted.clip((src.height, src.width)) == shifted
+        if inside and src.dtypes[0] == "uint8" and src.nodata == NODATA and self.as_stored:
+            return self._plain(shifted)
+        values: NDArray[np.uint8] = self.map.read(self.sheet, shifted)
+        return values
+
+    def _plain(self, window: Window) -> NDArray[np.uint8]:
+        """A window of a raster that needs no decoding and whose nodata is ours: no mask is asked for."""
+        area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
+        try:
+            values: NDArray[np.uint8] = self.sheet.src.read(1, window=area)
+        except RasterioError as error:
+            raise InputError(
+                f"{self.sheet.name} is damaged near row {window.row_off}: {reason(error)}"
+            ) from error
+        return values
+
+
+class Series:
+    """The maps of a tile, on the grid of the first. Use it in `with`; one thread at a time may read.
+
+    Args:
+        frames: a map per year, None where the tile is missing.
+        chances: error rates of classes.
+        probability: whether probability rasters are read where they are.
+    """
+
+    def __init__(self, frames: Sequence[Frame | None], chances: Chances, *, probability: bool) -> None:
+        self.frames, self.chances = tuple(frames), chances
+        self._with_probability = probability
+        self._open = ExitStack()
+        self._classes: list[Layer | None] = []
+        self._percent: list[Layer | None] = []
+        self._evidence: list[NDArray[np.float32]] = []
+        self.shifts: list[Shift | None] = [None] * len(frames)
+        """Of each year against the first one there, once measured."""
+        self.aligned = False
+        """Whether reading moves the years by their shifts."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for frame in self.frames:
+                self._classes.append(
+                    None if frame is None else self._layer(stack, frame.path, decoding(frame))
+                )
+                path = frame.probability if frame and self._with_probability and frame.kind == ISA else None
+                there = path is not None and path.is_file()
+                self._percent.append(self._layer(stack, path, as_stored) if there and path else None)
+                self._evidence.append(of_percent(frame.threshold() if frame else 0.5))
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _layer(self, stack: ExitStack, path: Path, source: Decode) -> Layer:
+        """An open raster, checked to lie on the grid of the first."""
+        opened = stack.enter_context(ClassMap((path,), source))
+        sheet = opened.sheets[0]
+        first = next((layer for layer in self._classes if layer), None)
+        grid = first.sheet.geobox if first else sheet.geobox
+        offset = aligned_offset(sheet.geobox, grid)
+        if offset is None or first is None:
+            if first is not None:
+                raise InputError(grid_fault(sheet, first.sheet))
+            offset = (0, 0)
+        inside = Window(*offset, grid.shape[0], grid.shape[1]).clip((sheet.src.height, sheet.src.width))
+        if not inside.height or not inside.width:
+            raise InputError(f"{sheet.name} and {one_line(self._first.path)} have no ground in common")
+        return Layer(opened, sheet, *offset, source is as_stored)
+
+    @property
+    def _first(self) -> Frame:
+        return next(frame for frame in self.frames if frame is not None)
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of the first map there."""
+        return next(layer for layer in self._classes if layer is not None).sheet.geobox
+
+    @property
+    def probable(self) -> bool:
+        """Whether any year has probabilities."""
+        return any(layer is not None for layer in self._percent)
+
+    def measure(self) -> list[Shift | None]:
+        """Shift of every year against the first one there; None for it, missing years and maps without structure."""
+        first = next(index for index, layer in enumerate(self._classes) if layer)
+        height, width = self.geobox.shape
+        gsd_m = (
+            SOURCE_GSD_M
+            if self.geobox.crs is None or not self.geobox.crs.projected
+            else abs(self.geobox.resolution.x)
+        )
+        lowpass = min(0.25, 0.5 * gsd_m / SOURCE_GSD_M)
+        places = list(_sample_windows((height, width)))
+        known = [_spectrum(self._classes[first], place) for place in places]
+        for index, layer in enumerate(self._classes):
+            if layer is not None and index != first:
+                pairs = [(a, _spectrum(layer, place)) for a, place in zip(known, places, strict=True)]
+                self.shifts[index] = registration.between(pairs, max(3, ceil(REACH_M / gsd_m)), lowpass)
+        return self.shifts
+
+    def read(self, window: Window) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32] | None]:
+        """Digits of each year `(y, x)`, and evidence `(year, y, x)` if any year has probabilities.
+
+        Raises:
+            InputError: a map has other values than its kind allows, or is damaged.
+        """
+        stack, evidence = [], []
+        for index, layer in enumerate(self._classes):
+            digits = self._digits(index, layer, window)
+            stack.append(digits)
+            if self.probable:
+                percent = self._percent[index]
+                known = (
+                    self._evidence[index][self._values(percent, window, self.shifts[index])]
+                    if percent is not None
+                    else self.chances.of_classes()[digits]
+                )
+                evidence.append(np.where(digits > 0, known, np.float32(0)))
+        return stack, np.stack(evidence) if evidence else None
+
+    def _digits(self, index: int, layer: Layer | None, window: Window) -> NDArray[np.uint8]:
+        if layer is None:
+            return np.zeros(window.shape, np.uint8)
+        digits = digits_of(self._values(layer, window, self.shifts[index]))
+        if not is_map(digits):
+            raise InputError(
+                f"{layer.sheet.name} has values beside 0, 1 and 255: name its product (worldcover-v200=FILE)"
+            )
+        return digits
+
+    def _values(self, layer: Layer, window: Window, shift: Shift | None) -> NDArray[np.uint8]:
+        if not self.aligned or shift is None or shift.peak < registration.MIN_PEAK:
+            return layer.read(window)
+        margin = registration.margin_px(shift.rows, shift.cols)
+        return registration.moved_classes(layer.read(window.padded(margin)), shift.rows, shift.cols, margin)
+
+
+def grid_fault(sheet: Sheet, first: Sheet) -> str:
+    """How the grid of a map differs from that of the first."""
+    a, b = sheet.geobox, first.geobox
+    how = "are not on the same pixels"
+    if a.crs != b.crs:
+        how = f"lie in {name_crs(sheet.src.crs)} and {name_crs(first.src.crs)}"
+    elif abs(a.resolution.x - b.resolution.x) > 1e-9 * abs(b.resolution.x):
+        how = f"have pixels of {abs(a.resolution.x):.9g} and {abs(b.resolution.x):.9g}"
+    return f"{sheet.name} and {first.name} {how}: change needs maps on one grid, make them from imagery on one grid"
+
+
+def _sample_windows(shape: tuple[int, int]) -> Iterator[Window]:
+    """Blocks spread over a raster."""
+    rows, cols = (
+        sorted(
+            {
+                int(at) // BLOCK_PX * BLOCK_PX
+                for at in np.linspace(0, max(0, side - BLOCK_PX), SAMPLES + 2)[1:-1]
+            }
+        )
+        for side in shape
+    )
+    for row in rows:
+        for col in cols:
+            yield Window(row, col, min(SAMPLE_PX, shape[0]), min(SAMPLE_PX, shape[1])).clip(shape)
+
+
+def _spectrum(layer: Layer | None, window: Window) -> Spectrum | None:
+    """A window of a map as an image that can be compared."""
+    assert layer is not None  # the caller chose layers that are there
+    values = layer.read(window)
+    return registration.spectrum(np.where(values == NODATA, np.float32(np.nan), values.astype(np.float32)))

@@ -1,0 +1,147 @@
+"""Decoded paths equal exhaustive search; counts equal brute force; patches equal a flood fill."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_transition import path_score
+
+from isamap.domain import transition
+from isamap.domain.decoder import Decoder
+from isamap.domain.patches import small_patches
+from isamap.domain.transition import METHODS, Chances, count_codes, look_up, monotone, raw, states, viterbi
+
+rate = st.floats(0.001, 0.45)
+chances = st.builds(Chances, false_alarm=rate, miss=rate, gain=rate, loss=rate, start=st.floats(0.01, 0.99))
+series = st.lists(st.integers(1, 6), min_size=1, max_size=5).map(
+    lambda gaps: tuple(itertools.accumulate([2010, *gaps]))
+)
+
+
+@st.composite
+def evidence_of(draw):
+    """Years and evidence, some of it 0: no look."""
+    years = draw(series)
+    one = st.one_of(st.just(0.0), st.floats(-6, 6))
+    values = draw(st.lists(one, min_size=len(years), max_size=len(years)))
+    return years, np.array(values, np.float32)
+
+
+@given(evidence_of(), chances)
+@settings(max_examples=200, deadline=None)
+def test_viterbi_equals_the_best_of_all_paths(found, belief):
+    years, evidence = found
+    path = int(viterbi(evidence[:, None], years, belief)[0])
+    given_path = [path >> t & 1 for t in range(len(years))]
+    best = max(
+        path_score(one, evidence.tolist(), years, belief)
+        for one in itertools.product((0, 1), repeat=len(years))
+    )
+    assert path_score(given_path, evidence.tolist(), years, belief) == pytest.approx(best, abs=1e-4)
+
+
+@given(evidence_of())
+@settings(max_examples=200, deadline=None)
+def test_monotone_equals_the_best_of_all_paths_without_a_way_back(found):
+    years, evidence = found
+    path = int(monotone(evidence[:, None])[0])
+    states_found = [path >> t & 1 for t in range(len(years))]
+    assert states_found == sorted(states_found)
+    totals = [float(evidence[first:].sum()) for first in range(len(years) + 1)]
+    assert float(evidence[np.array(states_found, np.bool_)].sum()) == pytest.approx(max(totals), abs=1e-4)
+
+
+@given(st.integers(2, 6), st.integers(0, 2**32 - 1), chances)
+@settings(max_examples=50, deadline=None)
+def test_one_look_into_the_table_equals_decoding_each_pixel(count, seed, belief):
+    digits = np.random.default_rng(seed).integers(0, 3, (count, 6, 8), np.uint8)
+    years = tuple(range(2000, 2000 + count))
+    decoder = Decoder(years, belief)
+    evidence = belief.of_classes()[digits]
+    tally = decoder.read_classes(list(digits)).tally()
+    paths = {"raw": raw(digits), "monotone": monotone(evidence), "viterbi": viterbi(evidence, years, belief)}
+    for index, name in enumerate(METHODS):
+        np.testing.assert_array_equal(
+            tally[index].sum(axis=1), np.bincount(paths[name].ravel(), minlength=2**count)
+        )
+
+
+@given(st.integers(2, 5), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_areas_and_matrices_equal_brute_force(count, seed):
+    values = np.random.default_rng(seed).integers(0, 3, (count, 5, 7), np.uint8)
+    seen = states(raw(values), count)
+    for t in range(count):
+        last = np.zeros((5, 7), np.uint8)
+        for before in [*range(t + 1)][::-1]:
+            last = np.where(last == 0, values[before], last)
+        for after in range(t + 1, count):
+            last = np.where(last == 0, values[after], last)
+        np.testing.assert_array_equal(seen[t], last == 2)
+
+
+def flooded(mask, min_px):
+    """Pixels of small 8-connected patches off the edge, one patch after the other."""
+    todo, small = {tuple(place) for place in np.argwhere(mask).tolist()}, []
+    while todo:
+        patch, front = set(), [todo.pop()]
+        while front:
+            row, col = front.pop()
+            patch.add((row, col))
+            near = {(row + i, col + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & todo
+            todo -= near
+            front += near
+        at_edge = any(r in (0, mask.shape[0] - 1) or c in (0, mask.shape[1] - 1) for r, c in patch)
+        small += [] if at_edge or len(patch) >= min_px else sorted(patch)
+    return sorted(small)
+
+
+@given(
+    st.integers(1, 14),
+    st.integers(1, 14),
+    st.floats(0.05, 0.9),
+    st.integers(1, 12),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=200, deadline=None)
+def test_small_patches_equal_a_flood_fill(height, width, share, min_px, seed):
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    places = [divmod(place, width) for place in small_patches(mask, min_px).tolist()]
+    assert places == flooded(mask, min_px)
+
+
+@given(st.integers(1, 9), st.integers(1, 30), st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_a_margin_of_the_smallest_patch_gives_each_window_the_answer_of_the_whole(min_px, step, seed):
+    mask = np.random.default_rng(seed).random((33, 41)) < 0.35
+    whole = np.zeros(mask.shape, np.bool_)
+    whole.reshape(-1)[small_patches(mask, min_px)] = True
+    margin, parts = min_px - 1, np.zeros(mask.shape, np.bool_)
+    for row in range(0, 33, step):
+        for col in range(0, 41, step):
+            top, left = max(0, row - margin), max(0, col - margin)
+            window = mask[top : row + step + margin, left : col + step + margin]
+            found = np.zeros(window.shape, np.bool_)
+            found.reshape(-1)[small_patches(window, min_px)] = True
+            inner = found[row - top : row - top + step, col - left : col - left + step]
+            parts[row : row + step, col : col + step] = inner
+    np.testing.assert_array_equal(parts, whole)
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.sampled_from([np.uint8, np.uint16]), st.integers(0, 2**32 - 1)
+)
+@settings(max_examples=50, deadline=None)
+def test_lookups_and_counts_in_pairs_equal_plain_ones(height, width, dtype, seed):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, 162, (height, width)).astype(dtype)
+    table = rng.integers(0, 256, 162).astype(np.uint8)
+    np.testing.assert_array_equal(look_up(table, codes), table[codes])
+    np.testing.assert_array_equal(count_codes(codes, 162), np.bincount(codes.ravel(), minlength=162))
+
+
+def test_all_sequences_are_told_apart():
+    digits = transition.all_digits(5)
+    np.testing.assert_array_equal(transition.sequences(list(digits)), np.arange(3**5))
