@@ -12,11 +12,14 @@ import click
 
 from isamap import __version__
 from isamap.cli.change import change
+from isamap.cli.doctor import doctor
 from isamap.cli.evaluate import evaluate
 from isamap.cli.infer import infer
 from isamap.cli.models import models
 from isamap.cli.regions import regions
+from isamap.cli.status import status
 from isamap.cli.train import train
+from isamap.cli.verify import verify
 from isamap.errors import IsamapError, StorageError
 
 EXIT_CODES = """
@@ -46,7 +49,7 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
     ctx.ensure_object(dict)["debug"] = debug
 
 
-for command in (infer, evaluate, change, train, models, regions):
+for command in (infer, evaluate, change, status, verify, doctor, train, models, regions):
     cli.add_command(command)
 
 

@@ -1,0 +1,104 @@
+"""`isamap status`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from isamap.cli import options
+
+if TYPE_CHECKING:
+    from isamap.core.status import Standing
+
+EXAMPLES = """
+\b
+Examples:
+  isamap status --workspace /data/isamap
+  isamap status --region yreb --year 2021 --workspace /data/isamap --watch 60
+"""
+HEAD = (
+    *("model", "year", "wanted", "done", "failed", "stale?", "waiting", "no input"),
+    *("at work", "maps/h", "h left", "GB", "last", "run"),
+)
+
+
+@click.command(epilog=EXAMPLES)
+@options.config
+@options.stack(*options.AREA)
+@options.option("--year", type=click.IntRange(2015, 2100), help="Only this year.")
+@options.option(
+    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
+)
+@options.option("--model", metavar="NAME", help="Only this model.", default=None, show_default=False)
+@options.option(
+    "--watch",
+    type=click.FloatRange(0.1),
+    metavar="SECONDS",
+    help="Say it again that often, until stopped.",
+    show_default=False,
+)
+@options.json_output
+@options.stack(*options.LOGGING)
+def status(**given: Any) -> None:
+    """Tell where the maps of a workspace stand, while a run goes on or after it.
+
+    Per model and year: tiles wanted, done, failed, waiting, at work, rate and time left; then each
+    failed tile with its error. Only looks: no lock is taken, nothing is written.
+    """
+    import time
+
+    options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
+    from isamap.core import status as recipe
+    from isamap.errors import MissingInputError
+
+    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
+    if len(area) > 1:
+        raise click.UsageError("give at most one of --region, --bbox, --aoi and --tiles")
+    if not given["workspace"].is_dir():
+        raise MissingInputError(f"{given['workspace']} is no folder: give the workspace of the runs")
+    tiles = {str(tile) for tile in options.tiles_of(given)} if area else None
+    model = Path(given["model"]).stem if given["model"] else None
+    while True:
+        standings = recipe.run(given["workspace"], model, given["year"], tiles)
+        document = recipe.document(standings, given["workspace"])
+        if given["as_json"]:
+            click.echo(json.dumps(document, ensure_ascii=False))
+        else:
+            _print(standings, document["free_bytes"])
+        if given["watch"] is None:
+            return
+        time.sleep(given["watch"])
+
+
+def _print(standings: "list[Standing]", free_bytes: int) -> None:
+    """A table, then what failed, then the disk."""
+    rows = [HEAD, *(_row(standing) for standing in standings)]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for standing in standings:
+        for tile, text in standing.failed.items():
+            click.echo(f"failed  {standing.model} {standing.year}  {tile}  {' '.join(text.split())}")
+    click.echo(f"{free_bytes / 1e9:.1f} GB free")
+
+
+def _row(standing: "Standing") -> tuple[str, ...]:
+    """One model and year."""
+    run = f"process {standing.pid}" if standing.pid is not None else "-"
+    if standing.unclaimed and standing.pid is None:
+        run = f"{len(standing.unclaimed)} part folders of a dead run or another machine"
+    cells = (
+        *(standing.model, standing.year, standing.wanted, standing.done, len(standing.failed)),
+        *(len(standing.stale), standing.waiting, standing.no_input, len(standing.at_work)),
+        *(
+            standing.maps_per_hour,
+            standing.hours_left,
+            f"{standing.size_bytes / 1e9:.3f}",
+            standing.last,
+            run,
+        ),
+    )
+    return tuple(
+        "-" if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells
+    )

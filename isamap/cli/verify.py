@@ -1,0 +1,73 @@
+"""`isamap verify`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from isamap.cli import options
+
+if TYPE_CHECKING:
+    from isamap.io.audit import Subject
+
+EXAMPLES = """
+\b
+Examples:
+  isamap verify --region yreb/CN032070 --year 2021 --workspace /data/isamap
+  isamap verify --region yreb --year 2021 --workspace /data/isamap --quick -j 8
+  isamap verify /data/isamap/maps/fast/2021 --json
+  isamap verify maps/town-isa.tif
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@options.config
+@click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
+@options.stack(*options.AREA)
+@options.option("--year", type=click.IntRange(2015, 2100), help="Year of the maps in the workspace.")
+@options.option(
+    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
+)
+@options.option("--model", default="fast", metavar="NAME", help="Whose maps of the workspace.")
+@options.option("--quick", is_flag=True, help="Read items, sizes and headers only: no checksum, no pixel.")
+@options.option("--strict", is_flag=True, help="Exit 5 for warnings too.")
+@options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps read at the same time.")
+@options.json_output
+@options.stack(*options.LOGGING)
+def verify(**given: Any) -> None:
+    """Tell whether finished maps are all there, undamaged, of one kind, and meet without a seam.
+
+    MAPS are folders or files; --region, --bbox, --aoi or --tiles with --year takes those of the workspace. One line
+    per finding: tile, check, what was found, what to do. Exit 5 if there are problems. Nothing is changed.
+    """
+    options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
+    from isamap.core import verify as recipe
+
+    subjects, report = _subjects(given), recipe.Report()
+    for finding in recipe.run(subjects, report, given["workers"]):
+        report.add(finding, keep=given["as_json"])
+        if not given["as_json"]:
+            click.echo(finding.line)
+    if given["as_json"]:
+        click.echo(json.dumps(report.document(), ensure_ascii=False))
+    report.check(strict=given["strict"])
+    if not given["quiet"] and not given["as_json"]:
+        click.echo(f"{report.maps} maps and {report.edges} edges: nothing is off", err=True)
+
+
+def _subjects(given: dict[str, Any]) -> "list[Subject]":
+    """The maps that are to be looked at."""
+    from isamap.core import verify as recipe
+
+    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
+    if bool(given["maps"]) == bool(area) or len(area) > 1:
+        raise click.UsageError("give MAPS, or one of --region, --bbox, --aoi and --tiles with --year")
+    if given["maps"]:
+        return recipe.path_subjects(given["maps"], quick=given["quick"])
+    if given["year"] is None:
+        raise click.UsageError("an area needs --year")
+    tiles = options.tiles_of(given)
+    return recipe.tile_subjects(
+        tiles, given["year"], given["workspace"], given["model"], quick=given["quick"]
+    )

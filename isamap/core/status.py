@@ -1,0 +1,140 @@
+"""`isamap status`: where the maps of a workspace stand, told from another terminal without touching the run."""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from isamap.domain import product
+from isamap.io import ledger, system
+
+SCHEMA = 1
+"""Of `--json`."""
+RATE_WINDOWS_S = (600, 3600, 6 * 3600)
+"""The rate is that of the shortest of these times in which enough maps were finished."""
+ENOUGH = 3
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the maps of one model and year stand."""
+
+    model: str
+    """Name."""
+    year: int
+    """Of the maps."""
+    wanted: int
+    """Tiles of the area; without one, all that have a composite, a map or a line in the last report."""
+    done: int
+    """Those that are mapped."""
+    stale: tuple[str, ...]
+    """Finished maps whose composite is newer: `isamap verify` tells for certain."""
+    failed: dict[str, str]
+    """Why maps failed in the last run that ended, and have not been made since."""
+    waiting: int
+    """Composites without a map that have not failed."""
+    no_input: int
+    """Wanted tiles with neither composite nor map."""
+    at_work: dict[str, int]
+    """Maps that are being made, each with its process."""
+    unclaimed: tuple[str, ...]
+    """Maps with a part directory that no process of this machine holds."""
+    pid: int | None
+    """Process of the run that holds the folder, if there is one on this machine."""
+    maps_per_hour: float | None
+    """Rate of late."""
+    hours_left: float | None
+    """Until nothing waits, at that rate."""
+    last: str | None
+    """When the last map was finished, UTC."""
+    size_bytes: int
+    """Of all files in the folder."""
+
+
+def run(
+    workspace: Path,
+    model: str | None = None,
+    year: int | None = None,
+    tiles: Collection[str] | None = None,
+    now: float | None = None,
+) -> list[Standing]:
+    """Look at every model and year, or at those that are named.
+
+    Args:
+        workspace: of the runs.
+        model: only this one.
+        year: only this one.
+        tiles: ids of the area's tiles; None takes all that is known.
+        now: seconds since the epoch; None takes the clock.
+    """
+    found = ledger.products(workspace)
+    if model is not None and year is not None and (model, year) not in found:
+        found.append((model, year))
+    return [
+        _standing(workspace, name, when, tiles, time.time() if now is None else now)
+        for name, when in sorted(found)
+        if model in {None, name} and year in {None, when}
+    ]
+
+
+def document(standings: Sequence[Standing], workspace: Path) -> dict[str, Any]:
+    """The outcome as a JSON document."""
+    return {
+        "schema": SCHEMA,
+        "command": "status",
+        "free_bytes": system.free_bytes(workspace),
+        "products": [asdict(standing) for standing in standings],
+    }
+
+
+def _standing(workspace: Path, model: str, year: int, tiles: Collection[str] | None, now: float) -> Standing:
+    folder = ledger.look(product.map_directory(workspace, model, year))
+    composites = ledger.times(workspace / "composites" / str(year))
+    ended, asked = ledger.last_report(workspace / "runs" / f"infer-{model}-{year}.json")
+    wanted = {*composites, *folder.finished, *asked} if tiles is None else set(tiles)
+    done = {stem: when for stem, when in folder.finished.items() if stem in wanted}
+    failed = {
+        stem: text
+        for stem, text in asked.items()
+        if text is not None and stem in wanted and folder.finished.get(stem, 0.0) < ended
+    }
+    waiting = (wanted & set(composites)) - set(done) - set(failed)
+    rate = maps_per_hour(list(folder.finished.values()), now)
+    return Standing(
+        model=model,
+        year=year,
+        wanted=len(wanted),
+        done=len(done),
+        stale=tuple(sorted(stem for stem, when in done.items() if composites.get(stem, 0.0) > when)),
+        failed=dict(sorted(failed.items())),
+        waiting=len(waiting),
+        no_input=len(wanted - set(composites) - set(done) - set(failed)),
+        at_work=folder.at_work,
+        unclaimed=tuple(folder.unclaimed),
+        pid=folder.pid,
+        maps_per_hour=rate,
+        hours_left=round(len(waiting) / rate, 2) if rate else None,
+        last=_utc(max(folder.finished.values(), default=None)),
+        size_bytes=folder.size_bytes,
+    )
+
+
+def maps_per_hour(times: Sequence[float], now: float) -> float | None:
+    """Maps per hour of late, None where too few were finished.
+
+    The time since the first of them counts, up to now: a run that has come to a halt slows down.
+
+    Args:
+        times: when maps were finished, seconds since the epoch.
+        now: the same clock.
+    """
+    for window_s in RATE_WINDOWS_S:
+        late = [when for when in times if now - window_s <= when <= now]
+        if len(late) >= ENOUGH:
+            return round(3600 * (len(late) - 1) / max(now - min(late), 1e-3), 2)
+    return None
+
+
+def _utc(when: float | None) -> str | None:
+    return None if when is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))

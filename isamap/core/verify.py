@@ -1,0 +1,220 @@
+"""`isamap verify`: are the maps of an area all there, undamaged, of one kind, and do they meet without a seam?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from isamap.domain import product
+from isamap.domain.audit import AGAIN, Census, Finding
+from isamap.domain.grid import Tile
+from isamap.domain.seams import STRIP_PX, compare
+from isamap.engine import local
+from isamap.errors import CheckError, InputError, MissingInputError
+from isamap.io import store
+from isamap.io.audit import Audited, Subject, audit
+from isamap.io.holders import RUN_LOCK, holder
+from isamap.io.leftovers import leftovers
+from isamap.io.pixels import read_strips
+from isamap.progress import Progress
+
+SCHEMA = 1
+"""Of `--json`."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Two maps side by side, or one above the other."""
+
+    first: Path
+    """The left or upper map."""
+    second: Path
+    """The right or lower map."""
+    upright: bool
+    """Whether the edge runs north-south."""
+
+
+@dataclass
+class Report:
+    """What a run of `verify` has looked at so far."""
+
+    maps: int = 0
+    """Maps that were asked for."""
+    edges: int = 0
+    """Shared edges that were compared."""
+    problems: int = 0
+    """Findings that make the check fail."""
+    warnings: int = 0
+    """Findings that may well be right."""
+    findings: list[Finding] = field(default_factory=list)
+    """All of them, if they are kept."""
+
+    def add(self, finding: Finding, *, keep: bool) -> None:
+        """One more finding."""
+        self.problems += finding.level == "problem"
+        self.warnings += finding.level == "warning"
+        if keep:
+            self.findings.append(finding)
+
+    def document(self) -> dict[str, object]:
+        """The outcome as a JSON document."""
+        return {
+            "schema": SCHEMA,
+            "command": "verify",
+            "maps": self.maps,
+            "edges": self.edges,
+            "problems": self.problems,
+            "warnings": self.warnings,
+            "findings": [finding.document() for finding in sorted(self.findings)],
+        }
+
+    def check(self, *, strict: bool = False) -> None:
+        """Raise if anything is off.
+
+        Raises:
+            CheckError: there are problems, or with `strict` warnings.
+        """
+        if self.problems or (strict and self.warnings):
+            raise CheckError(
+                f"{self.maps} maps and {self.edges} edges: {self.problems} problems, {self.warnings} warnings"
+            )
+
+
+def tile_subjects(
+    tiles: Sequence[Tile], year: int, workspace: Path, model: str, *, quick: bool = False
+) -> list[Subject]:
+    """The maps that an area must have."""
+    directory = product.map_directory(workspace, Path(model).stem, year)
+    return [
+        Subject(
+            store.Target(directory, str(tile)), year, product.composite_path(workspace, year, tile), quick
+        )
+        for tile in tiles
+    ]
+
+
+def path_subjects(paths: Sequence[Path], *, quick: bool = False) -> list[Subject]:
+    """The maps in folders, and single ones by their raster or item.
+
+    Raises:
+        MissingInputError: a path does not exist, or a folder holds no map.
+    """
+    targets: set[tuple[Path, str]] = set()
+    for path in paths:
+        if path.is_dir():
+            found = {(path, _stem(file)) for file in path.iterdir() if _is_map(file)}
+            if not found:
+                raise MissingInputError(f"{path} holds no map (*.tif, *.json): run isamap infer first")
+            targets |= found
+        elif path.exists():
+            targets.add((path.parent, _stem(path)))
+        else:
+            raise MissingInputError(f"{path} does not exist")
+    return [Subject(store.Target(*target), quick=quick) for target in sorted(targets)]
+
+
+def _is_map(path: Path) -> bool:
+    return path.suffix in {".tif", ".json"} and not path.name.startswith(".")
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(product.PROBABILITY.suffix).removesuffix(path.suffix)
+
+
+def run(subjects: Sequence[Subject], report: Report, workers: int = 1) -> Iterator[Finding]:
+    """Everything that is off, as it is found: single maps, then what shows only between maps.
+
+    Args:
+        subjects: maps to look at.
+        report: counts what was looked at.
+        workers: maps looked at at the same time.
+    """
+    report.maps = len(subjects)
+    census, readable = Census(), set()
+    directories = sorted({subject.target.directory for subject in subjects})
+    running = {directory for directory in directories if holder(directory / RUN_LOCK) is not None}
+    for directory in sorted(running):
+        yield Finding("-", "running", f"a run holds {directory}", "verify again when it has ended", "warning")
+    with Progress(len(subjects), "map", "verify", show=len(subjects) > 1) as bar:
+        for outcome in local.run(subjects, audit, workers):
+            target = outcome.job.target
+            yield from _findings(outcome)
+            if outcome.result is not None and outcome.result.traits:
+                census.add(target.stem, outcome.result.traits)
+            if outcome.result is not None and outcome.result.readable:
+                readable.add(target)
+            bar.advance()
+    named = {subject.target for subject in subjects}
+    for directory in directories:
+        yield from leftovers(directory, {target.stem for target in named if target.directory == directory})
+    yield from census.findings()
+    if not all(subject.quick for subject in subjects):
+        yield from _seams(readable, report, workers)
+
+
+def _findings(outcome: local.Outcome[Subject, Audited]) -> Iterator[Finding]:
+    """What an audit says, or that it failed."""
+    if outcome.result is not None:
+        yield from outcome.result.findings
+    else:
+        yield Finding(outcome.job.target.stem, "file", str(outcome.fault), AGAIN)
+
+
+def edges_between(targets: set[store.Target]) -> Iterator[Edge]:
+    """Shared edges of neighbouring tiles of one zone and folder."""
+    for target in sorted(targets, key=lambda target: (target.directory, target.stem)):
+        try:
+            tile = Tile.parse(target.stem)
+        except InputError:
+            continue
+        for step, upright in (((1, 0), True), ((0, -1), False)):
+            try:
+                beside = Tile(tile.zone, tile.hemisphere, tile.ix + step[0], tile.iy + step[1])
+            except InputError:  # the grid ends here
+                continue
+            other = store.Target(target.directory, str(beside))
+            if other in targets:
+                yield Edge(_raster(target), _raster(other), upright)
+
+
+def _raster(target: store.Target) -> Path:
+    return target.directory / f"{target.stem}{product.CLASSES.suffix}"
+
+
+def _seams(readable: set[store.Target], report: Report, workers: int) -> Iterator[Finding]:
+    """Edges at which two maps do not belong together."""
+    edges = list(edges_between(readable))
+    report.edges = len(edges)
+    with Progress(len(edges), "edge", "seams", show=len(edges) > 1) as bar:
+        for outcome in local.run(edges, look_at_edge, workers):
+            if outcome.fault is not None:
+                name = outcome.job.first.stem
+                yield Finding(name, "pixels", str(outcome.fault), AGAIN)
+            elif outcome.result is not None:
+                yield outcome.result
+            bar.advance()
+
+
+def look_at_edge(edge: Edge) -> Finding | None:
+    """The seam between two maps, if one shows.
+
+    Raises:
+        InputError: a map does not decode there.
+    """
+    sides = ("right", "left") if edge.upright else ("bottom", "top")
+    strips = []
+    for path, side in zip((edge.first, edge.second), sides, strict=True):
+        strips.append(np.concatenate(list(read_strips(path, side, STRIP_PX))))
+    if strips[0].shape != strips[1].shape:
+        return None  # a finding of the grid check already
+    seam = compare(*strips)
+    if not seam.is_visible:
+        return None
+    return Finding(
+        f"{edge.first.stem} {edge.second.stem}",
+        "seam",
+        f"classes change {seam.excess:.1f} times as often across the edge as beside it "
+        f"(z {seam.rank_z:.1f}, {seam.segments} segments)",
+        "compare inputs and model of both tiles, and map both again with --overwrite",
+    )

@@ -1,0 +1,242 @@
+"""What finished maps must satisfy, and how a fault in one is told."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from isamap.domain.product import CLASSES, NODATA, Layer
+
+Check = Literal[
+    "coverage",
+    "item",
+    "file",
+    "layout",
+    "grid",
+    "format",
+    "pixels",
+    "overviews",
+    "threshold",
+    "share",
+    "nodata",
+    "stale",
+    "one-class",
+    "leftover",
+    "mixed",
+    "seam",
+    "running",
+]
+AGAIN = "run isamap infer again"
+"""It sees for itself that the map must be redone."""
+AFRESH = "remove its .json and run isamap infer again"
+"""The files match their checksums, so infer would take the map for done."""
+
+PIXEL_ERROR_M = 1e-6
+SHARE_ERROR = 2e-6
+"""The item rounds to six digits."""
+MAX_DEEP_SHARE = 0.15
+"""Deeper overviews may be made from the base or from one another: up to 8 % of their pixels then differ."""
+NAMED = 3
+"""Tiles that a line about many tiles names."""
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing that is off."""
+
+    tile: str
+    """Tile id or stem; two ids for a seam; `-` where it is about the whole area."""
+    check: Check
+    """What was looked at."""
+    what: str
+    """What was found."""
+    todo: str
+    """What to do about it."""
+    level: Literal["problem", "warning"] = "problem"
+    """A warning may well be right: sea and desert have one class."""
+
+    @property
+    def line(self) -> str:
+        """The finding as one line of four columns, two spaces between them."""
+        what = f"warning: {self.what}" if self.level == "warning" else self.what
+        return "  ".join(" ".join(text.split()) for text in (self.tile, self.check, what, self.todo))
+
+    def document(self) -> dict[str, str]:
+        """The finding for JSON."""
+        return asdict(self)
+
+
+def item_faults(item: Mapping[str, Any], stem: str, year: int | None) -> Iterator[str]:
+    """What a map's STAC item lacks, or says wrongly.
+
+    Args:
+        item: JSON object.
+        stem: of the map's files.
+        year: that the map must be of, if that is known.
+    """
+    if item.get("type") != "Feature" or not str(item.get("stac_version", "")).startswith("1."):
+        yield "is no STAC 1.x item"
+    if item.get("id") != stem:
+        yield f"has the id {item.get('id')!r}"
+    properties, assets = (
+        value if isinstance(value, dict) else {} for value in (item.get("properties"), item.get("assets"))
+    )
+    if CLASSES.key not in assets:
+        yield f"names no asset {CLASSES.key}"
+    for key, asset in assets.items():
+        href = asset.get("href") if isinstance(asset, dict) else None
+        if not isinstance(href, str) or not href.startswith(f"./{stem}.") or "/" in href[2:]:
+            yield f"has an asset {key} that is not a file ./{stem}.*"
+    provenance, model = (properties.get(f"isamap:{name}") for name in ("provenance", "model"))
+    if not isinstance(provenance, dict) or {"code", "model", "inputs", "settings"} - set(provenance):
+        yield "says not what the map was made from (isamap:provenance)"
+    if not isinstance(model, dict) or not isinstance(model.get("threshold"), int | float):
+        yield "says not with which model and threshold (isamap:model)"
+    if year is not None and not str(properties.get("start_datetime")).startswith(f"{year}-"):
+        yield f"is of {str(properties.get('start_datetime'))[:4]}, not of {year}"
+
+
+def place_fault(item: Mapping[str, Any], geobox: GeoBox) -> str | None:
+    """Where an item and its raster disagree on the place, or None."""
+    properties = item.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    epsg = geobox.crs.epsg if geobox.crs is not None else None
+    said = properties.get("proj:code"), properties.get("proj:shape")
+    if said != (f"EPSG:{epsg}" if epsg else None, list(geobox.shape)):
+        return f"says {said[0]} {said[1]}, the raster is EPSG:{epsg} {list(geobox.shape)}"
+    transform = properties.get("proj:transform")
+    if not isinstance(transform, list) or not np.allclose(
+        transform[:6], list(geobox.transform)[:6], 0, PIXEL_ERROR_M
+    ):
+        return "has another proj:transform than the raster"
+    return None
+
+
+def grid_fault(geobox: GeoBox, expected: GeoBox | None) -> str | None:
+    """Why a raster does not lie on its grid, or None.
+
+    Args:
+        geobox: of the raster.
+        expected: grid of the tile; None for a raster of the user's own, which must be north-up with square pixels.
+    """
+    a, b, left, d, e, top = geobox.transform[:6]
+    if expected is None:
+        square = b == 0 and d == 0 and a > 0 and abs(a + e) <= PIXEL_ERROR_M
+        return None if square else f"is not north-up with square pixels: {a:.9g} x {e:.9g}"
+    if geobox.crs != expected.crs:
+        return f"lies in {geobox.crs}, its tile in {expected.crs}"
+    if geobox.shape != expected.shape or not np.allclose(
+        [a, b, d, e], [*expected.transform[:2], *expected.transform[3:5]], 0, PIXEL_ERROR_M
+    ):
+        return f"has {geobox.shape[1]} x {geobox.shape[0]} pixels of {a:.9g} m, its tile {expected.shape[1]} x {expected.shape[0]} of {expected.transform.a:g}"
+    east, north = left - expected.transform.c, top - expected.transform.f
+    if max(abs(east), abs(north)) > PIXEL_ERROR_M:
+        return f"is shifted by {east:g} m east and {north:g} m north against its tile"
+    return None
+
+
+def wrong_codes(values: NDArray[np.uint8], layer: Layer) -> list[int]:
+    """Values that a raster of that layer may not hold."""
+    if layer is CLASSES:
+        known = np.count_nonzero(values <= 1) + np.count_nonzero(values == NODATA)
+        bad = (values > 1) & (values != NODATA) if known != values.size else None
+    else:
+        bad = (values > 100) & (values != NODATA) if np.any(values > 100) else None
+    return [] if bad is None else np.unique(values[bad]).tolist()
+
+
+def wrong_overview(fine: NDArray[np.uint8], coarse: NDArray[np.uint8], layer: Layer) -> int:
+    """Pixels of an overview that do not follow from the four under them: their mode (any, in a tie) or mean."""
+    four = [fine[row::2, col::2] for row in (0, 1) for col in (0, 1)]
+    if layer is CLASSES:
+        ones, zeros = (sum((part == code).astype(np.uint8) for part in four) for code in (1, 0))
+        fits = np.where(coarse == 1, (ones >= zeros) & (ones > 0), (zeros >= ones) & (zeros > 0))
+        fits = np.where(coarse == NODATA, ones + zeros == 0, fits & (coarse <= 1))
+        return int(fits.size - np.count_nonzero(fits))
+    count = sum((part != NODATA).astype(np.uint8) for part in four)
+    total = sum(np.where(part == NODATA, 0, part).astype(np.uint16) for part in four)
+    near = np.abs(coarse.astype(np.float32) - total / np.maximum(count, 1)) <= 1
+    fits = np.where(count == 0, coarse == NODATA, near)
+    return int(fits.size - np.count_nonzero(fits))
+
+
+def wrong_classes(classes: NDArray[np.uint8], percent: NDArray[np.uint8], threshold: float) -> int:
+    """Pixels whose class does not follow from their probability."""
+    slack = 0.5 + 1e-4  # percent is rounded
+    low, high = 100 * threshold - slack, 100 * threshold + slack
+    fits = np.where(classes == 1, percent >= low, percent <= high) & (percent != NODATA)
+    fits = np.where(classes == NODATA, percent == NODATA, fits)
+    return int(fits.size - np.count_nonzero(fits))
+
+
+def unlike_input(
+    classes: NDArray[np.uint8], some: NDArray[np.bool_], every: NDArray[np.bool_], scale: int
+) -> tuple[int, int]:
+    """Input pixels that were mapped without any band, and those left out though every band was there.
+
+    Args:
+        classes: of a window, `(y * scale, x * scale)`.
+        some: where at least one band of the input is there, `(y, x)`.
+        every: where all are.
+        scale: map pixels per input pixel and side.
+    """
+    empty = classes == NODATA
+    if every.all() and not empty.any():
+        return 0, 0
+    cells = empty.reshape(some.shape[0], scale, some.shape[1], scale).sum(axis=(1, 3))
+    invented = np.count_nonzero((cells < scale * scale) & ~some)
+    lost = np.count_nonzero((cells > 0) & every)
+    return int(invented), int(lost)
+
+
+@dataclass
+class Census:
+    """Which tiles were made how; memory grows with the kinds, not with the tiles."""
+
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    named: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def add(self, tile: str, traits: Mapping[str, str]) -> None:
+        """One more tile."""
+        for trait, value in traits.items():
+            self.counts.setdefault(trait, Counter())[value] += 1
+            names = self.named.setdefault((trait, value), [])
+            if len(names) < NAMED:
+                names.append(tile)
+
+    def findings(self) -> Iterator[Finding]:
+        """A finding for each trait in which tiles differ."""
+        for trait, counts in self.counts.items():
+            if len(counts) < 2:
+                continue
+            (usual, number), *others = counts.most_common()
+            groups = [f"{_short(usual)} in {number}"]
+            for value, count in others:
+                names = self.named[trait, value]
+                more = ", ..." if count > len(names) else ""
+                groups.append(f"{_short(value)} in {count} ({', '.join(names)}{more})")
+            todo = "run isamap infer with the same options over the whole area"
+            yield Finding("-", "mixed", f"maps differ in {trait}: {'; '.join(groups)}", todo)
+
+
+def _short(value: str) -> str:
+    """A digest by its first characters."""
+    return value[:12] if len(value) == 64 else value
+
+
+def traits_of(item: Mapping[str, Any]) -> dict[str, str]:
+    """What tiles of one map have in common: model, weights, threshold, settings, version, rasters."""
+    properties = item["properties"]
+    model, provenance = properties["isamap:model"], properties["isamap:provenance"]
+    return {
+        "model": f"{model.get('name')} {model.get('version')}",
+        "weights": str(provenance["model"]),
+        "threshold": f"{model['threshold']:g}",
+        "settings": str(provenance["settings"]),
+        "version": str(provenance["code"]),
+        "rasters": "+".join(sorted(item["assets"])),
+    }

@@ -1,0 +1,262 @@
+"""The audit of one finished map: its item, its files, their headers, and every pixel."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.errors import RasterioError
+from rio_cogeo.cogeo import cog_validate
+
+from isamap.domain.audit import (
+    AFRESH,
+    AGAIN,
+    MAX_DEEP_SHARE,
+    SHARE_ERROR,
+    Check,
+    Finding,
+    grid_fault,
+    item_faults,
+    place_fault,
+    traits_of,
+)
+from isamap.domain.grid import Tile
+from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, Layer
+from isamap.errors import InputError, MissingInputError
+from isamap.io import store
+from isamap.io.guard import check_complete, open_raster, reason
+from isamap.io.pixels import LAYERS, READ_ENV, Tally, Validity, read_pixels, validity
+from isamap.io.placing import geobox_of
+
+TAGS = {"isamap_model": "model", "isamap_threshold": "threshold"}
+"""What the class raster repeats of its item."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A map to be audited."""
+
+    target: store.Target
+    """Where it lies."""
+    year: int | None = None
+    """That it must be of; None if nobody says."""
+    composite: Path | None = None
+    """That a tile is made from; None if nobody says."""
+    quick: bool = False
+    """Read no pixels and no checksums."""
+
+    @property
+    def tile(self) -> Tile | None:
+        """The grid tile that the name stands for, if it is one."""
+        try:
+            return Tile.parse(self.target.stem)
+        except InputError:
+            return None
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What an audit says of one map."""
+
+    findings: tuple[Finding, ...]
+    """What is off."""
+    traits: Mapping[str, str] | None = None
+    """How the map was made, for comparison with others; None where the item does not say."""
+    readable: bool = False
+    """Whether the class raster can be held against its neighbours."""
+
+
+def audit(subject: Subject) -> Audited:
+    """Look at one map from the item down to the pixels.
+
+    Raises:
+        StorageError: the disk does not give a file.
+    """
+    with store.storage_errors(subject.target.item_path):
+        return _audit(subject)
+
+
+def _audit(subject: Subject) -> Audited:
+    stem, directory = subject.target.stem, subject.target.directory
+    item = store.read_item(subject.target.item_path)
+    if item is None:
+        return Audited((_without_item(subject),))
+    faults = [Finding(stem, "item", f"item {text}", AGAIN) for text in item_faults(item, stem, subject.year)]
+    if faults:
+        return Audited(tuple(faults))
+    assets: dict[str, dict[str, Any]] = item["assets"]
+    findings = list(_file_findings(directory, stem, assets, quick=subject.quick))
+    readable = {}
+    for key in [key for key in LAYERS if key in assets]:
+        path = directory / assets[key]["href"][2:]
+        found = list(_raster_findings(path, LAYERS[key], subject, item)) if path.is_file() else None
+        findings += found or []
+        if found is not None and not any(finding.check == "file" for finding in found):
+            readable[key] = path
+    aligned = not any(finding.check == "grid" for finding in findings)
+    if not subject.quick:
+        valid, said = _validity(subject, item) if aligned else (None, ())
+        findings += said
+        if readable:
+            findings += _pixel_findings(stem, item, readable, valid)
+    damaged = any(finding.check == "pixels" for finding in findings)
+    return Audited(tuple(findings), traits_of(item), CLASSES.key in readable and aligned and not damaged)
+
+
+def _without_item(subject: Subject) -> Finding:
+    stem, path = subject.target.stem, subject.target.item_path
+    if path.exists():
+        return Finding(stem, "item", f"{path.name} is no JSON object", AGAIN)
+    if (subject.target.directory / f"{stem}{CLASSES.suffix}").exists():
+        return Finding(stem, "item", f"{stem}.tif has no item: it may be incomplete", AGAIN)
+    if subject.composite is not None and not subject.composite.is_file():
+        todo = f"put its composite at {subject.composite} and run isamap infer"
+    else:
+        todo = "run isamap infer"
+    return Finding(stem, "coverage", "not mapped", todo)
+
+
+def _file_findings(
+    directory: Path, stem: str, assets: Mapping[str, dict[str, Any]], *, quick: bool
+) -> Iterator[Finding]:
+    """Are the files there, of the size and with the checksum that the item gives?"""
+    for asset in assets.values():
+        path = directory / asset["href"][2:]
+        size, checksum = asset.get("file:size"), asset.get("file:checksum")
+        if not path.is_file():
+            yield Finding(stem, "file", f"{path.name} is missing", AGAIN)
+        elif path.stat().st_size != size:
+            yield Finding(stem, "file", f"{path.name} has {path.stat().st_size} bytes, not {size}", AGAIN)
+        elif not quick and store.SHA256 + _sha256(path) != checksum:
+            yield Finding(stem, "file", f"{path.name} is not the file its item describes (sha256)", AGAIN)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _raster_findings(
+    path: Path, layer: Layer, subject: Subject, item: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """What header and layout of a raster show."""
+    stem, tile = subject.target.stem, subject.tile
+    try:
+        with rasterio.Env(**READ_ENV), open_raster(path) as src:
+            geobox = geobox_of(src)
+            check_complete(src, 1)
+            for check, text in _header_faults(src, layer, item):
+                yield Finding(stem, check, f"{path.name} {text}", AFRESH)
+            if fault := grid_fault(geobox, tile.geobox(gsd_m=1) if tile else None):
+                yield Finding(stem, "grid", f"{path.name} {fault}", AFRESH)
+            elif fault := place_fault(item, geobox):
+                yield Finding(stem, "item", f"item {fault}", AFRESH)
+        valid, errors, warnings = cog_validate(path, strict=True, quiet=True)
+    except InputError as error:
+        yield Finding(stem, "file", _brief(str(error), path), AGAIN)
+    except RasterioError as error:
+        yield Finding(stem, "file", f"{path.name} cannot be read: {reason(error)}", AGAIN)
+    else:
+        if not valid:
+            yield Finding(stem, "layout", f"{path.name}: {'; '.join(errors + warnings)}", AFRESH)
+
+
+def _brief(text: str, path: Path) -> str:
+    """A message with the file's name in place of its path."""
+    return text.replace(str(path), path.name)
+
+
+def _header_faults(src: Any, layer: Layer, item: Mapping[str, Any]) -> Iterator[tuple[Check, str]]:
+    """What of type, nodata, colours, names and blocks is not as isamap writes it."""
+    if src.count != 1 or src.dtypes[0] != "uint8":
+        yield "format", f"has {src.count} bands of {src.dtypes[0]}, not 1 of uint8"
+    if src.nodata != NODATA:
+        yield "format", f"has nodata {src.nodata}, not {NODATA}"
+    if src.descriptions[0] != layer.description:
+        yield "format", f"names its band {src.descriptions[0]!r}, not {layer.description!r}"
+    if layer.colours and not _has_colours(src, layer):
+        yield "format", "has not the colour table of its classes"
+    if src.block_shapes[0] != (BLOCK_PX, BLOCK_PX) and max(src.shape) > BLOCK_PX:
+        yield "layout", f"has blocks of {src.block_shapes[0][1]} x {src.block_shapes[0][0]}, not {BLOCK_PX}"
+    empty = sum(
+        not src.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1)
+        for (row, col), _ in src.block_windows(1)
+    )
+    if empty:
+        yield "pixels", f"lacks {empty} blocks: it reads as nodata there"
+    tags, traits = {key.lower(): value for key, value in src.tags().items()}, traits_of(item)
+    for tag, trait in TAGS.items():
+        if tag in tags and tags[tag] != traits[trait]:
+            yield "item", f"says {trait} {tags[tag]}, its item {traits[trait]}"
+
+
+def _has_colours(src: Any, layer: Layer) -> bool:
+    try:
+        table = src.colormap(1)
+    except ValueError:
+        return False
+    return all(table.get(code, ())[:3] == colour[:3] for code, colour in layer.colours.items() if colour[3])
+
+
+def _validity(subject: Subject, item: Mapping[str, Any]) -> tuple[Validity | None, tuple[Finding, ...]]:
+    """Where the composite has data, if it is the one that the map was made from."""
+    stem, path = subject.target.stem, subject.composite
+    if subject.tile is None or path is None or not path.is_file():
+        return None, ()
+    if _sha256(path) != item["properties"]["isamap:provenance"]["inputs"]:
+        return None, (Finding(stem, "stale", "the composite has changed since the map was made", AGAIN),)
+    try:
+        return validity(path, subject.tile), ()
+    except (InputError, MissingInputError) as fault:
+        return None, (Finding(stem, "nodata", f"the composite: {fault}", "make the composite again"),)
+
+
+def _pixel_findings(
+    stem: str, item: Mapping[str, Any], files: Mapping[str, Path], valid: Validity | None
+) -> Iterator[Finding]:
+    """What reading everything shows."""
+    properties = item["properties"]
+    shapes = {_shape(path) for path in files.values()}
+    if len(shapes) > 1:
+        yield Finding(stem, "grid", "class and probability raster differ in size", AFRESH)
+        return
+    tally = read_pixels(files, properties["isamap:model"]["threshold"], valid)
+    for key, places in tally.damage.items():
+        name = files[key].name
+        yield Finding(stem, "pixels", f"{name} does not decode in {len(places)} parts: {places[0]}", AGAIN)
+    for key, codes in tally.codes.items():
+        yield Finding(stem, "pixels", f"{files[key].name} holds {sorted(codes)[:5]}", AFRESH)
+    for (key, level), (wrong, size) in tally.overviews.items():
+        if wrong > (0 if level == 1 else MAX_DEEP_SHARE * size):
+            text = f"{files[key].name}: {wrong} of {size} pixels of overview {2**level} do not follow from the map"
+            yield Finding(stem, "overviews", text, AFRESH)
+    if tally.misclassed:
+        text = f"{tally.misclassed} pixels do not follow from probability and threshold"
+        yield Finding(stem, "threshold", text, AFRESH)
+    if tally.invented or tally.lost:
+        text = f"{tally.invented} input pixels mapped without data, {tally.lost} left out with data"
+        yield Finding(stem, "nodata", text, AFRESH)
+    if CLASSES.key in files and CLASSES.key not in tally.damage:
+        yield from _share_findings(stem, properties, tally, files[CLASSES.key])
+
+
+def _shape(path: Path) -> tuple[int, int]:
+    with open_raster(path) as src:
+        return src.height, src.width
+
+
+def _share_findings(stem: str, properties: Mapping[str, Any], tally: Tally, path: Path) -> Iterator[Finding]:
+    """Shares that the item gives, and maps of one class."""
+    height, width = _shape(path)
+    shares = {"valid_share": tally.valid / (height * width), "isa_share": tally.isa / max(tally.valid, 1)}
+    for name, share in shares.items():
+        said = properties.get(f"isamap:{name}")
+        if not isinstance(said, int | float) or abs(said - share) > SHARE_ERROR:
+            yield Finding(stem, "share", f"item says {name} {said}, the pixels {share:.6f}", AFRESH)
+    if not tally.valid:
+        yield Finding(stem, "one-class", "the map is all nodata", "look at its composite", "warning")
+    elif tally.isa in {0, tally.valid}:
+        kind = "impervious" if tally.isa else "pervious"
+        yield Finding(stem, "one-class", f"the map is all {kind}", f"look at {stem}.png", "warning")

@@ -1,0 +1,98 @@
+"""Where the maps of a folder stand, from names and times alone: no lock is taken, no file is opened for writing."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isamap.io.holders import RUN_LOCK, holder
+from isamap.io.parts import LOCK, PREFIX
+from isamap.io.store import read_item
+
+
+@dataclass
+class Ledger:
+    """One look at a folder of maps."""
+
+    finished: dict[str, float] = field(default_factory=dict)
+    """Time of each item by stem: the map was published then."""
+    at_work: dict[str, int] = field(default_factory=dict)
+    """Process that makes a map, by stem."""
+    unclaimed: list[str] = field(default_factory=list)
+    """Stems with a part directory that no process of this machine holds: of a dead run, or of another machine."""
+    size_bytes: int = 0
+    """Of all files."""
+    pid: int | None = None
+    """Process that holds the folder, if one of this machine does."""
+
+
+def look(directory: Path) -> Ledger:
+    """The folder as it is now; files may come and go while we look."""
+    ledger = Ledger()
+    run = holder(directory / RUN_LOCK)
+    ledger.pid = run.pid if run else None
+    for entry in _entries(directory):
+        if entry.name.startswith(PREFIX):
+            stem = entry.name.removeprefix(PREFIX).rpartition("-")[0]
+            made_by = holder(Path(entry.path) / LOCK)
+            if made_by is None:
+                ledger.unclaimed.append(stem)
+            else:
+                ledger.at_work[stem] = made_by.pid
+            continue
+        try:
+            file = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        ledger.size_bytes += file.st_size
+        if entry.name.endswith(".json") and not entry.name.startswith("."):
+            ledger.finished[entry.name.removesuffix(".json")] = file.st_mtime
+    return ledger
+
+
+def times(directory: Path, suffix: str = ".tif") -> dict[str, float]:
+    """Time of each file with that suffix, by stem."""
+    found = {}
+    for entry in _entries(directory):
+        if entry.name.endswith(suffix):
+            try:
+                found[entry.name.removesuffix(suffix)] = entry.stat().st_mtime
+            except FileNotFoundError:
+                continue
+    return found
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def products(workspace: Path) -> list[tuple[str, int]]:
+    """Models and years that have a folder of maps."""
+    return [
+        (model.name, int(year.name))
+        for model in _entries(workspace / "maps")
+        for year in _entries(Path(model.path))
+        if year.name.isdigit()
+    ]
+
+
+def last_report(path: Path) -> tuple[float, dict[str, str | None]]:
+    """When the last run ended, and every map it was asked for with why it failed (None: it did not).
+
+    A map without input has not failed: it waits for its composite. (0, {}) where there is no report.
+    """
+    document: dict[str, Any] = read_item(path) or {}
+    try:
+        when = path.stat().st_mtime
+        rows = document.get("maps", [])
+        asked = {
+            str(row["name"]): str(row.get("error", "")) if row.get("state") == "failed" else None
+            for row in rows
+        }
+    except (OSError, AttributeError, KeyError, TypeError):
+        return 0.0, {}
+    return when, asked
