@@ -1,14 +1,23 @@
 """`isamap evaluate --sample` and `--design`: samples of known truth, drawn, labelled and estimated from."""
 
 import csv
+import json
 
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
+import shapely
+from affine import Affine
 from pyproj import Transformer
+from rasterio.warp import calculate_default_transform, reproject
 from test_evaluate import LEFT, TOP, UTM, write
 
+from isamap.core import survey
 from isamap.domain.estimation import Stratum, estimate
+from isamap.domain.grid import Tile
+from isamap.errors import InputError
+from isamap.io.products import parse_product
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +146,16 @@ def test_points_off_the_map_are_left_out_and_counted(isamap, ground, city):
         (("--stratum", "stratum", "--strata-sizes", "empty.csv"), "stratum b has 0 sample units"),
         (("--where", "confidence"), "is no condition"),
         (("--where", "observed=7"), "no point has an observed class"),
+        ((), "has a column 'stratum': give --stratum stratum"),
+        (("--stratum", "stratum", "--strata-sizes", "twice.csv"), "stratum a is listed twice"),
+        (("--stratum", "stratum", "--strata-sizes", "short.csv"), "line 3: it has 1 cells, the header 2"),
+        (("--stratum", "stratum", "--strata-sizes", "semicolons.csv"), "has semicolons between its columns"),
+        (("--stratum", "stratum", "--strata-sizes", "odd.csv"), "a size is no number: size of a is 'many'"),
+        (("--stratum", "stratum", "--strata-sizes", "negative.csv"), "size of a is -1"),
+        (("--support", "nan"), "a support of nan m"),
+        (("--support", "inf"), "a support of inf m"),
+        (("--support", -5), "a support of -5 m"),
+        (("--support", 1001), "a support of 1001 m"),
     ],
 )
 def test_a_sample_that_does_not_fit_is_refused_in_one_line(isamap, ground, city, arguments, said):
@@ -144,6 +163,11 @@ def test_a_sample_that_does_not_fit_is_refused_in_one_line(isamap, ground, city,
     points(ground / "s.csv", rows, cols, observed=observed, stratum=["a"] * 40)
     (ground / "strata.csv").write_text("stratum,size\nb,10\n")
     (ground / "empty.csv").write_text("stratum,size\na,10\nb,10\n")
+    (ground / "twice.csv").write_text("stratum,size\na,10\na.0,10\na,5\n")
+    (ground / "short.csv").write_text("stratum,size\na,10\nb\n")
+    (ground / "semicolons.csv").write_text("stratum;size\na;10\n")
+    (ground / "odd.csv").write_text("stratum,size\na,many\n")
+    (ground / "negative.csv").write_text("stratum,size\na,-1\n")
     ended = isamap("evaluate", "map.tif", "--sample", "s.csv", *arguments)
     assert ended.code == 65
     assert said in ended.err
@@ -168,8 +192,6 @@ def test_a_drawn_sample_can_be_labelled_and_estimates_the_truth(isamap, ground, 
     names = [str(name) for name in meta["fields"]]
     assert names == ["id", "stratum", "observed", "remark"]
     assert np.isnan(fields[names.index("observed")].astype(float)).all()
-    import shapely
-
     lonlat = shapely.from_wkb(wkb)
     x, y = Transformer.from_crs("EPSG:4326", UTM, always_xy=True).transform(
         shapely.get_x(lonlat), shapely.get_y(lonlat)
@@ -206,8 +228,6 @@ def test_the_same_seed_draws_the_same_sample(isamap, ground):
 def test_points_keep_their_distance(isamap, ground):
     ended = isamap("evaluate", "map.tif", "--design", "--size", 120, "--spacing", 20, "-o", "s")
     assert ended.code == 0, ended.err
-    import shapely
-
     lonlat = shapely.from_wkb(pyogrio.raw.read(ground / "s" / "sample.gpkg")[2])
     x, y = Transformer.from_crs("EPSG:4326", UTM, always_xy=True).transform(
         shapely.get_x(lonlat), shapely.get_y(lonlat)
@@ -221,10 +241,361 @@ def test_points_keep_their_distance(isamap, ground):
     [
         (("--design", "-o", "s"), 2, "--size or --target-se"),
         (("--design", "--size", 100), 2, "-o DIR"),
-        (("--design", "--size", 3, "-o", "s"), 65, "3 units"),
+        (("--design", "--size", 3, "-o", "s"), 65, "3 points cannot give each of 3 strata"),
+        (("--design", "--size", 59, "-o", "s"), 65, "its 20: --size at least 60"),
+        (("--design", "--size", 400000, "-o", "s"), 65, "there are 360000 pixels"),
+        (("--design", "--target-se", 1e-6, "-o", "s"), 65, "--target-se 1e-06 asks for"),
+        (("--design", "--size", 100, "--seed", -1, "-o", "s"), 2, "--seed"),
     ],
 )
 def test_a_design_that_cannot_be_is_refused(isamap, ground, arguments, code, said):
     ended = isamap("evaluate", "map.tif", *arguments)
     assert ended.code == code
     assert said in ended.err
+    assert ended.err.splitlines()[-1].startswith("isamap: " if code == 65 else "Error: ")
+    assert not (ground / "s" / "sample.gpkg").exists()
+
+
+def judged(isamap, *arguments):
+    """What --sample says of the first map, as a document."""
+    ended = isamap("evaluate", *arguments, "--json")
+    assert ended.code == 0, ended.err
+    return next(iter(ended.document["sample"].values()))
+
+
+def strata_rows(path):
+    with path.open() as file:
+        return {row["stratum"]: row for row in csv.DictReader(file)}
+
+
+def fields_of(path):
+    meta, _, wkb, columns = pyogrio.raw.read(path)
+    return shapely.from_wkb(wkb), dict(zip(map(str, meta["fields"]), columns, strict=True))
+
+
+def test_nodata_is_no_ground_of_a_simple_random_sample(isamap, ground, city):
+    mapped = city[1].copy()
+    mapped[:, :300] = 255
+    write(ground / "half.tif", mapped)
+    rows, cols, _, observed = drawn(city)
+    points(ground / "s.csv", rows, cols, observed=observed)
+    found = judged(isamap, "half.tif", "--sample", "s.csv")
+    assert found["area"]["0"]["value"] + found["area"]["1"]["value"] == pytest.approx(0.18)
+    assert found["mapped_area"]["1"] == pytest.approx((mapped == 1).sum() / 1e6)
+
+
+def test_ground_that_two_rasters_show_counts_once(isamap, ground, city):
+    """In a simple random sample and in a design; the first file wins."""
+    write(ground / "two" / "a.tif", city[1][:, :400])
+    write(ground / "two" / "b.tif", 1 - city[1][:, 200:], left=LEFT + 200)
+    seen = city[1].copy()
+    seen[:, 400:] = 1 - seen[:, 400:]
+    rows, cols, _, observed = drawn(city)
+    points(ground / "s.csv", rows, cols, observed=observed)
+    found = judged(isamap, "two", "--sample", "s.csv")
+    assert found["area"]["0"]["value"] + found["area"]["1"]["value"] == pytest.approx(0.36)
+    assert found["mapped_area"]["1"] == pytest.approx(seen.sum() / 1e6)
+    ended = isamap("evaluate", "two", "--design", "--size", 300, "-o", "d")
+    assert ended.code == 0, ended.err
+    table = strata_rows(ground / "d" / "strata.csv").values()
+    assert sum(int(row["n_pixels"]) for row in table) == 360_000
+    assert sum(int(row["n_isa"]) for row in table) == seen.sum()
+
+
+def test_tiles_of_two_zones_own_the_ground_of_their_zone(isamap, ground):
+    """A tile of either zone on the border at 108 E: drawn once, and read from the tile that owns it."""
+    x, y = Transformer.from_crs("EPSG:4326", "EPSG:32648", always_xy=True).transform(107.999, 30.0)
+    west = Tile(48, "N", int(x // 10240), int(y // 10240))
+    x, y = Transformer.from_crs("EPSG:4326", "EPSG:32649", always_xy=True).transform(108.001, 30.0)
+    east = Tile(49, "N", int(x // 10240), int(y // 10240))
+    for tile, value in ((west, 0), (east, 1)):
+        grid = tile.geobox(20)
+        left, top = grid.transform.c, grid.transform.f
+        values = np.full(grid.shape, value, np.uint8)
+        write(ground / "maps" / f"{tile}.tif", values, left=left, top=top, gsd=20, crs=f"EPSG:{tile.epsg}")
+    ended = isamap("evaluate", "maps", "--design", "--size", 300, "-o", "d")
+    assert ended.code == 0, ended.err
+    table = strata_rows(ground / "d" / "strata.csv").values()
+    owned = [
+        shapely.transform(
+            shapely.segmentize(tile.footprint(), 0.001),
+            lambda p, t=tile: np.column_stack(
+                Transformer.from_crs("EPSG:4326", f"EPSG:{t.epsg}", always_xy=True).transform(
+                    p[:, 0], p[:, 1]
+                )
+            ),
+        ).area
+        / 400
+        for tile in (west, east)
+    ]
+    assert sum(int(row["n_pixels"]) for row in table) == pytest.approx(sum(owned), rel=0.002)
+    assert sum(int(row["n_isa"]) for row in table) == pytest.approx(owned[1], rel=0.002)
+    places, fields = fields_of(ground / "d" / "sample.gpkg")
+    lon = shapely.get_x(places)
+    isa = np.isin(fields["stratum"], ["ISA core", "ISA edge"])
+    np.testing.assert_array_equal(isa, lon > 108)
+    with (ground / "s.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("lon", "lat", "observed", "stratum"))
+        rows = zip(lon, shapely.get_y(places), isa.astype(int), fields["stratum"], strict=True)
+        writer.writerows(rows)
+    arguments = ("--stratum", "stratum", "--strata-sizes", "d/strata.csv")
+    assert judged(isamap, "maps", "--sample", "s.csv", *arguments)["overall"]["value"] == 1
+
+
+def test_pixels_of_two_sizes_make_no_design(isamap, ground, city):
+    write(ground / "two" / "a.tif", city[1])
+    write(ground / "two" / "b.tif", city[1], left=LEFT + 600, gsd=2)
+    ended = isamap("evaluate", "two", "--design", "--size", 300, "-o", "d")
+    assert ended.code == 65
+    assert "a.tif has pixels of 1 m" in ended.err
+    assert "b.tif of 2 m" in ended.err
+
+
+def test_a_labelled_sample_is_not_written_over(isamap, ground):
+    arguments = ("evaluate", "map.tif", "--design", "--size", 100, "-o", "d")
+    assert isamap(*arguments).code == 0
+    assert isamap(*arguments).code == 0, "nobody has labelled it"
+    path = ground / "d" / "sample.gpkg"
+    meta, _, wkb, columns = pyogrio.raw.read(path)
+    columns[2][:7] = [0, 1, 0, 1, 1, 0, 1]
+    pyogrio.raw.write(
+        path,
+        geometry=wkb,
+        field_data=list(columns),
+        fields=list(meta["fields"]),
+        geometry_type="Point",
+        crs="EPSG:4326",
+        driver="GPKG",
+        layer="sample",
+    )
+    before = path.read_bytes()
+    ended = isamap(*arguments)
+    assert ended.code == 65
+    assert "sample.gpkg has 7 labelled points" in ended.err
+    assert "choose another -o, or move it" in ended.err
+    assert path.read_bytes() == before
+
+
+def test_something_else_named_like_a_sample_is_not_written_over(isamap, ground):
+    (ground / "d").mkdir()
+    (ground / "d" / "sample.gpkg").write_bytes(b"precious")
+    ended = isamap("evaluate", "map.tif", "--design", "--size", 100, "-o", "d")
+    assert ended.code == 65
+    assert "choose another -o" in ended.err
+    assert (ground / "d" / "sample.gpkg").read_bytes() == b"precious"
+
+
+def test_the_order_of_points_does_not_tell_their_stratum(isamap, ground):
+    assert isamap("evaluate", "map.tif", "--design", "--size", 300, "-o", "d").code == 0
+    _, fields = fields_of(ground / "d" / "sample.gpkg")
+    assert fields["id"].tolist() == list(range(1, 301))
+    runs = (fields["stratum"][1:] != fields["stratum"][:-1]).sum()
+    assert runs > 100, "sorted by stratum there are 2 or 3"
+
+
+def test_edges_are_metres_whatever_the_pixels(isamap, ground):
+    """ISA up to 3 m from its edge, and 30 m of ground beside it: the same areas at 0.5 and 1 m; a pixel at 10 m."""
+    areas = {}
+    for gsd in (0.5, 1.0, 10.0):
+        side = round(400 / gsd)
+        values = np.zeros((side, side), np.uint8)
+        values[:, : side // 2] = 1
+        write(ground / f"g{gsd}.tif", values, gsd=gsd)
+        assert isamap("evaluate", f"g{gsd}.tif", "--design", "--size", 100, "-o", f"d{gsd}").code == 0
+        table = strata_rows(ground / f"d{gsd}" / "strata.csv")
+        areas[gsd] = {name: float(row["area_km2"]) * 1e6 / 400 for name, row in table.items()}
+    assert areas[0.5] == pytest.approx(areas[1.0])
+    assert areas[1.0] == pytest.approx({"ISA core": 197, "ISA edge": 3, "near ISA": 30, "far from ISA": 170})
+    assert areas[10.0] == pytest.approx(
+        {"ISA core": 190, "ISA edge": 10, "near ISA": 30, "far from ISA": 170}
+    )
+
+
+def test_the_map_is_counted_by_its_design(isamap, ground, city):
+    """Mapped areas are those of the map to the pixel; of another map they are estimated, and it is said."""
+    assert isamap("evaluate", "map.tif", "--design", "--size", 300, "-o", "d").code == 0
+    places, fields = fields_of(ground / "d" / "sample.gpkg")
+    x, y = Transformer.from_crs("EPSG:4326", UTM, always_xy=True).transform(
+        shapely.get_x(places), shapely.get_y(places)
+    )
+    rows, cols = np.floor(TOP - y).astype(int), np.floor(x - LEFT).astype(int)
+    points(ground / "s.csv", rows, cols, observed=city[0][rows, cols], stratum=fields["stratum"])
+    arguments = ("--sample", "s.csv", "--stratum", "stratum", "--strata-sizes", "d/strata.csv")
+    assert judged(isamap, "map.tif", *arguments)["mapped_area"]["1"] == pytest.approx(city[1].sum() / 1e6)
+    write(ground / "truth.tif", city[0])
+    ended = isamap("evaluate", "truth.tif", *arguments, "--json")
+    assert "counted on another map" in ended.err
+    found = ended.document["sample"]["truth"]
+    assert found["mapped_area"]["1"] == pytest.approx(found["area"]["1"]["value"])
+
+
+def test_every_product_is_counted_on_the_ground_of_the_first(isamap, ground, city):
+    wide = np.ones((800, 800), np.uint8)
+    wide[100:700, 100:700] = city[0]
+    write(ground / "wide.tif", wide, left=LEFT - 100, top=TOP + 100)
+    rows, cols, _, observed = drawn(city)
+    points(ground / "s.csv", rows, cols, observed=observed)
+    ended = isamap("evaluate", "map.tif", "--product", "wide.tif", "--sample", "s.csv", "--json")
+    areas = {name: found["mapped_area"]["1"] for name, found in ended.document["sample"].items()}
+    assert areas == pytest.approx({"map": city[1].sum() / 1e6, "wide": city[0].sum() / 1e6})
+
+
+def test_a_survey_says_how_many_points_it_rests_on(ground, city):
+    rows, cols, _, observed = drawn(city, 50)
+    rows = rows.copy()
+    rows[:5] = -100 - np.arange(5)
+    looked = ["" if 10 <= index < 22 else str(value) for index, value in enumerate(observed)]
+    points(ground / "s.csv", rows, cols, observed=looked)
+    product = parse_product(str(ground / "map.tif"))
+    found = survey.run([product], survey.Survey(ground / "s.csv"))[0]["map"]
+    assert (found.used, found.left_out, found.unlabelled, found.counted) == (33, 5, 12, True)
+    found = survey.run([product], survey.Survey(ground / "s.csv", support_m=5))[0]["map"]
+    assert not found.counted, "a square's majority is no pixel"
+
+
+def test_points_in_the_same_place_are_refused(isamap, ground, city):
+    rows, cols, _, observed = drawn(city, 50)
+    rows, cols = rows.astype(float), cols.astype(float)
+    rows[40:43], cols[40:43] = rows[:3], cols[:3] + 2e-4
+    points(ground / "s.csv", rows, cols, observed=observed)
+    ended = isamap("evaluate", "map.tif", "--sample", "s.csv")
+    assert ended.code == 65
+    assert "3 points lie where another one does" in ended.err
+    who = ["b" if 40 <= index < 43 else "a" for index in range(50)]
+    points(ground / "s.csv", rows, cols, observed=observed, who=who)
+    assert isamap("evaluate", "map.tif", "--sample", "s.csv", "--where", "who=a").code == 0
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
+def test_support_is_metres_on_the_ground_for_maps_in_other_units(isamap, ground, city, crs):
+    """Blocks of 30 m, warped to degrees and Web Mercator: a square around a block's centre has its class."""
+    blocks = (np.random.default_rng(4).random((20, 20)) < 0.5).astype(np.uint8)
+    fine = blocks.repeat(30, 0).repeat(30, 1)
+    noisy = np.where(np.random.default_rng(5).random(fine.shape) < 0.25, 1 - fine, fine).astype(np.uint8)
+    source = Affine(1, 0, LEFT, 0, -1, TOP)
+    bounds = (LEFT, TOP - 600, LEFT + 600, TOP)
+    transform, width, height = calculate_default_transform(UTM, crs, 600, 600, *bounds)
+    warped = np.full((height, width), 255, np.uint8)
+    reproject(
+        noisy,
+        warped,
+        src_transform=source,
+        src_crs=UTM,
+        src_nodata=255,
+        dst_transform=transform,
+        dst_crs=crs,
+        dst_nodata=255,
+    )
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "uint8"}
+    with rasterio.open(ground / "w.tif", "w", **profile, crs=crs, transform=transform, nodata=255) as dst:
+        dst.write(warped, 1)
+    rows, cols = (axis.ravel() for axis in np.meshgrid(*[np.arange(45, 570, 30)] * 2, indexing="ij"))
+    points(ground / "s.csv", rows, cols, observed=fine[rows, cols])
+    at_point = judged(isamap, "w.tif", "--sample", "s.csv")
+    assert 0.6 < at_point["overall"]["value"] < 0.9
+    whole = at_point["area"]["0"]["value"] + at_point["area"]["1"]["value"]
+    assert whole == pytest.approx(0.36, rel=0.01), "km2 of ground, not of the projection"
+    assert judged(isamap, "w.tif", "--sample", "s.csv", "--support", 15)["overall"]["value"] > 0.99
+
+
+def table(path, header, *rows):
+    path.write_text("\n".join([header, *rows]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            ("x,y,crs,observed", "600010,3299990,EPSG:32648,1", "500,30,EPSG:32649,0"),
+            "'EPSG:32648' and 'EPSG:",
+        ),
+        (("x,y,crs,observed", "600010,3299990,EPSG:99999999,1"), "the CRS 'EPSG:99999999' is unknown"),
+        (("x,y,crs,observed", "600010,3299990,nonsense,1"), "the CRS 'nonsense' is unknown"),
+        (("x,y,observed", "600010,3299990,1"), "has x and y but no column crs"),
+        (("lon,lat,observed", "106.1,29.8,1", "106.2,29.8"), "line 3: it has 2 cells, the header 3"),
+        (("lon,lat,observed", "106.1,29.8,1,7"), "line 2: it has 4 cells, the header 3"),
+        (("lon;lat;observed", "106.1;29.8;1"), "has semicolons between its columns"),
+        (("lon,lat,observed,observed", "106.1,29.8,1,0"), "two columns 'observed'"),
+        (("lon,lat,observed", "nan,29.8,1"), "point 1 has no finite coordinates"),
+        (("lon,lat,observed", "here,29.8,1"), "a coordinate is no number"),
+        (("lon,lat,observed",), "holds no points"),
+        (("lon,lat,observed", "106.1,29.8,yes"), "point 1: observed is 'yes', not 0 or 1: write 1 for ISA"),
+    ],
+)
+def test_a_table_that_is_no_sample_is_refused_in_one_line(isamap, ground, lines, said):
+    table(ground / "s.csv", *lines)
+    ended = isamap("evaluate", "map.tif", "--sample", "s.csv")
+    assert ended.code == 65, ended.err
+    assert said in ended.err
+    assert ended.err.splitlines()[-1].startswith("isamap: ")
+
+
+def feature(x, y, kind="Point", **properties):
+    lonlat = list(Transformer.from_crs(UTM, "EPSG:4326", always_xy=True).transform(x, y))
+    coordinates = lonlat if kind == "Point" else [lonlat]
+    return {
+        "type": "Feature",
+        "geometry": {"type": kind, "coordinates": coordinates},
+        "properties": properties,
+    }
+
+
+def write_features(path, features):
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+def test_lone_points_in_multipoints_booleans_and_float_strata_are_understood(isamap, ground, city):
+    rows, cols, mapped, observed = drawn(city, 60)
+    places = zip(LEFT + cols + 0.5, TOP - rows - 0.5, mapped.tolist(), observed.tolist(), strict=True)
+    features = [
+        feature(x, y, kind="MultiPoint", observed=bool(seen), stratum=float(shown))
+        for x, y, shown, seen in places
+    ]
+    write_features(ground / "s.geojson", features)
+    (ground / "strata.csv").write_text(
+        f"stratum,n_pixels\n0,{(city[1] == 0).sum()}\n1,{(city[1] == 1).sum()}\n"
+    )
+    arguments = ("--stratum", "stratum", "--strata-sizes", "strata.csv")
+    found = judged(isamap, "map.tif", "--sample", "s.geojson", *arguments)
+    strata = [Stratum(str(code), int((city[1] == code).sum())) for code in (0, 1)]
+    index = mapped.astype(int)
+    assert found["F1"]["value"] == pytest.approx(
+        estimate(strata, index, index, observed.astype(int)).f1.value
+    )
+
+
+def test_several_points_in_one_and_lines_are_refused(isamap, ground):
+    line = feature(LEFT + 9, TOP - 9, observed=1)
+    line["geometry"] = {"type": "LineString", "coordinates": [[106, 29], [107, 29]]}
+    write_features(ground / "s.geojson", [feature(LEFT + 5, TOP - 5, observed=1), line])
+    ended = isamap("evaluate", "map.tif", "--sample", "s.geojson")
+    assert ended.code == 65
+    assert "also holds LineString: a sample is single points" in ended.err
+
+
+def test_points_that_do_not_count_need_no_stratum(isamap, ground, city):
+    rows, cols, mapped, observed = drawn(city, 60)
+    stratum = np.where(mapped == 1, "a", "b").astype(object)
+    looked = observed.astype(object)
+    stratum[:5], looked[:5] = "unknown", ""
+    points(ground / "s.csv", rows, cols, observed=looked, stratum=stratum)
+    (ground / "strata.csv").write_text("stratum,size\na,10\nb,20\n")
+    arguments = ("--stratum", "stratum", "--strata-sizes", "strata.csv")
+    assert judged(isamap, "map.tif", "--sample", "s.csv", *arguments)["left_out"] == 0
+
+
+def test_a_raster_at_the_end_of_the_world_is_refused(isamap, ground, city):
+    write(ground / "huge.tif", city[1], left=1e12)
+    for arguments in (("--design", "--size", 100, "-o", "d"), ("--sample", "s.csv")):
+        points(ground / "s.csv", np.array([1, 2]), np.array([1, 2]), observed=[0, 1])
+        ended = isamap("evaluate", "huge.tif", *arguments)
+        assert ended.code == 65
+        assert "huge.tif" in ended.err
+        assert ended.err.splitlines()[-1].startswith("isamap: ")
+
+
+def test_a_support_that_is_no_length_is_refused_by_the_recipe(ground):
+    product = parse_product(str(ground / "map.tif"))
+    with pytest.raises(InputError, match="a support of nan m"):
+        survey.run([product], survey.Survey(ground / "s.csv", support_m=float("nan")))

@@ -81,7 +81,10 @@ BELONGS = {
 )
 @options.option("--where", metavar="COLUMN=VALUE", help="Only points for which this holds (also !=).")
 @options.option(
-    "--support", type=float, default=0.0, help="Compare the majority of a square this wide, in m."
+    "--support",
+    type=float,
+    default=0.0,
+    help="Compare the majority of a square this wide, in m, at most 1000.",
 )
 @options.option("--design", is_flag=True, help="Draw a sample to be labelled instead.")
 @options.option("--size", type=click.IntRange(1), help="Points of --design in all.", show_default=False)
@@ -92,7 +95,7 @@ BELONGS = {
     show_default=False,
 )
 @options.option("--spacing", type=click.FloatRange(0), default=0.0, help="Least distance of points, in m.")
-@options.option("--seed", type=int, default=1, help="Of --design.")
+@options.option("--seed", type=click.IntRange(0), default=1, help="Of --design.")
 @options.option("--strata", metavar="density|FILE[:COLUMN]", help="Also tell accuracy per stratum.")
 @options.option("--units", metavar="provinces|prefectures|FILE[:COLUMN]", help="And per unit.")
 @options.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the report.")
@@ -184,6 +187,7 @@ def _survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluati
     """Against a reference sample."""
     from isamap.core import survey
     from isamap.core.evaluation_report import Evaluation
+    from isamap.domain.evaluation_tables import Points
 
     asked = survey.Survey(
         given["sample"],
@@ -196,7 +200,7 @@ def _survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluati
     results, unit = survey.run(products, asked)
     return Evaluation(
         samples={name: result.accuracy for name, result in results.items()},
-        left_out={name: result.left_out for name, result in results.items()},
+        points={name: Points(r.used, r.left_out, r.unlabelled, r.counted) for name, r in results.items()},
         unit=unit,
     )
 

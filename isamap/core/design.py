@@ -4,7 +4,6 @@ import csv
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -15,18 +14,17 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from isamap.domain import sampling
-from isamap.domain.grid import Window, crop, windows
 from isamap.domain.lonlat import LONLAT
 from isamap.errors import InputError
-from isamap.io.classmap import ClassMap
-from isamap.io.products import Product, footprints, grid_of
-from isamap.io.sample import write_points
+from isamap.io.cover import Look, looks, places_of
+from isamap.io.products import Product, grid_of
+from isamap.io.sample import labelled, write_points
 from isamap.io.store import write_atomic
 
 log = logging.getLogger(__name__)
 
-WINDOW_PX = 2048
-HALO_PX = 30
+EDGE_M, NEAR_M = 3.0, 30.0
+"""ISA this near to pervious ground is edge; pervious ground this near to ISA is near it. One pixel at least."""
 EXPECTED = {
     sampling.CORE: 0.95,
     sampling.EDGE: 0.70,
@@ -39,7 +37,10 @@ SPARE = 1.5
 """Units drawn for each one wanted where spacing will thin them."""
 LEAST = 2
 """Points that a stratum needs for a variance."""
+MOST = 1_000_000
+"""Points that nobody will label, in a sample that is allocated one by one."""
 SQUARE_KM = 1e6
+SAMPLE, STRATA = "sample.gpkg", "strata.csv"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,51 @@ class Design:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What is looked at, and how."""
+
+    products: tuple[Product, ...]
+    """The map that is sampled, and others that may disagree."""
+    gsd_m: float
+    """Pixels of the map."""
+    crs: str
+    """Of its first raster."""
+
+    @property
+    def edge_px(self) -> int:
+        """Pixels of ISA that are edge."""
+        return max(1, round(EDGE_M / self.gsd_m))
+
+    @property
+    def near_px(self) -> int:
+        """Pixels beside ISA that are near it; also the halo."""
+        return max(1, round(NEAR_M / self.gsd_m))
+
+    def windows(self) -> Iterator[tuple[NDArray[np.uint8], Look]]:
+        """Stratum codes of every window and what was seen there, always in the same order."""
+        for look in looks(self.products, self.near_px):
+            codes = sampling.strata_of(
+                look.classes[0],
+                self.near_px,
+                edge_px=self.edge_px,
+                near_px=self.near_px,
+                others=look.classes[1:],
+            )
+            codes[~look.counts] = sampling.OUTSIDE
+            yield codes, look
+
+
+@dataclass(frozen=True)
+class Count:
+    """The first pass."""
+
+    pixels: dict[int, int]
+    """Per stratum."""
+    isa: dict[int, int]
+    """Those of them that the map shows as ISA."""
+
+
+@dataclass(frozen=True)
 class Drawn:
     """Units of a sample, shape (unit,)."""
 
@@ -69,29 +115,74 @@ class Drawn:
     stratum: NDArray[np.uint8]
     """Code in `sampling.STRATA`."""
 
+    def some(self, units: NDArray[np.int64]) -> "Drawn":
+        """Some of them, in the order of their numbers."""
+        return Drawn(self.x[units], self.y[units], self.stratum[units])
+
 
 def run(product: Product, others: Sequence[Product], design: Design, out: Path) -> tuple[Path, Path]:
     """Draw the sample; returns the points (GeoPackage) and the strata with their sizes (CSV).
 
     Raises:
-        InputError: the maps have no ground to sample, or fewer pixels than wanted.
+        InputError: the folder holds a sample that somebody has worked on, the maps have no ground to sample or
+            pixels of several sizes, or fewer pixels than wanted.
     """
+    _check_unlabelled(out / SAMPLE)
+    if design.seed < 0:
+        raise InputError(f"--seed is {design.seed}: give 0 or more")
     rng = np.random.Generator(np.random.PCG64(design.seed))
-    census = sampling.Census()
-    for codes, _ in _strata(product, others):
-        census.add(codes)
-    if not census.counts:
+    plan = _plan(product, others)
+    count = _count(plan)
+    if not count.pixels:
         raise InputError(f"{product.name} has no pixel to sample: all is nodata")
-    wanted = _allocate(census.counts, design)
+    wanted = _allocate(count.pixels, design)
     spare = SPARE if design.spacing_m else 1
-    drawn = {code: min(census.counts[code], round(units * spare)) for code, units in wanted.items()}
-    units = _pick(product, others, sampling.Picker(census.counts, drawn, rng))
+    drawn = {code: min(count.pixels[code], round(units * spare)) for code, units in wanted.items()}
+    units = _pick(plan, sampling.Picker(count.pixels, drawn, rng))
     if design.spacing_m:
         order = rng.permutation(units.x.size)
         stays = sampling.thin(units.x, units.y, units.stratum, design.spacing_m, order, wanted)
-        units = Drawn(units.x[stays], units.y[stays], units.stratum[stays])
+        units = units.some(np.flatnonzero(stays))
         _check_thinned(units, wanted, design)
-    return _write(product, units, census.counts, out)
+    return _write(plan, units.some(rng.permutation(units.x.size)), count, out)
+
+
+def _check_unlabelled(path: Path) -> None:
+    """Refuse to write over somebody's work."""
+    if not path.exists():
+        return
+    try:
+        worked = labelled(path)
+    except InputError as error:
+        raise InputError(f"{error}; it would be overwritten: choose another -o, or move it") from error
+    if worked:
+        raise InputError(
+            f"{path} has {worked} labelled points, which would be overwritten: choose another -o, or move it"
+        )
+
+
+def _plan(product: Product, others: Sequence[Product]) -> Plan:
+    """The pixels of the map: all of one size, or a pixel would not be a pixel."""
+    places_of(product)
+    sizes: dict[float, Path] = {}
+    for path in product.files:
+        grid = grid_of(path)
+        sizes.setdefault(round(abs(float(grid.resolution.x)), 6), path)
+    if len(sizes) > 1:
+        (one, first), (two, second) = list(sizes.items())[:2]
+        raise InputError(
+            f"{first} has pixels of {one:g} m, {second} of {two:g} m: draw a sample from each, or resample one"
+        )
+    return Plan((product, *others), next(iter(sizes)), str(grid_of(product.files[0]).crs))
+
+
+def _count(plan: Plan) -> Count:
+    """Pixels and mapped ISA of every stratum."""
+    census, isa = sampling.Census(), sampling.Census()
+    for codes, look in plan.windows():
+        census.add(codes)
+        isa.add(np.where(look.own == 1, codes, np.uint8(sampling.OUTSIDE)))
+    return Count(census.counts, {code: isa.counts.get(code, 0) for code in census.counts})
 
 
 def _check_thinned(units: Drawn, wanted: sampling.Counts, design: Design) -> None:
@@ -111,65 +202,65 @@ def _allocate(counts: sampling.Counts, design: Design) -> dict[int, int]:
     """Units per stratum."""
     codes = sorted(counts)
     deviations = {code: sqrt(EXPECTED[code] * (1 - EXPECTED[code])) for code in codes}
-    size = design.size
+    least = sum(min(design.minimum, pixels) for pixels in counts.values())
+    size, source = design.size, "--size"
     if size is None:
         assert design.target_se is not None
         weights = [counts[code] for code in codes]
         size = sampling.sample_size(weights, [EXPECTED[code] for code in codes], design.target_se)
-        size = max(size, design.minimum * len(codes))
+        size, source = max(size, least), f"--target-se {design.target_se:g}"
         log.info("%d units for a standard error of %g", size, design.target_se)
+    if size < least:
+        raise InputError(
+            f"{size} points cannot give each of {len(codes)} strata "
+            f"({', '.join(sampling.STRATA[code] for code in codes)}) its {design.minimum}: --size at least {least}"
+        )
+    if size > min(MOST, sum(counts.values())):
+        raise InputError(
+            f"{source} asks for {size} points, but there are {sum(counts.values())} pixels, and {MOST} points are "
+            "more than anybody labels: ask for fewer"
+        )
     return sampling.allocate(counts, size, design.minimum, "neyman", deviations)
 
 
-def _strata(product: Product, others: Sequence[Product]) -> Iterator[tuple[NDArray[np.uint8], GeoBox]]:
-    """Stratum codes and grid of every window, always in the same order."""
-    places = [footprints(one) for one in (product, *others)]
-    for path in product.files:
-        grid = grid_of(path)
-        with ExitStack() as stack:
-            layers: list[ClassMap] = []
-            for one, place in zip((product, *others), places, strict=True):
-                if files := place.near(grid):
-                    layers.append(stack.enter_context(one.near(files).classes()))
-            for window in windows((grid.shape[0], grid.shape[1]), WINDOW_PX):
-                yield _codes(layers, grid, window), crop(grid, window)
-
-
-def _codes(layers: Sequence[ClassMap], grid: GeoBox, window: Window) -> NDArray[np.uint8]:
-    """Strata of one window; ground beyond this raster is seen, if another one shows it."""
-    outer = crop(grid, window.padded(HALO_PX))
-    mapped, *others = (layer.on(outer) for layer in layers)
-    return sampling.strata_of(mapped, HALO_PX, near_px=HALO_PX, others=others)
-
-
-def _pick(product: Product, others: Sequence[Product], picker: sampling.Picker) -> Drawn:
+def _pick(plan: Plan, picker: sampling.Picker) -> Drawn:
     """The second pass."""
-    target = str(grid_of(product.files[0]).crs)
     x, y, stratum = [], [], []
-    for codes, grid in _strata(product, others):
+    for codes, look in plan.windows():
         picks = picker.take(codes)
-        a, _, c, _, e, f = grid.transform[:6]
-        here = c + a * (picks.cols + 0.5), f + e * (picks.rows + 0.5)
-        there = Transformer.from_crs(str(grid.crs), target, always_xy=True).transform(*here)
-        x.append(np.atleast_1d(there[0]))
-        y.append(np.atleast_1d(there[1]))
+        there = _centres(look.grid, picks, plan.crs)
+        x.append(there[0])
+        y.append(there[1])
         stratum.append(picks.stratum)
     picker.finish()
     return Drawn(np.concatenate(x), np.concatenate(y), np.concatenate(stratum))
 
 
-def _write(product: Product, units: Drawn, counts: sampling.Counts, out: Path) -> tuple[Path, Path]:
+def _centres(
+    grid: GeoBox, picks: sampling.Picks, crs: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the drawn pixels lie, in another CRS."""
+    a, _, c, _, e, f = grid.transform[:6]
+    here = c + a * (picks.cols + 0.5), f + e * (picks.rows + 0.5)
+    there = Transformer.from_crs(str(grid.crs), crs, always_xy=True).transform(*here)
+    found = np.atleast_1d(there[0]), np.atleast_1d(there[1])
+    if not all(np.isfinite(axis).all() for axis in found):
+        raise InputError(f"a raster in {grid.crs} lies where {crs} cannot show it: draw its sample by itself")
+    return found
+
+
+def _write(plan: Plan, units: Drawn, count: Count, out: Path) -> tuple[Path, Path]:
     """Points to be labelled, and the strata they stand for."""
-    grid = grid_of(product.files[0])
-    lon, lat = Transformer.from_crs(str(grid.crs), LONLAT, always_xy=True).transform(units.x, units.y)
-    pixel_km2 = abs(grid.resolution.x * grid.resolution.y) / SQUARE_KM
-    points, table = out / "sample.gpkg", out / "strata.csv"
+    lon, lat = Transformer.from_crs(plan.crs, LONLAT, always_xy=True).transform(units.x, units.y)
+    pixel_km2 = plan.gsd_m**2 / SQUARE_KM
+    points, table = out / SAMPLE, out / STRATA
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("stratum", "n_pixels", "area_km2", "n_points"))
-    for code, pixels in sorted(counts.items()):
+    writer.writerow(("stratum", "n_pixels", "area_km2", "n_points", "n_isa"))
+    for code, pixels in sorted(count.pixels.items()):
         chosen = int((units.stratum == code).sum())
-        writer.writerow((sampling.STRATA[code], pixels, pixels * pixel_km2, chosen))
+        area = f"{pixels * pixel_km2:.12g}"
+        writer.writerow((sampling.STRATA[code], pixels, area, chosen, count.isa[code]))
     write_atomic(table, text.getvalue().encode())
     columns = {
         "id": np.arange(1, units.x.size + 1),

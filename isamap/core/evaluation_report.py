@@ -1,7 +1,7 @@
 """What `isamap evaluate` found, as one page, tables, pictures and a document for programs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ class Evaluation:
     """Against a truth that covers ground."""
     samples: Mapping[str, SampleAccuracy] | None = None
     """Estimates from a reference sample, by product."""
-    left_out: Mapping[str, int] | None = None
-    """Points that a product does not map."""
+    points: Mapping[str, tables.Points] = field(default_factory=dict)
+    """What became of the sample's points, by product."""
     unit: str = "km2"
     """Of the sample's areas."""
 
@@ -62,11 +62,15 @@ class Evaluation:
                 found.append(
                     f"{used} of {whole} pixels of the truth are known to all products: only they were compared."
                 )
-        for name, number in (self.left_out or {}).items():
-            if number:
+        for name, points in self.points.items():
+            if points.left_out:
                 found.append(
-                    f"{number} points lie where {name} maps nothing: the others of their stratum stand for them."
+                    f"{points.left_out} points lie where {name} maps nothing: "
+                    "the others of their stratum stand for them."
                 )
+        unlabelled = max((points.unlabelled for points in self.points.values()), default=0)
+        if unlabelled:
+            found.append(f"{unlabelled} points have no observed class: those left stand for them.")
         return tuple(found)
 
     def tables(self) -> tuple[Table, ...]:
@@ -75,7 +79,7 @@ class Evaluation:
         if self.tally is not None:
             made += tables.tables(self.tally, only_isa=self.only_isa)
         if self.samples is not None:
-            made += tables.sample_tables(self.samples, self.left_out or {}, self.unit)
+            made += tables.sample_tables(self.samples, self.points, self.unit)
         return made
 
     def document(self) -> dict[str, Any]:
@@ -87,7 +91,10 @@ class Evaluation:
             document["sample"] = {
                 name: {
                     "unit": self.unit,
-                    "left_out": (self.left_out or {}).get(name, 0),
+                    "used": self.points[name].used,
+                    "left_out": self.points[name].left_out,
+                    "unlabelled": self.points[name].unlabelled,
+                    "mapped_area_from": "map" if self.points[name].counted else "sample",
                     **{title: estimate.as_json() for title, estimate in tables.estimates_of(found)},
                     "area": {str(code): estimate.as_json() for code, estimate in found.area.items()},
                     "mapped_area": {str(code): area for code, area in found.mapped_area.items()},

@@ -1,28 +1,38 @@
 """`isamap evaluate --sample`: accuracy and areas estimated from a reference sample."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 
 from isamap.domain.estimation import SampleAccuracy, Stratum, estimate
-from isamap.domain.evaluation import mean_shares
 from isamap.domain.product import NODATA
+from isamap.domain.reference_sample import (
+    SAME_DEG,
+    SAME_M,
+    Strata,
+    condition,
+    label,
+    observed_codes,
+    repeated,
+    strata_of_table,
+)
 from isamap.errors import InputError
-from isamap.io.products import Product, footprints, grid_of
-from isamap.io.sample import Sample, read_sample, read_table
+from isamap.io.cover import looks
+from isamap.io.probe import check_support, classes_at
+from isamap.io.products import Product
+from isamap.io.sample import Sample, in_degrees, read_sample, read_table
 
 log = logging.getLogger(__name__)
 
-HALF = 0.5
 SQUARE_KM = 1e6
+STRATUM = "stratum"
+"""Column whose meaning nobody has to be told."""
+NEARLY_ALL = 0.999
+"""A product that knows this share of the first map's ground is counted like it."""
 
 
 @dataclass(frozen=True)
@@ -49,157 +59,172 @@ class Surveyed:
 
     accuracy: SampleAccuracy
     """The estimates."""
+    used: int
+    """Points that they rest on."""
     left_out: int
     """Points on ground that the product does not map."""
+    unlabelled: int
+    """Points without an observed class."""
+    counted: bool
+    """Whether `accuracy.mapped_area` was counted on the whole map; if not, it is estimated from the sample."""
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What the points stand for."""
+
+    strata: Sequence[Stratum]
+    """With sizes."""
+    index: NDArray[np.int64]
+    """Stratum of each point."""
+    unit: str
+    """Of the sizes."""
+    mapped_area: Mapping[str, Mapping[int, float]]
+    """Counted area of each class, by product; products that nobody has counted are not there."""
 
 
 def run(products: Sequence[Product], survey: Survey) -> tuple[dict[str, Surveyed], str]:
     """Estimates for every product from the same points, and the unit of the areas.
 
     Raises:
-        InputError: columns, classes or strata do not fit, or no point lies on a product.
+        InputError: columns, classes or strata do not fit, points are told twice, or none lies on a product.
     """
+    check_support(survey.support_m)
     sample = read_sample(survey.path)
-    rows = _chosen(sample, survey)
+    chosen = _chosen(sample, survey)
     observed = _observed(sample, survey)
-    rows &= observed != NODATA
+    rows = chosen & (observed != NODATA)
     if not rows.any():
         raise InputError(f"{survey.path}: no point has an observed class in column {survey.observed!r}")
-    strata, index, unit = _strata(sample, survey, products[0])
+    _check_repeated(sample, rows, survey.path)
+    table = _table(sample, survey)
+    mapped = {product.name: classes_at(product, sample, survey.support_m) for product in products}
+    for name, classes in mapped.items():
+        _check_met(name, rows, classes, survey.path)
+    ground = _whole(products, len(sample.rows)) if table is None else _parts(table, sample, survey, rows)
     results = {}
-    for product in products:
-        mapped = classes_at(product, sample, survey.support_m)
-        used = rows & (mapped != NODATA)
-        if not used.any():
-            raise InputError(f"no point of {survey.path} lies on a pixel that {product.name} maps")
-        left_out = int((rows & ~used).sum())
-        if left_out:
-            log.warning(
-                "%s: %d of %d points lie where it maps nothing: the others stand for them",
-                product.name,
-                left_out,
-                int(rows.sum()),
-            )
+    for name, classes in mapped.items():
+        used = rows & (classes != NODATA)
+        area = ground.mapped_area.get(name)
+        if table is not None and name == products[0].name:
+            area = _area_of_table(table, ground.index[used], classes[used].astype(np.int64), survey.support_m)
+        if survey.support_m:
+            area = None  # a square's majority is no pixel's class
         accuracy = estimate(
-            strata, index[used], mapped[used].astype(np.int64), observed[used].astype(np.int64)
+            ground.strata,
+            ground.index[used],
+            classes[used].astype(np.int64),
+            observed[used].astype(np.int64),
+            mapped_area=area,
         )
-        results[product.name] = Surveyed(accuracy, left_out)
-    return results, unit
+        left_out, unlabelled = int((rows & ~used).sum()), int((chosen & ~rows).sum())
+        results[name] = Surveyed(accuracy, int(used.sum()), left_out, unlabelled, area is not None)
+    return results, ground.unit
 
 
 def _chosen(sample: Sample, survey: Survey) -> NDArray[np.bool_]:
     """Points that --where lets pass."""
     if survey.where is None:
         return np.ones(len(sample.rows), np.bool_)
-    column, differs, value = survey.where.partition("!=")
-    if not differs:
-        column, equals, value = survey.where.partition("=")
-        if not equals:
-            raise InputError(f"{survey.where!r} is no condition: write COLUMN=VALUE or COLUMN!=VALUE")
-    same = np.array(
-        [str(cell) == value.strip() for cell in sample.column(column.strip(), survey.path)], np.bool_
-    )
+    column, differs, value = condition(survey.where)
+    same = np.array([label(cell) == value for cell in sample.column(column, survey.path)], np.bool_)
     return ~same if differs else same
 
 
 def _observed(sample: Sample, survey: Survey) -> NDArray[np.uint8]:
     """1, 0, or 255 where nobody has looked."""
-    codes = []
-    for number, cell in enumerate(sample.column(survey.observed, survey.path), start=1):
-        text = "" if cell is None else str(cell).strip()
-        if text in ("", "nan", "None"):
-            codes.append(NODATA)
-        elif text in ("0", "0.0", "1", "1.0"):
-            codes.append(int(float(text)))
-        else:
-            raise InputError(f"{survey.path}, point {number}: {survey.observed} is {text!r}, not 0 or 1")
-    return np.array(codes, np.uint8)
+    try:
+        return observed_codes(sample.column(survey.observed, survey.path), survey.observed)
+    except InputError as error:
+        raise InputError(f"{survey.path}: {error}") from error
 
 
-def _strata(sample: Sample, survey: Survey, product: Product) -> tuple[list[Stratum], NDArray[np.int64], str]:
-    """The strata, the stratum of each point, and the unit of their sizes."""
+def _check_repeated(sample: Sample, rows: NDArray[np.bool_], path: Path) -> None:
+    """Refuse points that count twice."""
+    same = SAME_DEG if in_degrees(sample.crs) else SAME_M
+    number, first = repeated(sample.x[rows], sample.y[rows], same)
+    if number:
+        x, y = sample.x[rows][first], sample.y[rows][first]
+        raise InputError(
+            f"{path}: {number} points lie where another one does (the first at {x:.10g} {y:.10g}): "
+            "keep one of each, or choose with --where"
+        )
+
+
+def _check_met(name: str, rows: NDArray[np.bool_], classes: NDArray[np.uint8], path: Path) -> None:
+    """Say how many points a product does not map; refuse it if it maps none."""
+    missed = int((rows & (classes == NODATA)).sum())
+    if missed == rows.sum():
+        raise InputError(f"no point of {path} lies on a pixel that {name} maps")
+    if missed:
+        log.warning(
+            "%s: %d of %d points lie where it maps nothing: the others stand for them",
+            name,
+            missed,
+            int(rows.sum()),
+        )
+
+
+def _table(sample: Sample, survey: Survey) -> Strata | None:
+    """The strata with their sizes; None for a simple random sample."""
     if survey.stratum is None:
+        if any(name.lower() == STRATUM for row in sample.rows for name in row):
+            raise InputError(
+                f"{survey.path} has a column {STRATUM!r}: give --stratum {STRATUM} and --strata-sizes, or take the "
+                "column out if the points are a simple random sample"
+            )
         log.warning("no --stratum: the points are taken for a simple random sample of the whole map")
-        return [Stratum("all", _area_km2(product))], np.zeros(len(sample.rows), np.int64), "km2"
+        return None
     if survey.strata is None:
         raise InputError(
             "strata need their sizes: give --strata-sizes FILE.csv with the columns stratum and size"
         )
     table = read_table(survey.strata)
-    column = next((name for name in ("area_km2", "size", "n_pixels") if table and name in table[0]), None)
-    if column is None or "stratum" not in table[0]:
-        raise InputError(f"{survey.strata} needs the columns stratum and size (or area_km2, n_pixels)")
     try:
-        strata = [Stratum(str(row["stratum"]), float(row[column])) for row in table]
-    except ValueError as error:
-        raise InputError(f"{survey.strata}: a size is no number ({error})") from error
-    place = {stratum.name: index for index, stratum in enumerate(strata)}
-    names = [str(name) for name in sample.column(survey.stratum, survey.path)]
-    if unknown := sorted(set(names) - set(place)):
-        raise InputError(f"{survey.strata} gives no size for the stratum {unknown[0]!r}")
-    units = {"area_km2": "km2", "n_pixels": "pixels"}
-    return (
-        strata,
-        np.array([place[name] for name in names], np.int64),
-        units.get(column, "units of the strata"),
-    )
+        return strata_of_table(table)
+    except InputError as error:
+        raise InputError(f"{survey.strata}: {error}") from error
 
 
-def _area_km2(product: Product) -> float:
-    """Area of all rasters of a product, nodata included."""
-    grids = [grid_of(path) for path in product.files]
-    return (
-        float(sum(abs(g.resolution.x * g.resolution.y) * g.shape[0] * g.shape[1] for g in grids)) / SQUARE_KM
-    )
+def _parts(table: Strata, sample: Sample, survey: Survey, rows: NDArray[np.bool_]) -> _Ground:
+    """Ground in strata."""
+    names = [label(name) for name in sample.column(str(survey.stratum), survey.path)]
+    try:
+        index = table.index(names, rows)
+    except InputError as error:
+        raise InputError(f"{survey.strata} {error}") from error
+    return _Ground(table.strata, index, table.unit, {})
 
 
-def classes_at(product: Product, sample: Sample, support_m: float) -> NDArray[np.uint8]:
-    """Class of a product at each point, 255 where it maps nothing; the majority of a square with `support_m`."""
-    mapped = np.full(len(sample.rows), NODATA, np.uint8)
-    places = footprints(product)
-    for number, path in enumerate(product.files):
-        lon, lat = Transformer.from_crs(sample.crs, "EPSG:4326", always_xy=True).transform(sample.x, sample.y)
-        inside = _within(places.boxes[number], lon, lat) & (mapped == NODATA)
-        if not inside.any():
-            continue
-        mapped[inside] = _read_at(product.near([path]), sample, inside, support_m)
-    return mapped
+def _area_of_table(
+    table: Strata, index: NDArray[np.int64], mapped: NDArray[np.int64], support_m: float
+) -> dict[int, float] | None:
+    """Area of each class on the map that the sample was drawn from; None if this seems to be another one."""
+    area = table.mapped_area()
+    if area is None or support_m:
+        return None
+    if not table.agrees(index, mapped):
+        log.warning(
+            "the strata were counted on another map than this: its own area is estimated, not counted"
+        )
+        return None
+    return area
 
 
-def _within(box: Any, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.bool_]:
-    import shapely
-
-    found: NDArray[np.bool_] = shapely.intersects_xy(box, lon, lat)
-    return found
-
-
-def _read_at(
-    product: Product, sample: Sample, inside: NDArray[np.bool_], support_m: float
-) -> NDArray[np.uint8]:
-    """Classes of one raster at the points `inside`."""
-    with product.shares() if product.fractional else product.classes() as layer:
-        sheet = layer.sheets[0]
-        to_map = Transformer.from_crs(sample.crs, str(sheet.geobox.crs), always_xy=True)
-        x, y = to_map.transform(sample.x[inside], sample.y[inside])
-        found = [
-            _class(layer.on(_square(sheet.geobox, float(px), float(py), support_m)))
-            for px, py in zip(np.atleast_1d(x), np.atleast_1d(y), strict=True)
-        ]
-    return np.array(found, np.uint8)
-
-
-def _square(grid: GeoBox, x: float, y: float, support_m: float) -> GeoBox:
-    """Whole pixels of a grid around a point: the one it lies in, or the square nearest to being centred on it."""
-    step = abs(grid.resolution.x)
-    side = max(1, round(support_m / step)) if grid.crs is not None and grid.crs.projected else 1
-    col, row = ~grid.transform * (x, y)
-    shift = (side - 1) / 2
-    left, top = int(np.floor(col - shift + 1e-6)), int(np.floor(row - shift + 1e-6))
-    return GeoBox((side, side), grid.transform * Affine.translation(left, top), grid.crs)
-
-
-def _class(values: NDArray[Any]) -> int:
-    """Majority of the known pixels of a square."""
-    share = values if values.dtype.kind == "f" else np.where(values == NODATA, np.nan, values)
-    mean, valid = mean_shares(share.astype(np.float32), max(share.shape))
-    return int(mean[0, 0] > HALF) if valid[0, 0] > HALF else NODATA
+def _whole(products: Sequence[Product], points: int) -> _Ground:
+    """All ground that the first product maps, in one stratum; the classes of every product counted on it."""
+    size, areas = 0.0, {product.name: np.zeros(2) for product in products}
+    for look in looks(products):
+        pixel_km2 = abs(float(look.grid.resolution.x * look.grid.resolution.y)) / SQUARE_KM
+        valid = look.own != NODATA
+        size += float(np.count_nonzero(valid)) * pixel_km2
+        for product, classes in zip(products, look.classes, strict=True):
+            there = np.bincount(classes[valid], minlength=NODATA + 1)[:2]
+            areas[product.name] += there * pixel_km2
+    known = {name: float(area.sum()) for name, area in areas.items()}
+    counted = {
+        name: {code: float(area[code]) * size / known[name] for code in (0, 1)}
+        for name, area in areas.items()
+        if known[name] >= NEARLY_ALL * size > 0
+    }
+    return _Ground([Stratum("all", size)], np.zeros(points, np.int64), "km2", counted)

@@ -1,6 +1,7 @@
 """What was counted, as tables for people and as a document for programs."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from isamap.domain.accuracy import Confusion
@@ -110,14 +111,28 @@ def _calibration(tally: Tally) -> Table:
     return Table("calibration", "Calibration of the probability", columns, tuple(rows))
 
 
+@dataclass(frozen=True)
+class Points:
+    """What became of the points of a sample."""
+
+    used: int
+    """Points that were compared."""
+    left_out: int
+    """Points that the product does not map."""
+    unlabelled: int
+    """Points without an observed class."""
+    counted: bool
+    """Whether the mapped areas were counted in the map; else they are estimated from the points."""
+
+
 def sample_tables(
-    results: Mapping[str, SampleAccuracy], left_out: Mapping[str, int], unit: str
+    results: Mapping[str, SampleAccuracy], points: Mapping[str, Points], unit: str
 ) -> tuple[Table, ...]:
     """Tables of estimates from a sample.
 
     Args:
         results: by product.
-        left_out: points without map, by product.
+        points: what became of them, by product.
         unit: of the areas: `km2`, or `pixels`.
     """
     rows: list[tuple[Cell, ...]] = []
@@ -128,11 +143,13 @@ def sample_tables(
             rows.append((name, title, *_interval(estimate)))
         for code in result.classes:
             label = "ISA" if code == 1 else "not ISA"
-            areas.append((name, label, result.mapped_area[code], *_interval(result.area[code])))
+            source = "counted" if points[name].counted else "from the sample"
+            areas.append((name, label, result.mapped_area[code], source, *_interval(result.area[code])))
             matrices.append((name, f"mapped {label}", *map(int, result.counts[result.classes.index(code)])))
     observed = tuple(f"observed {'ISA' if code == 1 else 'not ISA'}" for code in _classes(results))
-    note = ", ".join(
-        f"{name}: {number} points without map left out" for name, number in left_out.items() if number
+    note = "; ".join(
+        f"{name}: {p.used} points, {p.left_out} without map and {p.unlabelled} without observed class left out"
+        for name, p in points.items()
     )
     interval = "estimate", "SE", "95 % from", "95 % to"
     return (
@@ -146,7 +163,7 @@ def sample_tables(
         Table(
             "areas",
             f"Area, {unit}: mapped, and error-adjusted",
-            ("product", "class", "mapped", *interval),
+            ("product", "class", "mapped", "which is", *interval),
             tuple(areas),
             "Stratified estimator (Olofsson et al. 2014; Stehman 2014 where strata are not the map's classes).",
         ),

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.lonlat import LONLAT
+from isamap.domain.reference_sample import label
 from isamap.errors import ConfigError, InputError, MissingInputError
 from isamap.io.store import storage_errors
 from isamap.io.vector import read_features
@@ -37,9 +41,9 @@ class Sample:
         Raises:
             InputError: there is none of that name.
         """
-        if not self.rows or name not in self.rows[0]:
-            known = ", ".join(self.rows[0]) if self.rows else "nothing"
-            raise InputError(f"{path} has no column {name!r}: it has {known}")
+        known = dict.fromkeys(key for row in self.rows for key in row)
+        if name not in known:
+            raise InputError(f"{path} has no column {name!r}: it has {', '.join(known) or 'nothing'}")
         return [row.get(name) for row in self.rows]
 
 
@@ -47,53 +51,120 @@ def read_sample(path: Path) -> Sample:
     """Points from a CSV (columns lon and lat, or x and y with `crs`), GeoJSON or GeoPackage.
 
     Raises:
-        MissingInputError, InputError, ConfigError: as `read_features`; or there is no point.
+        MissingInputError, InputError, ConfigError: as `read_features`; or there is no point, something else than
+            points, a point without place, or an unknown CRS.
     """
-    if path.suffix.lower() == ".csv":
-        return _read_csv(path)
+    sample = _read_csv(path) if path.suffix.lower() == ".csv" else _read_vector(path)
+    if not (known := np.isfinite(sample.x) & np.isfinite(sample.y)).all():
+        raise InputError(f"{path}: point {int(known.argmin()) + 1} has no finite coordinates: mend it")
+    try:
+        in_degrees(sample.crs)
+    except CRSError as error:
+        raise InputError(
+            f"{path}: the CRS {sample.crs[:60]!r} is unknown: write it like EPSG:32648"
+        ) from error
+    return sample
+
+
+def in_degrees(crs: str) -> bool:
+    """Whether coordinates are longitude and latitude."""
+    return bool(CRS.from_user_input(crs).is_geographic)
+
+
+def _read_vector(path: Path) -> Sample:
     features = read_features(path)
-    points = [
-        (g, row)
-        for g, row in zip(features.geometries, features.attributes, strict=True)
-        if g.geom_type == "Point"
-    ]
-    if not points:
+    places = [_point(geometry) for geometry in features.geometries]
+    others = sorted(
+        {g.geom_type for g, place in zip(features.geometries, places, strict=True) if place is None}
+    )
+    if all(place is None for place in places):
         raise InputError(f"{path} holds no points: a sample is points with observed classes")
-    x, y = shapely.get_x([g for g, _ in points]), shapely.get_y([g for g, _ in points])
-    return Sample(x, y, features.crs, [row for _, row in points])
+    if others:
+        raise InputError(f"{path} also holds {', '.join(others)}: a sample is single points, take them out")
+    return Sample(shapely.get_x(places), shapely.get_y(places), features.crs, features.attributes)
+
+
+def _point(geometry: BaseGeometry) -> BaseGeometry | None:
+    """The point that a geometry is, None for any other."""
+    if geometry.geom_type == "MultiPoint" and len(geometry.geoms) == 1:
+        return geometry.geoms[0]
+    return geometry if geometry.geom_type == "Point" else None
 
 
 def _read_csv(path: Path) -> Sample:
     rows = read_table(path)
+    if not rows:
+        raise InputError(f"{path} holds no points: it has no row beneath its header")
     for names in COORDINATES:
-        if rows and set(names) <= set(rows[0]):
+        if set(names) <= set(rows[0]):
             try:
                 x, y = (np.array([float(row[name]) for row in rows]) for name in names)
             except ValueError as error:
                 raise InputError(f"{path}: a coordinate is no number ({error})") from error
-            crs = LONLAT if names == COORDINATES[0] else rows[0].get("crs", "")
-            if not crs:
-                raise InputError(
-                    f"{path} has x and y but no column crs: add it (EPSG:32648), or give lon and lat"
-                )
-            return Sample(x, y, crs, rows)
+            return Sample(x, y, LONLAT if names == COORDINATES[0] else _crs_of(rows, path), rows)
     raise InputError(f"{path} has no columns lon and lat, nor x and y: it is no sample")
 
 
+def _crs_of(rows: Sequence[Mapping[str, str]], path: Path) -> str:
+    """The CRS that every row names."""
+    found = list(dict.fromkeys(row.get("crs", "").strip() for row in rows))
+    if not any(found):
+        raise InputError(f"{path} has x and y but no column crs: add it (EPSG:32648), or give lon and lat")
+    if len(found) > 1:
+        named = " and ".join(repr(crs) for crs in found[:2])
+        raise InputError(f"{path} has rows in the CRS {named}: bring all points to one, or give lon and lat")
+    return found[0]
+
+
 def read_table(path: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV with a header.
+    """Rows of a CSV with a header; empty lines are passed over.
 
     Raises:
         MissingInputError: there is no such file.
-        InputError: it is no table.
+        InputError: it is no table, or a row is longer or shorter than the header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file, strict=True))
+            reader = csv.reader(file, strict=True)
+            lines = [(reader.line_num, cells) for cells in reader if cells]
     except OSError as error:
         raise MissingInputError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is no CSV: {error}") from error
+    if not lines:
+        raise InputError(f"{path} is empty: a table needs a header")
+    header = [name.strip() for name in lines[0][1]]
+    _check_header(header, path)
+    for number, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise InputError(
+                f"{path}, line {number}: it has {len(cells)} cells, the header {len(header)}: mend it"
+            )
+    return [dict(zip(header, cells, strict=True)) for _, cells in lines[1:]]
+
+
+def _check_header(header: Sequence[str], path: Path) -> None:
+    for name, mark in (("semicolons", ";"), ("tabs", "\t")):
+        if len(header) == 1 and mark in header[0]:
+            raise InputError(f"{path} has {name} between its columns: write it with commas")
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise InputError(f"{path} has two columns {twice[0]!r}: rename one")
+
+
+def labelled(path: Path) -> int:
+    """Points of a drawn sample on which somebody has worked: with an observed class, or a remark.
+
+    Raises:
+        InputError: it is no drawn sample, or open in another program.
+    """
+    journal = path.with_name(path.name + "-wal")
+    if journal.exists() and journal.stat().st_size:
+        raise InputError(f"{path} is open in another program: close it there first")
+    features = read_features(path)
+    worked = np.zeros(len(features.attributes), np.bool_)
+    for name in ("observed", "remark"):
+        worked |= np.array([bool(label(cell)) for cell in features.column(name, path)], np.bool_)
+    return int(worked.sum())
 
 
 def write_points(

@@ -1,0 +1,86 @@
+"""Classes of a product at points, and around them."""
+
+from typing import Any
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+from isamap.domain.evaluation import mean_shares
+from isamap.domain.lonlat import LONLAT
+from isamap.domain.product import NODATA
+from isamap.errors import InputError
+from isamap.io.cover import places_of, tile_of
+from isamap.io.products import Product, grid_of
+from isamap.io.sample import Sample
+
+HALF = 0.5
+MAX_SUPPORT_M = 1000.0
+
+
+def check_support(support_m: float) -> None:
+    """Refuse a support that is no length of a square on the ground.
+
+    Raises:
+        InputError: it is not finite, negative, or longer than a kilometre.
+    """
+    if not 0 <= support_m <= MAX_SUPPORT_M:
+        raise InputError(f"a support of {support_m:g} m: give 0 to {MAX_SUPPORT_M:g}")
+
+
+def classes_at(product: Product, sample: Sample, support_m: float) -> NDArray[np.uint8]:
+    """Class of a product at each point, 255 where it maps nothing; the majority of a square with `support_m`.
+
+    The first raster that knows something counts, tiles in their own zone alone, as in `cover`.
+    """
+    check_support(support_m)
+    mapped = np.full(len(sample.rows), NODATA, np.uint8)
+    places = places_of(product)
+    lon, lat = Transformer.from_crs(sample.crs, LONLAT, always_xy=True).transform(sample.x, sample.y)
+    for path, box in zip(places.files, places.boxes, strict=True):
+        inside = shapely.intersects_xy(box, lon, lat) & (mapped == NODATA)
+        if not inside.any():
+            continue
+        grid = grid_of(path)
+        tile = tile_of(path, grid)
+        if tile is not None:
+            inside &= shapely.intersects_xy(tile.footprint(), lon, lat)
+        if not inside.any():
+            continue
+        if support_m:
+            near = (path, *(other for other in places.near(grid, support_m) if other != path))
+            mapped[inside] = _read_at(product.near(near), sample, inside, (grid, support_m))
+        else:
+            mapped[inside] = _read_at(product.near([path]), sample, inside, None)
+    return mapped
+
+
+def _read_at(
+    product: Product, sample: Sample, inside: NDArray[np.bool_], squares: tuple[GeoBox, float] | None
+) -> NDArray[np.uint8]:
+    """Classes at the points `inside`: of squares of a grid in metres, or of the first raster's own pixels."""
+    with product.shares() if product.fractional else product.classes() as layer:
+        grid, side_m = squares or (layer.sheets[0].geobox, 0.0)
+        to_map = Transformer.from_crs(sample.crs, str(grid.crs), always_xy=True)
+        x, y = to_map.transform(sample.x[inside], sample.y[inside])
+        side = max(1, round(side_m / abs(float(grid.resolution.x))))
+        found = [_class(layer.on(_square(grid, px, py, side))) for px, py in zip(x, y, strict=True)]
+    return np.array(found, np.uint8)
+
+
+def _square(grid: GeoBox, x: float, y: float, side: int) -> GeoBox:
+    """Whole pixels of a grid around a point: the one it lies in, or the square nearest to being centred on it."""
+    col, row = ~grid.transform * (x, y)
+    shift = (side - 1) / 2
+    left, top = int(np.floor(col - shift + 1e-6)), int(np.floor(row - shift + 1e-6))
+    return GeoBox((side, side), grid.transform * Affine.translation(left, top), grid.crs)
+
+
+def _class(values: NDArray[Any]) -> int:
+    """Majority of the known pixels of a square."""
+    share = values if values.dtype.kind == "f" else np.where(values == NODATA, np.nan, values)
+    mean, valid = mean_shares(share.astype(np.float32), max(share.shape))
+    return int(mean[0, 0] > HALF) if valid[0, 0] > HALF else NODATA
