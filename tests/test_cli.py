@@ -20,7 +20,18 @@ from rio_cogeo.cogeo import cog_validate
 
 from isamap.io import store
 
-COMMANDS = ("infer", "evaluate", "change", "status", "verify", "doctor", "train", "models", "regions")
+COMMANDS = (
+    "infer",
+    "mosaic",
+    "evaluate",
+    "change",
+    "status",
+    "verify",
+    "doctor",
+    "train",
+    "models",
+    "regions",
+)
 TILE, NEXT_TILE = tiny.TILES
 STEM = "town-20180402-isa"
 PRODUCT = {f"{STEM}.tif", f"{STEM}.png", f"{STEM}.json"}

@@ -16,6 +16,7 @@ from isamap.cli.doctor import doctor
 from isamap.cli.evaluate import evaluate
 from isamap.cli.infer import infer
 from isamap.cli.models import models
+from isamap.cli.mosaic import mosaic
 from isamap.cli.regions import regions
 from isamap.cli.status import status
 from isamap.cli.train import train
@@ -49,7 +50,7 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
     ctx.ensure_object(dict)["debug"] = debug
 
 
-for command in (infer, evaluate, change, status, verify, doctor, train, models, regions):
+for command in (infer, mosaic, evaluate, change, status, verify, doctor, train, models, regions):
     cli.add_command(command)
 
 

@@ -53,6 +53,22 @@ PROBABILITY = Layer(
     overview="AVERAGE",
     colours={},
 )
+OVERVIEW_ISA = Layer(
+    key="isa",
+    suffix=".tif",
+    title="Impervious share of the mapped ground of each cell: percent, 255 nodata",
+    description="impervious share of mapped ground, percent",
+    overview="AVERAGE",
+    colours={},
+)
+OVERVIEW_VALID = Layer(
+    key="mapped",
+    suffix=".mapped.tif",
+    title="Share of each cell that is mapped: percent",
+    description="mapped share of the cell, percent",
+    overview="AVERAGE",
+    colours={},
+)
 PREVIEW_KEY, PREVIEW_SUFFIX = "preview", ".png"
 
 
@@ -87,6 +103,11 @@ def composite_path(workspace: Path, year: int, tile: Tile) -> Path:
 def map_directory(workspace: Path, model: str, year: int) -> Path:
     """Where the maps of a model and year lie."""
     return workspace / "maps" / model / str(year)
+
+
+def mosaic_directory(workspace: Path, model: str, year: int, region: str) -> Path:
+    """Where the mosaic of a region lies, made of the maps of a model and year."""
+    return workspace / "mosaics" / model / str(year) / region
 
 
 def map_stem(source: Path) -> str:

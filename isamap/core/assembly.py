@@ -1,0 +1,247 @@
+"""A mosaic on paper: its members, its grids, and every piece of work that it takes."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
+
+from isamap import __version__
+from isamap.domain import product
+from isamap.domain.catalogue import span
+from isamap.domain.grid import Tile
+from isamap.domain.lonlat import LONLAT, as_crs
+from isamap.domain.mosaic import Member, projected
+from isamap.domain.overview import EQUAL_AREA, aligned_grid, cell_size, cells_over
+from isamap.domain.region import Region
+from isamap.io import store
+from isamap.io.classmap import map_files
+from isamap.io.counts import CountJob
+from isamap.io.index import href
+from isamap.io.members import read_member, tile_members
+from isamap.io.warped import SheetJob
+
+COUNTS, SHEETS = ".counts", "sheets"
+NEAR_DEG = 0.01
+"""The cutline is cut this far around what it is needed for."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to put maps together."""
+
+    crs: str = EQUAL_AREA
+    """Of the overview, the sheets, and of an index over several zones."""
+    overview_res_m: float = 100
+    """Side of a cell of the overview."""
+    res: float | None = None
+    """Pixel size of the sheets in units of `crs`; None writes none."""
+    sheet_px: int = 10_240
+    """Side of a sheet, a multiple of 512."""
+    overwrite: bool = False
+    """Redo what is done."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A mosaic to make."""
+
+    name: str
+    """File name of its rasters, id of its collection."""
+    title: str
+    """For people."""
+    members: tuple[Member, ...]
+    """Finished maps."""
+    missing: tuple[str, ...]
+    """Ids of tiles without a map."""
+    folder: Path
+    """Where it goes."""
+    options: Options = Options()
+    """How to put it together."""
+    cutline: BaseGeometry | None = None
+    """Lon/lat area outside which nothing counts or is shown."""
+
+    @cached_property
+    def grid(self) -> GeoBox:
+        """Of the overview."""
+        shapes = [projected(one, self.options.crs) for one in self._shown()]
+        bounds = tuple(shapely.total_bounds(shapes).tolist())
+        cell = cell_size(self.options.crs, self.options.overview_res_m)
+        return aligned_grid(bounds, self.options.crs, cell)
+
+    def _shown(self) -> list[BaseGeometry]:
+        """Lon/lat area that each member adds."""
+        shapes = [member.footprint for member in self.members]
+        if self.cutline is None:
+            return shapes
+        return [shapely.intersection(self._near(one), one) for one in shapes]
+
+    def _near(self, area: BaseGeometry) -> BaseGeometry:
+        """The cutline near a lon/lat area."""
+        west, south, east, north = area.bounds
+        sides = west - NEAR_DEG, south - NEAR_DEG, east + NEAR_DEG, north + NEAR_DEG
+        return shapely.make_valid(shapely.clip_by_rect(self.cutline, *sides))
+
+    def part(self, area: BaseGeometry) -> BaseGeometry | None:
+        """The cutline over a lon/lat area; None if nothing is cut there."""
+        if self.cutline is None:
+            return None
+        near = self._near(area)
+        return None if near.contains(area) else near
+
+    @cached_property
+    def count_jobs(self) -> list[CountJob]:
+        """Members to be counted for the overview."""
+        jobs = []
+        for member in self.members:
+            cells = cells_over(self.grid, member.outline(self.options.crs))
+            cut = self.part(member.footprint)
+            place = [
+                self.options.crs,
+                list(self.grid.transform)[:6],
+                cells.row_off,
+                cells.col_off,
+                cells.shape,
+            ]
+            digest = _digest([__version__, member.sha256, place, _shape_digest(cut)])
+            path = self.folder / COUNTS / f"{member.name}-{member.sha256[:8]}.tif"
+            jobs.append(CountJob(member, self.grid, cells, path, digest, cut, self.options.overwrite))
+        return jobs
+
+    def sheet_jobs(self) -> list[SheetJob]:
+        """Sheets to be made."""
+        options, jobs = self.options, []
+        if options.res is None:
+            return []
+        side = options.res * options.sheet_px
+        outlines = [projected(one, options.crs) for one in self._shown()]
+        tree = shapely.STRtree(outlines)
+        whole = aligned_grid(tuple(shapely.total_bounds(outlines).tolist()), options.crs, side)
+        west, north = (round(value / side) for value in (whole.transform.c, whole.transform.f))
+        for row in range(whole.shape[0]):
+            for col in range(whole.shape[1]):
+                left, top = (west + col) * side, (north - row) * side
+                box = shapely.box(left, top - side, left + side, top)
+                near = tree.query(box, predicate="intersects").tolist()
+                near = [one for one in sorted(near) if shapely.intersection(outlines[one], box).area > 0]
+                if near:
+                    jobs.append(self._sheet((west + col, north - row), [self.members[one] for one in near]))
+        return jobs
+
+    def _sheet(self, corner: tuple[int, int], members: Sequence[Member]) -> SheetJob:
+        """The sheet whose upper left corner lies so many sheets east and north of the CRS's origin."""
+        options, res = self.options, self.options.res or 0.0
+        col, row = corner
+        left, top = col * res * options.sheet_px, row * res * options.sheet_px
+        shape = (options.sheet_px, options.sheet_px)
+        geobox = GeoBox(shape, Affine(res, 0, left, 0, -res, top), options.crs)
+        stem = f"{self.name}-{_signed(col, 'EW')}-{_signed(row - 1, 'NS')}"
+        cut = self.part(shapely.box(*geobox.footprint(LONLAT, npoints=16).geom.bounds))
+        settings = [options.crs, res, corner, options.sheet_px, _shape_digest(cut)]
+        inputs = inputs_digest(members, self.folder)
+        return SheetJob(
+            geobox,
+            tuple(members),
+            store.Target(self.folder / SHEETS, stem),
+            {"code": f"isamap {__version__}", "inputs": inputs, "settings": _digest(settings)},
+            span_of(members),
+            {"isamap_version": __version__},
+            cut,
+            options.overwrite,
+        )
+
+    def provenance(self, members: Sequence[Member]) -> dict[str, str]:
+        """Everything that index and overview depend on."""
+        settings = [list(self.grid.transform)[:6], list(self.grid.shape), self.options.crs, self.missing]
+        return {
+            "code": f"isamap {__version__}",
+            "inputs": inputs_digest(members, self.folder),
+            "settings": _digest([*settings, _shape_digest(self.cutline)]),
+        }
+
+
+@dataclass(frozen=True)
+class Area:
+    """An area whose maps lie in a workspace."""
+
+    region: Region
+    """Its name and outline."""
+    tiles: tuple[Tile, ...]
+    """Grid tiles that belong to it."""
+    year: int
+    """Of the maps."""
+    workspace: Path
+    """Where they lie."""
+    model: str
+    """Whose they are."""
+
+
+def of_area(area: Area, folder: Path | None, options: Options, *, cutline: bool) -> Request:
+    """The mosaic of an area.
+
+    Raises:
+        MissingInputError: not one tile is mapped.
+        InputError: the CRS is unknown.
+    """
+    directory = product.map_directory(area.workspace, area.model, area.year)
+    members, missing = tile_members(directory, area.tiles)
+    name = area.region.slug
+    return Request(
+        name,
+        f"{area.region.title} {area.year}",
+        tuple(members),
+        tuple(missing),
+        folder or product.mosaic_directory(area.workspace, area.model, area.year, name),
+        _checked(options),
+        area.region.geometry if cutline else None,
+    )
+
+
+def of_maps(paths: Sequence[Path], folder: Path, options: Options) -> Request:
+    """The mosaic of files and of folders of tiles.
+
+    Raises:
+        MissingInputError, InputError: nothing is there, or something is no class map.
+    """
+    files = sorted({file for path in paths for file in map_files(path)})
+    members = tuple(read_member(file) for file in files)
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", folder.absolute().name).lstrip(".")[:80] or "mosaic"
+    return Request(name, name, members, (), folder, _checked(options))
+
+
+def _checked(options: Options) -> Options:
+    """The options with the CRS by its code."""
+    crs = as_crs(options.crs)
+    return replace(options, crs=":".join(crs.to_authority() or ()) or crs.to_wkt())
+
+
+def span_of(members: Sequence[Member]) -> tuple[str, str]:
+    """Time that members speak of."""
+    starts, ends = zip(*map(span, members), strict=True)
+    return min(starts), max(ends)
+
+
+def inputs_digest(members: Sequence[Member], folder: Path) -> str:
+    """Of the rasters, and of how they are called from a folder."""
+    return _digest([(href(member.path, folder), member.sha256) for member in members])
+
+
+def _digest(document: Any) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _shape_digest(shape: BaseGeometry | None) -> str:
+    return "" if shape is None else hashlib.sha256(shapely.to_wkb(shapely.normalize(shape))).hexdigest()
+
+
+def _signed(number: int, signs: str) -> str:
+    """`E0012` or `W0012`: sheets east (north) of the CRS's origin."""
+    return f"{signs[number < 0]}{abs(number):04d}"

@@ -1,0 +1,298 @@
+"""`isamap mosaic`: one product of a region from its finished maps: index, overview, collection, sheets on request."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isamap import __version__
+from isamap.core.assembly import Request, span_of
+from isamap.domain import catalogue, product
+from isamap.domain.ground_area import pixel_area_m2
+from isamap.domain.lonlat import LONLAT
+from isamap.domain.mosaic import Make, Member, check_alike, check_apart
+from isamap.engine import local
+from isamap.errors import InputError, IsamapError, PartialError, StorageError
+from isamap.io import index, store
+from isamap.io.counts import Counted, count, write_overview
+from isamap.io.quicklook import write_quicklook
+from isamap.io.report import check_report_libraries, write_geoparquet
+from isamap.io.warped import make_sheet
+from isamap.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+"""Of the report and of `--json`."""
+COLLECTION = "collection.json"
+
+
+@dataclass
+class Report:
+    """What became of a mosaic."""
+
+    request: Request
+    differ: str | None = None
+    """How the maps differ in make, if they do and nobody minds."""
+    counted: dict[Path, Counted] = field(default_factory=dict)
+    """By raster."""
+    sheets: dict[str, bool] = field(default_factory=dict)
+    """Path of each sheet, and whether it is new."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why a member or sheet was not done."""
+    paths: list[Path] = field(default_factory=list)
+    """The mosaic's own files."""
+    skipped: bool = False
+    """The overview was done already."""
+
+    @property
+    def members(self) -> list[Member]:
+        """Maps that are in the mosaic."""
+        return [member for member in self.request.members if member.path in self.counted]
+
+    def document(self) -> dict[str, Any]:
+        """The report as a JSON document."""
+        isa, valid = (sum(getattr(one, key) for one in self.counted.values()) for key in ("isa", "valid"))
+        return {
+            "schema": SCHEMA,
+            "command": "mosaic",
+            "requested": len(self.request.members) + len(self.request.missing),
+            "mapped": len(self.request.members),
+            "missing": list(self.request.missing),
+            "failed": self.failed,
+            "counted": sum(one.new for one in self.counted.values()),
+            "skipped": self.skipped,
+            "sheets": {
+                "new": sum(self.sheets.values()),
+                "skipped": len(self.sheets) - sum(self.sheets.values()),
+            },
+            "isa_share": round(isa / valid, 6) if valid else None,
+            "mapped_km2": round(valid * self._pixel_m2() / 1e6, 3),
+            "differ": self.differ,
+            "paths": [str(path) for path in [*self.paths, *map(Path, self.sheets)]],
+        }
+
+    def _pixel_m2(self) -> float:
+        members = self.request.members
+        areas = [pixel_area_m2(member.geobox) for member in members[:: max(1, len(members) // 100)]]
+        return sum(areas) / len(areas)
+
+    def raise_for_failures(self) -> None:
+        """Exit 3 if a tile has no map, or a map or sheet failed."""
+        bad = len(self.request.missing) + len(self.failed)
+        if bad:
+            name, why = next(iter({**self.failed, **dict.fromkeys(self.request.missing, "no map")}.items()))
+            others = f" and {bad - 1} others" * (bad > 1)
+            raise PartialError(
+                f"{name} ({why}){others} are not in the mosaic: rerun when they are mapped; it holds the rest"
+            )
+
+
+def check_libraries() -> None:
+    """Fail before the long work, not after it.
+
+    Raises:
+        ConfigError: a library that index, table or picture need is not installed.
+    """
+    check_report_libraries()
+    index.check_index_libraries()
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Keep the report as JSON."""
+    store.write_atomic(path, (json.dumps(report.document(), indent=1) + "\n").encode())
+
+
+def check(request: Request, *, force: bool) -> str | None:
+    """Whether the maps may stand side by side; what differs in their make, if that is forced.
+
+    Raises:
+        InputError: makes differ, or rasters overlap.
+    """
+    check_apart(request.members)
+    differ = check_alike(request.members, force=force)
+    if differ:
+        log.warning("%s", differ)
+    elif not Make.of(request.members[0].properties).model:
+        log.warning("no map has an item beside it: whether they were made alike is unknown")
+    return differ
+
+
+def plan(request: Request) -> dict[str, Any]:
+    """What a run would do, from file names alone: `--dry-run`."""
+    sheets = request.sheet_jobs()
+    counted = sum(job.path.is_file() for job in request.count_jobs)
+    return {
+        "schema": SCHEMA,
+        "command": "mosaic",
+        "requested": len(request.members) + len(request.missing),
+        "mapped": len(request.members),
+        "missing": len(request.missing),
+        "counted_before": counted,
+        "overview_cells": list(request.grid.shape),
+        "sheets": len(sheets),
+        "sheets_made_before": sum(job.target.item_path.is_file() for job in sheets),
+        "read_gb": round(sum(member.path.stat().st_size for member in request.members) / 1e9, 3),
+    }
+
+
+def run(request: Request, differ: str | None = None, *, workers: int = 1, wait: bool = False) -> Report:
+    """Make the mosaic; what is done is left alone, leftovers of dead runs are swept.
+
+    Raises:
+        BusyError: another run holds the folder.
+        StorageError: nothing could go on.
+    """
+    report = Report(request, differ)
+    with store.lock(request.folder / ".isamap.lock", wait=wait, what=str(request.folder)):
+        store.sweep(request.folder)
+        _count(report, workers)
+        _publish(report)
+        _make_sheets(report, workers)
+        _write_collection(report)
+    return report
+
+
+def _count(report: Report, workers: int) -> None:
+    """Pixels of every member in the cells of the overview."""
+    jobs = report.request.count_jobs
+    fault: IsamapError | None = None
+    with Progress(len(jobs), "map", "count", show=len(jobs) > 1) as bar:
+        for outcome in local.run(jobs, count, workers):
+            member = outcome.job.member
+            if outcome.result is None:
+                fault = _note(report, member.name, outcome.fault)
+            else:
+                report.counted[member.path] = outcome.result
+            bar.advance()
+    if fault is not None and not report.counted:
+        raise fault
+
+
+def _note(report: Report, name: str, fault: IsamapError | None) -> IsamapError:
+    """Keep a failure, unless nothing could go on after it."""
+    found = fault or IsamapError("ended without a result")
+    if isinstance(found, StorageError):
+        raise found
+    log.error("%s: %s", name, found)
+    report.failed[name] = str(found)
+    return found
+
+
+def _publish(report: Report) -> None:
+    """Overview, index, table and picture as one product, unless it is done."""
+    request, members = report.request, report.members
+    target = store.Target(request.folder, request.name)
+    provenance = request.provenance(members)
+    names = _files(request, members)
+    report.paths = [request.folder / name for name in (*names.values(), target.item_path.name)]
+    if not request.options.overwrite and store.state(target, provenance) is store.State.DONE:
+        report.skipped = True
+        return
+    model = str(Make.of(members[0].properties))
+    tags = {"isamap_version": __version__, "isamap_model": model}
+    jobs = [job for job in request.count_jobs if job.member.path in report.counted]
+    with store.publish(target) as publication:
+        overview = publication.path(names["isa"])
+        write_overview(jobs, request.grid, publication.directory, request.name, tags)
+        for crs, own in _by_crs(members).items():
+            text = index.vrt_text(own, request.folder)
+            store.write_atomic(publication.path(names[_vrt_key(crs)]), text.encode())
+        crs = index.gti_crs(members, request.options.crs)
+        index.write_gti(publication.path(names["index"]), members, crs, request.folder)
+        rows = _rows(request, members)
+        shapes = [member.footprint for member in members]
+        write_geoparquet(publication.path(names["tiles"]), shapes, catalogue.table(rows), LONLAT)
+        write_quicklook(publication.path(names[product.PREVIEW_KEY]), overview, request.title)
+        publication.commit(_item(report, members, provenance, names))
+
+
+def _files(request: Request, members: Sequence[Member]) -> dict[str, str]:
+    """Asset keys and file names of the mosaic."""
+    stem = request.name
+    layers = (product.OVERVIEW_ISA, product.OVERVIEW_VALID)
+    vrts = {_vrt_key(crs): f"{stem}-{_vrt_key(crs)}.vrt" for crs in _by_crs(members)}
+    named = {"index": f"{stem}.gti.gpkg", "tiles": f"{stem}.parquet", product.PREVIEW_KEY: f"{stem}.png"}
+    return {layer.key: stem + layer.suffix for layer in layers} | vrts | named
+
+
+def _vrt_key(crs: str) -> str:
+    """`48N` of EPSG:32648; the code of any other CRS."""
+    code = crs.removeprefix("EPSG:")
+    zone = code[-2:] + {"326": "N", "327": "S"}.get(code[:3], "") if len(code) == 5 else ""
+    return zone if zone[2:] else "".join(c if c.isalnum() else "-" for c in crs)[:40]
+
+
+def _by_crs(members: Sequence[Member]) -> dict[str, list[Member]]:
+    """Members of each CRS."""
+    return {crs: [m for m in members if m.crs == crs] for crs in sorted({m.crs for m in members})}
+
+
+def _rows(request: Request, members: Sequence[Member]) -> list[tuple[Member, str]]:
+    """Members and how their rasters are called from the mosaic."""
+    return [(member, index.href(member.path, request.folder)) for member in members]
+
+
+def _item(
+    report: Report, members: Sequence[Member], provenance: dict[str, str], names: dict[str, str]
+) -> dict[str, Any]:
+    """STAC item of the mosaic."""
+    request, facts = report.request, report.document()
+    properties = {
+        "title": request.title,
+        "isamap:provenance": provenance,
+        "isamap:model": str(Make.of(members[0].properties)),
+        "isamap:differ": report.differ,
+        "isamap:tiles": len(members),
+        "isamap:missing": [*request.missing, *report.failed],
+        **{f"isamap:{key}": facts[key] for key in ("isa_share", "mapped_km2")},
+    }
+    layers = (product.OVERVIEW_ISA, product.OVERVIEW_VALID)
+    item = product.map_item(request.name, request.grid, span_of(members), layers, properties)
+    kinds = {
+        ".vrt": ("application/xml", "Tiles of one zone as one raster", "data"),
+        ".gpkg": ("application/geopackage+sqlite3", "Tile index for GDAL's GTI driver", "data"),
+        ".parquet": ("application/vnd.apache.parquet", "Table of tiles", "metadata"),
+        ".png": ("image/png", "Picture of the overview", "thumbnail"),
+    }
+    for key, name in names.items():
+        if kind := kinds.get(Path(name).suffix):
+            item["assets"][key] = {"href": f"./{name}", "type": kind[0], "title": kind[1], "roles": [kind[2]]}
+    return item
+
+
+def _make_sheets(report: Report, workers: int) -> None:
+    """Sheets that are asked for and not done."""
+    lost, jobs = set(report.failed), []
+    for job in report.request.sheet_jobs():
+        if needed := sorted(lost & {member.name for member in job.members}):
+            _note(report, job.target.stem, InputError(f"needs {needed[0]}"))
+        else:
+            jobs.append(job)
+    if not jobs:
+        return
+    folder = jobs[0].target.directory
+    store.sweep(folder)
+    with Progress(len(jobs), "sheet", "sheets", show=len(jobs) > 1) as bar:
+        for outcome in local.run(jobs, make_sheet, workers):
+            if outcome.result is None:
+                _note(report, outcome.job.target.stem, outcome.fault)
+            else:
+                report.sheets[str(outcome.job.path)] = outcome.result
+            bar.advance()
+
+
+def _write_collection(report: Report) -> None:
+    """The collection, last: it links nothing that is not there."""
+    request, members = report.request, report.members
+    sheets = [
+        f"./{Path(path).relative_to(request.folder).with_suffix('.json').as_posix()}"
+        for path in sorted(report.sheets)
+    ]
+    items = [f"./{request.name}.json", *sheets]
+    document = catalogue.collection(request.name, request.title, _rows(request, members), items)
+    path = request.folder / COLLECTION
+    store.write_atomic(path, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
+    report.paths.append(path)

@@ -1,0 +1,205 @@
+"""A mosaic's members: finished maps, what part of each is its own, and whether they may stand side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from shapely.geometry.base import BaseGeometry
+
+from isamap.domain.grid import Tile, Window
+from isamap.domain.lonlat import LONLAT, geodesic_area_km2
+from isamap.errors import InputError
+
+ZONE_DEG = 6
+EQUATOR_M = 10_000_000
+"""Northing of the equator on southern UTM grids."""
+SEGMENT_DEG, SEGMENT_M = 0.01, 1000.0
+"""Edges cut this short are straight in any projection to 2 cm."""
+EDGE_POINTS = 65
+"""Points of a meridian along a tile: straight between them to 0.02 mm."""
+MIN_OVERLAP_KM2 = 1e-4
+"""Maps of the user's own may touch; the outline of a pixel row is no overlap."""
+
+
+@dataclass(frozen=True)
+class Make:
+    """How a map was made: maps of different makes do not stand in one mosaic."""
+
+    model: str = ""
+    """Name and version of the model; empty if nobody knows."""
+    weights: str = ""
+    """sha256 of the weights."""
+    threshold: float | None = None
+    """Probability from which a pixel is impervious."""
+    code: str = ""
+    """Program and version."""
+
+    @classmethod
+    def of(cls, properties: Mapping[str, Any]) -> "Make":
+        """Make of a map from the properties of its STAC item."""
+        model, provenance = properties.get("isamap:model"), properties.get("isamap:provenance")
+        if not isinstance(model, dict) or not isinstance(provenance, dict):
+            return cls()
+        return cls(
+            f"{model.get('name')} {model.get('version')}",
+            str(provenance.get("model")),
+            model.get("threshold"),
+            str(provenance.get("code")),
+        )
+
+    def __str__(self) -> str:
+        if not self.model:
+            return "of unknown make (no item beside it)"
+        return f"{self.model}, threshold {self.threshold} ({self.code}, weights {self.weights[:8]})"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A finished map in a mosaic."""
+
+    path: Path
+    """Its class raster."""
+    geobox: GeoBox
+    """Grid of the raster."""
+    tile: Tile | None
+    """The grid tile that it maps; None for a raster of the user's own."""
+    sha256: str
+    """Of the raster."""
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    """Of its STAC item; empty if there is none."""
+
+    @property
+    def name(self) -> str:
+        """Tile id, or the stem of the file."""
+        return self.path.stem
+
+    @property
+    def crs(self) -> str:
+        """As `EPSG:32648` where there is a code."""
+        return str(self.geobox.crs)
+
+    @property
+    def gsd(self) -> float:
+        """Side of a pixel, in units of the CRS."""
+        return float(abs(self.geobox.transform.a))
+
+    @cached_property
+    def footprint(self) -> BaseGeometry:
+        """Lon/lat polygon of what the member shows: of a tile, the part inside its own zone."""
+        return self.extent if self.tile is None else self.tile.footprint()
+
+    @property
+    def extent(self) -> BaseGeometry:
+        """Lon/lat polygon of the whole raster."""
+        return self.geobox.footprint(LONLAT, npoints=64).geom
+
+    def outline(self, crs: str) -> BaseGeometry:
+        """The footprint in another CRS."""
+        return projected(self.footprint, crs)
+
+    def owned(self) -> NDArray[np.int64] | None:
+        """First column and column behind the last of each row that the member shows, shape (y, 2).
+
+        None if that is all of them. A pixel belongs to the zone in which its centre lies, so the tiles of two zones
+        never show the same ground twice.
+        """
+        if self.tile is None:
+            return None
+        left, bottom, right, top = self.geobox.boundingbox
+        west = self.tile.zone * ZONE_DEG - 186
+        to_utm = transformer(LONLAT, self.crs)
+        _, lat = transformer(self.crs, LONLAT).transform([left, right] * 2, [bottom, bottom, top, top])
+        lats = np.linspace(min(lat) - 0.01, max(lat) + 0.01, EDGE_POINTS)
+        height, width = self.geobox.shape
+        rows = top - (np.arange(height) + 0.5) * self.gsd
+        spans = []
+        for lon in (west, west + ZONE_DEG):
+            x, y = to_utm.transform(np.full(EDGE_POINTS, lon), lats)
+            edge = (np.interp(rows, y, x) - left) / self.gsd - 0.5
+            spans.append(np.clip(np.ceil(edge), 0, width).astype(np.int64))
+        if self.tile.hemisphere == "S":
+            spans[1] = np.where(rows < EQUATOR_M, spans[1], spans[0])
+        whole = bool((spans[0] == 0).all() and (spans[1] == width).all())
+        return None if whole else np.stack(spans, axis=1)
+
+
+@lru_cache(maxsize=64)
+def transformer(source: str, target: str) -> Transformer:
+    """From one CRS to another, x before y."""
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def projected(area: BaseGeometry, crs: str) -> BaseGeometry:
+    """A lon/lat area in another CRS."""
+    to_crs = transformer(LONLAT, crs)
+    return shapely.make_valid(
+        shapely.transform(
+            shapely.segmentize(area, SEGMENT_DEG),
+            lambda points: np.column_stack(to_crs.transform(points[:, 0], points[:, 1])),
+        )
+    )
+
+
+def show_own(values: NDArray[np.uint8], owned: NDArray[np.int64] | None, window: Window, fill: int) -> None:
+    """Set what a member reads outside its own zone to `fill`, in place.
+
+    Args:
+        values: a window of the member, shape (y, x).
+        owned: of all rows of the member; None keeps everything.
+        window: where the values lie.
+        fill: nodata.
+    """
+    if owned is None:
+        return
+    spans = owned[window.slices[0]] - window.col_off
+    cols = np.arange(window.width)
+    values[(cols < spans[:, :1]) | (cols >= spans[:, 1:])] = fill
+
+
+def check_alike(members: Sequence[Member], *, force: bool) -> str | None:
+    """What differs in the make of the members, None if nothing does.
+
+    Raises:
+        InputError: models, weights, thresholds or versions differ, and nobody said to go on.
+    """
+    first = members[0]
+    for member in members:
+        if Make.of(member.properties) != Make.of(first.properties):
+            fault = (
+                f"{first.name} is {Make.of(first.properties)}, {member.name} is {Make.of(member.properties)}"
+            )
+            if not force:
+                raise InputError(f"{fault}: map them alike, or say --force")
+            return fault
+    return None
+
+
+def check_apart(members: Sequence[Member]) -> None:
+    """Refuse rasters that show the same ground twice or have pixels of several sizes; grid tiles never do.
+
+    Raises:
+        InputError: two overlap or differ in pixel size.
+    """
+    sizes = {round(member.gsd, 9): member.path for member in reversed(members)}
+    if len(sizes) > 1:
+        (one, first), (two, second) = list(sizes.items())[:2]
+        raise InputError(
+            f"{first} has pixels of {one:g}, {second} of {two:g}: a mosaic has pixels of one size"
+        )
+    if all(member.tile is not None for member in members):
+        return
+    shapes = [member.footprint for member in members]
+    pairs = shapely.STRtree(shapes).query(shapes, predicate="intersects").T.tolist()
+    for i, j in pairs:
+        shared = shapely.intersection(shapes[i], shapes[j])
+        if i < j and shared.area and geodesic_area_km2(shared) > MIN_OVERLAP_KM2:
+            raise InputError(
+                f"{members[i].path} and {members[j].path} show the same ground: leave one out or cut it"
+            )

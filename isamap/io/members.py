@@ -1,0 +1,178 @@
+"""Finished maps as members of a mosaic: found by their STAC items, opened, read in windows."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from isamap.domain.grid import Tile, Window
+from isamap.domain.mosaic import Member
+from isamap.domain.product import CLASSES, NODATA
+from isamap.errors import InputError, MissingInputError
+from isamap.io import store
+from isamap.io.guard import GDAL_ENV, check_complete, one_line, open_raster, reason
+from isamap.io.placing import check_position, geobox_of
+
+MAX_OPEN = 16
+"""Members that stay open: a window lies on four tiles, at a zone border on eight."""
+KEPT = (
+    *("start_datetime", "end_datetime", "proj:shape"),
+    *("isamap:model", "isamap:provenance", "isamap:isa_share", "isamap:valid_share"),
+)
+
+
+def tile_members(directory: Path, tiles: Sequence[Tile]) -> tuple[list[Member], list[str]]:
+    """Finished maps of tiles, and ids of the tiles that have none.
+
+    Raises:
+        MissingInputError: not one tile is mapped.
+    """
+    members, missing = [], []
+    for tile in tiles:
+        path = directory / f"{tile}{CLASSES.suffix}"
+        item = store.read_item(path.with_suffix(".json")) if path.is_file() else None
+        if item is None:
+            missing.append(str(tile))
+        else:
+            members.append(_from_item(path, tile, item) or read_member(path))
+    if not members:
+        raise MissingInputError(
+            f"{directory} holds no map of these {len(tiles)} tiles: run isamap infer first"
+        )
+    return members, missing
+
+
+def read_member(path: Path) -> Member:
+    """A map from its header, and from its item if it has one.
+
+    Raises:
+        MissingInputError, InputError: there is no such file, or it is no class map.
+    """
+    item = store.read_item(path.with_suffix(".json")) or {}
+    with open_raster(path) as src:
+        _check_classes(src)
+        geobox = geobox_of(src)
+    tile = _tile_of(path.stem, geobox)
+    return Member(path, geobox, tile, _stored_digest(item, path) or _digest(path), _properties(item))
+
+
+def check_member(member: Member) -> None:
+    """Refuse a raster that is not the one its item describes, or lies elsewhere than its tile.
+
+    Raises:
+        InputError: it is damaged, or was replaced.
+    """
+    if _digest(member.path) != member.sha256:
+        raise InputError(
+            f"{one_line(member.path)} is not the file its item describes (sha256 differs): make it again"
+        )
+    with open_raster(member.path) as src:
+        _check_classes(src)
+        if geobox_of(src) != member.geobox:
+            raise InputError(
+                f"{one_line(member.path)} does not lie where its name or item says: make it again"
+            )
+
+
+def _from_item(path: Path, tile: Tile, item: dict[str, Any]) -> Member | None:
+    """The member as its item describes it; None if that does not say enough. `check_member` looks at the raster."""
+    properties, geobox = _properties(item), tile.geobox(1)
+    digest = _stored_digest(item, path)
+    if not digest or properties.get("proj:shape") != list(geobox.shape):
+        return None
+    return Member(path, geobox, tile, digest, properties)
+
+
+def _properties(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What a mosaic needs of an item: 20 000 of them are held."""
+    properties = item.get("properties")
+    return {key: properties[key] for key in KEPT if key in properties} if isinstance(properties, dict) else {}
+
+
+def _stored_digest(item: Mapping[str, Any], path: Path) -> str:
+    """sha256 of a raster as its item has it, empty if it has none."""
+    assets = item.get("assets")
+    for asset in assets.values() if isinstance(assets, dict) else ():
+        if isinstance(asset, dict) and asset.get("href") == f"./{path.name}":
+            checksum = str(asset.get("file:checksum"))
+            return checksum.removeprefix(store.SHA256) if checksum.startswith(store.SHA256) else ""
+    return ""
+
+
+def _tile_of(stem: str, geobox: GeoBox) -> Tile | None:
+    """The grid tile that a raster is, if name and grid agree."""
+    try:
+        tile = Tile.parse(stem)
+    except InputError:
+        return None
+    return tile if tile.geobox(1) == geobox else None
+
+
+def _check_classes(src: Any) -> None:
+    check_position(src)
+    if src.dtypes[0] != "uint8" or src.nodata not in (NODATA, None):
+        raise InputError(
+            f"{one_line(src.name)} is no class map: it holds {src.dtypes[0]}, nodata {src.nodata}"
+        )
+    a, b, _, d, e, _ = src.transform[:6]
+    if b or d or a != -e:
+        raise InputError(f"{one_line(src.name)} is not north-up with square pixels")
+    check_complete(src, 1)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Reader:
+    """Windows of members, a few of which stay open. Use it in `with`, from one thread."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._env = rasterio.Env(**{**GDAL_ENV, "GDAL_CACHEMAX": 64 << 20})
+
+    def __enter__(self) -> Self:
+        self._env.__enter__()
+        return self
+
+    def __exit__(self, *ending: object) -> None:
+        for src in self._open.values():
+            src.close()
+        self._env.__exit__(*ending)
+
+    def read(self, member: Member, window: Window) -> NDArray[np.uint8]:
+        """Classes of a window inside a member, shape (y, x): 0, 1 and 255.
+
+        Raises:
+            InputError: it is damaged, or holds other values.
+        """
+        area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
+        try:
+            values: NDArray[np.uint8] = self._dataset(member).read(1, window=area)
+        except RasterioError as error:
+            raise InputError(
+                f"{one_line(member.path)} is damaged near row {window.row_off}: {reason(error)}"
+            ) from error
+        if ((values > 1) & (values < NODATA)).any():
+            raise InputError(
+                f"{one_line(member.path)} holds other values than 0, 1 and 255: it is no class map"
+            )
+        return values
+
+    def _dataset(self, member: Member) -> Any:
+        src = self._open.pop(member.path, None)
+        if src is None:
+            src = open_raster(member.path)
+            if len(self._open) >= MAX_OPEN:
+                self._open.popitem(last=False)[1].close()
+        self._open[member.path] = src
+        return src
