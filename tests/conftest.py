@@ -22,15 +22,17 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def _own_log():
-    """Logging as a test finds it, whatever a command in this process set up: handlers, levels, settings."""
+    """Logging as a fresh process has it, whatever commands in this process set up, fixtures of modules among them."""
     from isamap import logs
 
     root, ours = logging.getLogger(), logging.getLogger("isamap")
-    before = root.handlers[:], root.level, ours.level, logs._settings[:]
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, logs._Handler)]
+    logs._settings.clear()
+    root.setLevel(logging.WARNING)
+    ours.setLevel(logging.NOTSET)
+    before = root.handlers[:]
     yield
-    root.handlers[:], logs._settings[:] = before[0], before[3]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
+    root.handlers[:] = before
 
 
 @dataclass(frozen=True)
