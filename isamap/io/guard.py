@@ -19,8 +19,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from isamap.errors import InputError, MissingInputError
 
 GDAL_ENV: dict[str, str | int] = {
-    # BYTES: rasterio hands an integer to GDALSetCacheMax64, so 256 would be 256 bytes and reads 6 times slower.
-    "GDAL_CACHEMAX": 256 << 20,
+    # BYTES: rasterio hands an integer to GDALSetCacheMax64, so 64 would be 64 bytes and reads 6 times slower.
+    # A scene asks for three rows of its blocks if that is more; whatever is beyond only makes memory grow with rasters.
+    "GDAL_CACHEMAX": 64 << 20,
     # No .ovr, .msk, .aux.xml or world file beside the raster is looked for: only the named file is input.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     # Nor is one written.
