@@ -100,7 +100,7 @@ BELONGS = {
 @options.option("--units", metavar="provinces|prefectures|FILE[:COLUMN]", help="And per unit.")
 @options.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the report.")
 @options.option("--min-f1", type=SHARE, help="Exit 5 if the first map's F1 is less.", show_default=False)
-@options.option("--max-bias", type=float, help="Exit 5 if its ISA share is off by more.", show_default=False)
+@options.option("--max-bias", type=SHARE, help="Exit 5 if its ISA share is off by more.", show_default=False)
 @options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps read at the same time.")
 @options.option("--list-products", is_flag=True, help="Print the products whose codes are known, and stop.")
 @options.json_output
