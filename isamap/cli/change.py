@@ -30,10 +30,8 @@ RATE = click.FloatRange(0, 0.5, min_open=True, max_open=True)
 @click.argument("maps", nargs=-1, metavar="[MAP]...")
 @options.stack(*options.AREA)
 @options.option("--years", metavar="YEAR,...", help="Years of the maps, ascending.")
-@options.option(
-    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
-)
-@options.option("--model", default="fast", metavar="NAME", help="Whose maps of the workspace.")
+@options.workspace
+@options.of_model
 @options.option(
     "-o",
     "--out",
@@ -73,7 +71,7 @@ RATE = click.FloatRange(0, 0.5, min_open=True, max_open=True)
 )
 @options.option("--force", is_flag=True, help="Difference maps of different recipes: a version change.")
 @options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Tiles at the same time.")
-@options.option("--wait", is_flag=True, help="Wait for another run on the same folder instead of exit 75.")
+@options.wait
 @options.stack(*options.OUTPUT)
 @options.stack(*options.LOGGING)
 def change(**given: Any) -> None:

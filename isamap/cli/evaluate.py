@@ -47,11 +47,7 @@ BELONGS = {
 @options.config
 @click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
 @options.stack(*options.AREA)
-@options.option("--year", type=click.IntRange(2015, 2100), help="Year of the maps in the workspace.")
-@options.option(
-    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
-)
-@options.option("--model", default="fast", metavar="NAME", help="Whose maps of the workspace.")
+@options.stack(*options.MAPS)
 @options.option(
     "--product",
     "products",

@@ -87,13 +87,8 @@ Examples:
     "--on-error", type=click.Choice(["stop", "continue"]), default="continue", help="After a failed map."
 )
 @options.option("--overwrite", is_flag=True, help="Redo finished maps.")
-@options.option("--wait", is_flag=True, help="Wait for another run on the same folder instead of exit 75.")
-@options.option(
-    "--report",
-    type=click.Path(path_type=Path),
-    help="Also write the report here, as JSON.",
-    show_default=False,
-)
+@options.wait
+@options.report_file
 @options.stack(*options.OUTPUT)
 @options.stack(*options.LOGGING)
 def infer(**given: Any) -> None:

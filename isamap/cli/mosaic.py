@@ -27,11 +27,7 @@ Examples:
 @options.config
 @click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
 @options.stack(*options.AREA)
-@options.option("--year", type=click.IntRange(2015, 2100), help="Year of the maps in the workspace.")
-@options.option(
-    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
-)
-@options.option("--model", default="fast", metavar="NAME", help="Whose maps of the workspace.")
+@options.stack(*options.MAPS)
 @options.option(
     "-o",
     "--out",
@@ -54,13 +50,8 @@ Examples:
 @options.option("--force", is_flag=True, help="Put maps of different makes together.")
 @options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps read at the same time.")
 @options.option("--overwrite", is_flag=True, help="Redo what is done.")
-@options.option("--wait", is_flag=True, help="Wait for another run on the same folder instead of exit 75.")
-@options.option(
-    "--report",
-    type=click.Path(path_type=Path),
-    help="Also write the report here, as JSON.",
-    show_default=False,
-)
+@options.wait
+@options.report_file
 @options.stack(*options.OUTPUT)
 @options.stack(*options.LOGGING)
 def mosaic(**given: Any) -> None:

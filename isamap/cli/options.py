@@ -54,6 +54,23 @@ AREA = (
     option("--tiles", metavar="ID,...|@FILE", help="Grid tiles by id, or a file with one id per line."),
 )
 json_output = option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+workspace = option(
+    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
+)
+wait = option("--wait", is_flag=True, help="Wait for another run on the same folder instead of exit 75.")
+report_file = option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Also write the report here, as JSON.",
+    show_default=False,
+)
+of_model = option("--model", default="fast", metavar="NAME", help="Whose maps of the workspace.")
+MAPS = (
+    option("--year", type=click.IntRange(2015, 2100), help="Year of the maps in the workspace."),
+    workspace,
+    of_model,
+)
+"""Which finished maps of a workspace."""
 OUTPUT = (option("-n", "--dry-run", is_flag=True, help="Say what would be done and stop."), json_output)
 LOGGING = (
     option("-v", "--verbose", count=True, help="More log lines; twice for debugging.", show_default=False),

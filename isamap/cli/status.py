@@ -27,9 +27,7 @@ HEAD = (
 @options.config
 @options.stack(*options.AREA)
 @options.option("--year", type=click.IntRange(2015, 2100), help="Only this year.")
-@options.option(
-    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
-)
+@options.workspace
 @options.option("--model", metavar="NAME", help="Only this model.", default=None, show_default=False)
 @options.option(
     "--watch",

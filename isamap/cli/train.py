@@ -26,7 +26,7 @@ from isamap.cli import options
 )
 @options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where the model is trained.")
 @options.option("--steps", type=click.IntRange(1), help="Steps in place of the recipe's.", show_default=False)
-@options.option("--wait", is_flag=True, help="Wait for another run on the same folder instead of exit 75.")
+@options.wait
 @options.stack(*options.LOGGING)
 def train(recipe: Path, **given: Any) -> None:
     """Train the model that RECIPE (TOML) describes.

@@ -25,11 +25,7 @@ Examples:
 @options.config
 @click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
 @options.stack(*options.AREA)
-@options.option("--year", type=click.IntRange(2015, 2100), help="Year of the maps in the workspace.")
-@options.option(
-    "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
-)
-@options.option("--model", default="fast", metavar="NAME", help="Whose maps of the workspace.")
+@options.stack(*options.MAPS)
 @options.option("--quick", is_flag=True, help="Read items, sizes and headers only: no checksum, no pixel.")
 @options.option("--strict", is_flag=True, help="Exit 5 for warnings too.")
 @options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps read at the same time.")

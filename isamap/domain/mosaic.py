@@ -13,14 +13,14 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.grid import Tile, Window
+from isamap.domain.grid import Tile
 from isamap.domain.lonlat import LONLAT, geodesic_area_km2
 from isamap.errors import InputError
 
 ZONE_DEG = 6
 EQUATOR_M = 10_000_000
 """Northing of the equator on southern UTM grids."""
-SEGMENT_DEG, SEGMENT_M = 0.01, 1000.0
+SEGMENT_DEG = 0.01
 """Edges cut this short are straight in any projection to 2 cm."""
 EDGE_POINTS = 65
 """Points of a meridian along a tile: straight between them to 0.02 mm."""
@@ -145,22 +145,6 @@ def projected(area: BaseGeometry, crs: str) -> BaseGeometry:
             lambda points: np.column_stack(to_crs.transform(points[:, 0], points[:, 1])),
         )
     )
-
-
-def show_own(values: NDArray[np.uint8], owned: NDArray[np.int64] | None, window: Window, fill: int) -> None:
-    """Set what a member reads outside its own zone to `fill`, in place.
-
-    Args:
-        values: a window of the member, shape (y, x).
-        owned: of all rows of the member; None keeps everything.
-        window: where the values lie.
-        fill: nodata.
-    """
-    if owned is None:
-        return
-    spans = owned[window.slices[0]] - window.col_off
-    cols = np.arange(window.width)
-    values[(cols < spans[:, :1]) | (cols >= spans[:, 1:])] = fill
 
 
 def check_alike(members: Sequence[Member], *, force: bool) -> str | None:
