@@ -22,11 +22,6 @@ class Accelerator:
     """Of a GPU."""
 
 
-def torch_version() -> str:
-    """Version of torch, with its build."""
-    return str(torch.__version__)
-
-
 def threads() -> tuple[int, int]:
     """Threads that torch uses, and cores this process may run on."""
     return torch.get_num_threads(), len(os.sched_getaffinity(0))
