@@ -25,7 +25,7 @@ $(VENV)/installed: $(VENV)/pip pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed-for-work: $(VENV)/installed
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,dev,vector,report]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,dev,vector,report,s3,dask,train,export]'
 	@touch $@
 
 demo: $(VENV)/installed ## map Bishan, Chongqing, from the bundled Sentinel-2 scene

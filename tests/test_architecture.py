@@ -19,7 +19,7 @@ LAYERS = {
 }
 """Which layers a layer may import besides itself; errors, config, progress and logs stand below or beside all."""
 FOUNDATION = {"errors": set(), "config": {"errors"}, "progress": set(), "logs": set()}
-SHARED_STEPS = {"mapping", "recipe", "differencing", "assembly"}
+SHARED_STEPS = {"mapping", "recipe", "differencing", "assembly", "composing"}
 """Core modules that recipes share; recipes never import each other."""
 
 FENCES = {
@@ -39,14 +39,23 @@ FENCES = {
     "multiprocessing": {"engine"},
     "threading": {"engine", "io"},
     "pydantic": {"config", "model"},
+    "pystac_client": {"io"},
+    "requests": {"io"},
+    "urllib3": {"io"},
+    "urllib": {"io"},
+    "http": {"io"},
+    "socket": {"io"},
+    "botocore": {"io"},
+    "distributed": {"engine"},
+    "dask": {"engine"},
+    "onnx": {"model"},
 }
 """Where a library may be used."""
 NOWHERE = {
     *("pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib", "yaml"),
-    *("requests", "urllib", "http", "socket", "httpx", "aiohttp", "fsspec", "boto3"),
-    *("subprocess", "distributed", "dask"),
+    *("httpx", "aiohttp", "fsspec", "boto3", "subprocess"),
 }
-"""Code that can run what it reads, and the network, which no command of today needs."""
+"""Code that can run what it reads, and second ways to the network."""
 FORBIDDEN_CALLS = {"exec", "eval", "compile", "__import__", "print", "input", "breakpoint"}
 MODULE_LINES, FUNCTION_LINES, PARAMETERS = 300, 60, 7
 
