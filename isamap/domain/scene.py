@@ -1,0 +1,67 @@
+"""What the project knows of one Sentinel-2 L2A scene before it reads a pixel."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file of a scene."""
+
+    key: str
+    """Its name in the STAC item, for messages."""
+    href: str
+    """Unsigned address: https, http, s3, or an absolute path."""
+
+
+@dataclass(frozen=True)
+class SceneItem:
+    """A granule of one date and MGRS tile."""
+
+    id: str
+    """Item id, safe as (part of) a file name."""
+    source: str
+    """Name of the Source."""
+    collection: str
+    """Its collection."""
+    platform: str
+    """`S2A`, `S2B`, `S2C`, ...; empty if nothing tells."""
+    orbit: int | None
+    """Relative orbit, 1-143."""
+    mgrs: str
+    """MGRS tile, `48RXU`; empty if nothing tells."""
+    datetime: str
+    """Sensing time, RFC 3339 in UTC, whole seconds; of the granule (Earth Search) or of the start of the datatake
+    (Planetary Computer, CDSE), up to half an hour before."""
+    baseline: str
+    """Processing baseline `05.10`; empty if nothing tells or the item contradicts itself."""
+    cloud_cover: float | None
+    """Percent, 0-100."""
+    epsg: int | None
+    """UTM zone of its grid; None if nothing tells."""
+    footprint: Any
+    """Lon/lat polygons (shapely), cut at 180 degrees; None if the item has none: it may lie anywhere."""
+    assets: Mapping[str, Asset] = field(repr=False, hash=False)
+    """File of each of BANDS and of SCL."""
+    declared_offset: int | None = None
+    """What the item says must be added to its DN: 0, -1000, or None if it says nothing clear."""
+    declaration: str = ""
+    """Field that says so, for the record."""
+    product: str = ""
+    """ESA's product name, for the record; empty if the item does not say."""
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Sort key of every list of scenes: (datetime, id)."""
+        return self.datetime, self.id
+
+
+@dataclass(frozen=True, order=True)
+class Dropped:
+    """A scene that was left out."""
+
+    id: str
+    """Of the item, shortened where it was no id."""
+    reason: str
+    """Why, in one line."""
