@@ -1,0 +1,133 @@
+"""Vector labels as pixels: buildings, roads with the width of their class, polygons of either kind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import CRS, Transformer
+from shapely.geometry.base import BaseGeometry
+
+from isamap.domain.classes import UNLABELLED
+from isamap.domain.roads import CLASS_FIELDS, is_unbuilt, road_width
+from isamap.errors import InputError
+from isamap.io.vector import Features, read_features
+from isamap.io.zones import Polygons
+
+PERVIOUS, IMPERVIOUS, UNKNOWN = 1, 2, 3
+"""In the order in which they are laid over each other."""
+QUARTER_SEGMENTS = 16
+"""Of the round ends of roads: off by 2 cm at a radius of 4 m."""
+SEGMENT_DEG = 0.01
+
+
+@dataclass(frozen=True)
+class VectorLayer:
+    """One layer of a vector file and what it is."""
+
+    path: Path
+    """The file."""
+    kind: str
+    """buildings, roads, impervious, pervious or unknown."""
+    layer: str | None = None
+    """If the file has several."""
+
+
+class VectorLabels:
+    """Layers of vector labels, burnt onto any grid of one CRS: the class over each pixel's centre.
+
+    Args:
+        layers: what there is.
+        crs: of the grids.
+        background: code of ground that no layer covers.
+        area: polygons outside of which nothing is known.
+    """
+
+    def __init__(
+        self, layers: Sequence[VectorLayer], crs: str, background: int = 0, area: Path | None = None
+    ) -> None:
+        shapes: list[tuple[int, BaseGeometry]] = []
+        for layer in layers:
+            shapes += labelled_shapes(layer, crs)
+        shapes.sort(key=lambda one: one[0])
+        self._shapes = Polygons([shape for _, shape in shapes], [code for code, _ in shapes], crs)
+        self._table = np.array([background, 0, 1, UNLABELLED], np.uint8)
+        self._area: Polygons | None = None
+        if area is not None:
+            features = read_features(area)
+            inside = _in_crs(features, crs)
+            self._area = Polygons(inside, [1] * len(inside), crs)
+
+    def on(self, grid: GeoBox) -> NDArray[np.uint8]:
+        """ISA labels on a grid `(y, x)`: 0, 1, 255."""
+        labels = self._table[self._shapes.on(grid)]
+        if self._area is not None:
+            labels[self._area.on(grid) == 0] = UNLABELLED
+        return labels
+
+
+def labelled_shapes(layer: VectorLayer, crs: str) -> list[tuple[int, BaseGeometry]]:
+    """Polygons of a layer in a projected CRS, each with its code.
+
+    Raises:
+        InputError: the layer has no geometry of the kind that is asked for, or roads have no class.
+    """
+    features = read_features(layer.path, layer.layer)
+    shapes = _in_crs(features, crs)
+    if layer.kind == "roads":
+        return [(IMPERVIOUS, shape) for shape in _roads(layer, features, shapes)]
+    code = {"pervious": PERVIOUS, "unknown": UNKNOWN}.get(layer.kind, IMPERVIOUS)
+    found = [
+        (UNKNOWN if layer.kind == "buildings" and is_unbuilt(attributes) else code, shape)
+        for shape, attributes in zip(shapes, features.attributes, strict=True)
+        if shape.geom_type.endswith("Polygon")
+    ]
+    if shapes and not found:
+        raise InputError(f"{layer.path}: {layer.kind} are polygons, but there are only {_kinds(shapes)}")
+    return found
+
+
+def _roads(layer: VectorLayer, features: Features, lines: Sequence[BaseGeometry]) -> list[BaseGeometry]:
+    """Lines as wide as their roads; areas of pedestrians and the like as they are."""
+    columns = {name for row in features.attributes for name in row}
+    if features.attributes and not columns & set(CLASS_FIELDS):
+        raise InputError(
+            f"{layer.path}: roads need a column {', '.join(CLASS_FIELDS)} with their class, there are "
+            f"{', '.join(sorted(columns)) or 'none'}"
+        )
+    shapes = []
+    for line, attributes in zip(lines, features.attributes, strict=True):
+        width_m = road_width(attributes)
+        if width_m is None or line.geom_type.endswith("Point"):
+            continue
+        flat = line.geom_type.endswith("Polygon")
+        shapes.append(line if flat else shapely.buffer(line, width_m / 2, quad_segs=QUARTER_SEGMENTS))
+    if lines and not shapes:
+        raise InputError(
+            f"{layer.path}: none of its {len(lines)} features is a paved road with a known class"
+        )
+    return shapes
+
+
+def _in_crs(features: Features, crs: str) -> list[BaseGeometry]:
+    """Geometries in another CRS; straight edges stay straight within 2 cm."""
+    source = CRS.from_user_input(features.crs)
+    shapes = [shapely.force_2d(shape) for shape in features.geometries]
+    if source == CRS.from_user_input(crs):
+        return shapes
+    step = SEGMENT_DEG if source.is_geographic else 1000 * SEGMENT_DEG
+    project = Transformer.from_crs(source, crs, always_xy=True)
+    return [
+        shapely.transform(
+            shapely.segmentize(shape, step),
+            lambda points: np.column_stack(project.transform(points[:, 0], points[:, 1])),
+        )
+        for shape in shapes
+    ]
+
+
+def _kinds(shapes: Sequence[BaseGeometry]) -> str:
+    return ", ".join(sorted({shape.geom_type for shape in shapes}))

@@ -1,0 +1,197 @@
+"""`isamap tile` on the command line: options, bad input, what the shell sees."""
+
+import json
+import re
+
+import fbp_folder
+import numpy as np
+import pytest
+import towns
+from bad_rasters import BAD_RASTERS
+
+LOCK = ".isamap.lock"
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    return towns.write_town(tmp_path_factory.mktemp("town"), towns.make_town(64, 64))
+
+
+def words(ground, out, *more):
+    return (
+        *("tile", "--imagery", ground / "imagery.tif", "--image", ground / "image.tif"),
+        *("--labels", ground / "isa.tif", "-o", out, "--chip-px", "32", "--buffer", "0", *more),
+    )
+
+
+def left_in(folder):
+    return {path.name for path in folder.rglob("*")} - {LOCK} if folder.exists() else set()
+
+
+def test_one_source_needs_no_recipe(isamap, ground, tmp_path):
+    ended = isamap(*words(ground, tmp_path / "out", "--preview"))
+    assert ended.code == 0, ended.err
+    assert ended.out == f"{tmp_path / 'out' / 'chips.geojson'}\n"
+    assert re.search(r"imagery: lies [+-]0\.\d m east, [+-]0\.\d m north of its imagery by image", ended.err)
+    assert re.search(r"train +\d+ chips, [\d.]+ km2, [\d.]+ % ISA", ended.err)
+    assert (tmp_path / "out" / "chips.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_json_is_one_document_and_the_report_is_the_same(isamap, ground, tmp_path):
+    ended = isamap(*words(ground, tmp_path / "out", "--json", "--report", tmp_path / "report.json"))
+    document = ended.document
+    assert json.loads((tmp_path / "report.json").read_text()) == document
+    assert document["command"] == "tile"
+    assert document["chips"]["train"] > 0
+    assert document["distance_m"]["train-val"] == 0
+    again = isamap(*words(ground, tmp_path / "out", "--json")).document
+    assert again["skipped"]
+    assert not again["shards"][0]["new"]
+
+
+def test_a_dry_run_says_what_is_missing_and_writes_nothing(isamap, ground, tmp_path):
+    more = ("--labels", "none.tif", "-n")
+    ended = isamap(*words(ground, tmp_path / "out", *more))
+    assert ended.code == 0
+    assert re.search(r"missing +none\.tif", ended.out)
+    assert isamap(*words(ground, tmp_path / "out", *more, "--json")).document["missing"] == ["none.tif"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_vectors_by_option(isamap, ground, tmp_path):
+    left, top = towns.WEST, towns.NORTH
+    ring = [[left, top], [left + 300, top], [left + 300, top - 300], [left, top - 300], [left, top]]
+    crs = {"type": "name", "properties": {"name": towns.EPSG}}
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    path = tmp_path / "b.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [feature]}))
+    ended = isamap(
+        *("tile", "--imagery", ground / "imagery.tif", "--vectors", f"buildings={path}"),
+        *("-o", tmp_path / "out", "--only", "train", "--chip-px", "32", "--json"),
+    )
+    assert ended.document["shards"][0]["labels"] == {"0": 640 * 640 - 300 * 300, "1": 300 * 300}
+
+
+def test_a_folder_by_option(isamap, tmp_path):
+    data = fbp_folder.make_folder(tmp_path / "fbp", images=2, side=144)
+    ended = isamap(
+        *("tile", "--folder", data, "--sensor", "gaofen-2", "--scheme", "fbp24"),
+        *("--chip-px", "48", "--val", "0.4", "-o", tmp_path / "out", "--json", "-q"),
+    )
+    assert ended.code == 0, ended.err
+    assert len(ended.document["unplaced"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "text"),
+    [
+        ((), 2, "give a RECIPE, or one source"),
+        (("r.toml", "--image", "i.tif"), 2, "give a RECIPE, or one source"),
+        (("none.toml",), 66, "none.toml cannot be read"),
+        (("--imagery", "none.tif"), 66, "none.tif: no such file"),
+        (("--image", "none.tif"), 66, "none.tif: no such file"),
+        (("--folder", "none"), 66, "none: no such folder"),
+        (("--image", "i.tif", "--sensor", "ikonos"), 78, "no sensor is called 'ikonos'"),
+        (("--image", "i.tif", "--scheme", "corine"), 78, "no class scheme is called 'corine'"),
+        (("--image", "i.tif", "--chip-px", "33"), 78, "chip_px is 33"),
+        (("--image", "i.tif", "--vectors", "houses=a.gpkg"), 2, "KIND=FILE"),
+        (("--image", "i.tif", "--split", "s.tif", "--only", "val"), 78, "a split raster, or only"),
+        (("--imagery", "/vsicurl/http://a/b.tif"), 66, "no such file"),
+    ],
+)
+def test_what_makes_no_sense_ends_in_one_line(isamap, tmp_path, given, code, text):
+    ended = isamap("tile", *given, "-o", tmp_path / "out")
+    assert (ended.code, ended.out) == (code, "")
+    assert text in ended.err
+    assert "Traceback" not in ended.err
+    assert left_in(tmp_path / "out") == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("chip_pixels = 3\nsources = []", "unknown key chip_pixels: did you mean chip_px?"),
+        ('[[sources]]\nname = "a"\nlabel = ["x"]', "did you mean labels?"),
+        ("[split]\nbuffer = 300\n[[sources]]\nname = 'a'", "did you mean buffer_m?"),
+        ("sources = 3", "sources: "),
+        ("[[sources", "is not valid TOML"),
+        ("", "sources: Field required"),
+    ],
+)
+def test_a_bad_recipe_names_what_is_wrong(isamap, tmp_path, text, said):
+    (tmp_path / "r.toml").write_text(text)
+    ended = isamap("tile", tmp_path / "r.toml", "-o", tmp_path / "out")
+    assert ended.code == 78
+    assert said in ended.err
+    assert re.fullmatch(r"isamap: [^\n]+\n", ended.err)
+
+
+@pytest.mark.parametrize("bad", BAD_RASTERS, ids=lambda bad: bad.name)
+def test_bad_imagery_ends_in_one_line_and_leaves_nothing(isamap, tmp_path, bad):
+    (tmp_path / "in").mkdir()
+    paths = bad.write(tmp_path / "in")
+    imagery = [word for path in paths for word in ("--imagery", path)]
+    ended = isamap("tile", *imagery, "--chip-px", "32", "-o", tmp_path / "out", "-q")
+    if ended.code == 0:
+        assert bad.name == "one-band-of-ten", "a chip may lack bands, a map may not"
+        return
+    assert ended.code in (65, 66)
+    assert re.fullmatch(r"isamap: [^\n]+\n", ended.err), ended.err
+    assert any(str(path) in ended.err or path.name in ended.err for path in paths)
+    assert left_in(tmp_path / "out") == set()
+
+
+def _off_grid(path):
+    towns.write(path, np.zeros((64, 64), np.uint8), 1, east_m=90_000, nodata=255)
+
+
+@pytest.mark.parametrize(
+    ("role", "make", "text"),
+    [
+        ("--labels", lambda p: p.write_bytes(b""), "is empty"),
+        ("--labels", lambda p: p.write_bytes(b"<html>" * 99), "cannot be opened"),
+        ("--labels", lambda p: towns.write(p, np.full((640, 640), 7, np.uint8), 1), "has the values 7"),
+        ("--labels", _off_grid, "no chip has enough labels|too few"),
+        ("--labels", lambda p: towns.write(p, np.zeros((9, 9), np.uint8), 1, crs=None), "9 x 9 pixels"),
+        ("--labels", lambda p: towns.write(p, np.zeros((640, 640), np.float32), 1, crs=None), "is uint8"),
+        ("--image", lambda p: towns.write(p, np.ones((1, 640, 640), np.uint8), 1), "red, green and blue"),
+        ("--image", lambda p: towns.write(p, np.ones((3, 640, 640), np.float32), 1), "uint8 or uint16"),
+        ("--image", lambda p: p.write_bytes(b"II*\x00"), "cannot be opened|cut off"),
+        ("--split", lambda p: towns.write(p, np.ones((9, 9), np.uint8), 10), "not on the grid"),
+        ("--split", lambda p: towns.write(p, np.full((64, 64), 9, np.uint8), 10), "none of the values"),
+        ("--vectors", lambda p: p.write_text("{}"), "cannot be read|has no"),
+    ],
+)
+def test_bad_labels_images_and_splits_end_in_one_line(isamap, ground, tmp_path, role, make, text):
+    path = tmp_path / "bad.tif"
+    make(path)
+    given = ["--imagery", ground / "imagery.tif", role, f"buildings={path}" if role == "--vectors" else path]
+    if role == "--split":
+        given += ["--labels", ground / "isa.tif"]
+    ended = isamap("tile", *given, "--chip-px", "32", "-o", tmp_path / "out", "-q")
+    assert ended.code == 65, ended.err
+    assert re.fullmatch(r"isamap: [^\n]+\n", ended.err), ended.err
+    assert re.search(text, ended.err)
+    assert not (tmp_path / "out" / "chips.json").exists()
+
+
+def test_ground_smaller_than_a_chip_is_refused(isamap, ground, tmp_path):
+    ended = isamap(*words(ground, tmp_path / "out", "--chip-px", "128"))
+    assert ended.code == 65
+    assert "64 x 64 pixels, a chip 128 x 128" in ended.err
+
+
+def test_several_refused_sources_are_all_named(isamap, tmp_path):
+    text = "".join(f'[[sources]]\nname = "{name}"\nimagery = ["{name}.tif"]\n' for name in "ab")
+    (tmp_path / "r.toml").write_text(text)
+    ended = isamap("tile", tmp_path / "r.toml", "--data", tmp_path, "-o", tmp_path / "out")
+    assert ended.code == 66
+    assert "2 of 2 sources are refused" in ended.err
+    assert "b.tif: no such file" in ended.err
+
+
+def test_a_run_on_a_folder_in_use_ends_busy(isamap, ground, tmp_path):
+    from isamap.io import store
+
+    with store.lock(tmp_path / "out" / LOCK, wait=False, what="out"):
+        assert isamap(*words(ground, tmp_path / "out")).code == 75
