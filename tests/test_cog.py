@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pytest
 import rasterio
@@ -8,7 +10,8 @@ from rio_cogeo.cogeo import cog_validate
 from isamap.domain.grid import Window, windows
 from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, PROBABILITY
 from isamap.errors import StorageError
-from isamap.io.cog import CogWriter, _checksum, verify
+from isamap.io import tiff
+from isamap.io.cog import CogWriter, _checksum, layout_faults, verify
 
 TAGS = {"isamap_model": "fast 1"}
 
@@ -112,6 +115,48 @@ def test_an_error_while_writing_leaves_no_file(tmp_path):
 def test_a_window_that_begins_within_a_block_is_a_bug(tmp_path):
     with pytest.raises(ValueError, match="begin on a block"):
         write(tmp_path / "map.tif", pixels((600, 600)), step=100)
+
+
+def test_a_block_that_is_written_twice_is_a_bug(tmp_path):
+    values = pixels((600, 600))
+
+    def twice():
+        with CogWriter(tmp_path / "map.tif", grid((600, 600)), CLASSES, {}) as cog:
+            for _ in range(2):
+                cog.write(Window(0, 0, 600, 600), values)
+
+    with pytest.raises(ValueError, match="written twice"):
+        twice()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_raster_that_might_pass_4_gb_is_a_bigtiff(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff, "BIG_FROM_BYTES", 0)
+    values = pixels((1300, 1100))
+    path = write(tmp_path / "map.tif", values)
+    assert path.read_bytes()[:4] == b"II\x2b\0"
+    assert cog_validate(path, strict=True, quiet=True)[0]
+    with rasterio.open(path) as src:
+        np.testing.assert_array_equal(src.read(1), values)
+        assert src.colormap(1)[1] == CLASSES.colours[1]
+        assert src.tags()["isamap_model"] == "fast 1"
+
+
+def test_a_level_as_wide_as_a_block_is_no_fault(tmp_path):
+    """rio-cogeo takes it for one without blocks."""
+    path = write(tmp_path / "map.tif", pixels((1100, 1024)))
+    assert not cog_validate(path, strict=True, quiet=True)[0]
+    assert layout_faults(path) == []
+
+
+def test_a_full_disk_while_the_file_is_put_together_leaves_none(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tiff, "framed", full)
+    with pytest.raises(StorageError, match="No space left"):
+        write(tmp_path / "map.tif", pixels((600, 600)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_window_that_was_forgotten_is_found(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from isamap import logs
 from isamap.errors import IsamapError
@@ -51,8 +51,15 @@ def attempt(job: Job, work: Callable[[Job], Result]) -> Outcome[Job, Result]:
         return Outcome(job, None, fault)
 
 
+def given_up(job: Job) -> Outcome[Job, Any]:
+    """The outcome of a job that has killed as many workers as it may."""
+    return Outcome(
+        job, None, IsamapError(f"killed {MAX_DEATHS} workers: out of memory, or a bug: see the log")
+    )
+
+
 def run(
-    jobs: Sequence[Job], work: Callable[[Job], Result], workers: int = 1
+    jobs: Sequence[Job], work: Callable[[Job], Result], workers: int = 1, *, apart: bool = False
 ) -> Iterator[Outcome[Job, Result]]:
     """Outcomes of all jobs as they end.
 
@@ -60,8 +67,9 @@ def run(
         jobs: what to do; jobs and results are pickled when there are several workers.
         work: a module-level function.
         workers: processes; with 1 the work happens here.
+        apart: even one worker is a process of its own, one job ahead of what is done with its outcomes here.
     """
-    if workers <= 1 or len(jobs) <= 1:
+    if not apart and (workers <= 1 or len(jobs) <= 1):
         for job in jobs:
             yield attempt(job, work)
         return
@@ -132,14 +140,11 @@ class _Farm(Generic[Job, Result]):
         process.join()
         self.deaths[index] += 1
         log.warning("a worker died (exit %s) on %s", process.exitcode, self.jobs[index])
-        given_up = self.deaths[index] >= MAX_DEATHS
-        if not given_up:
+        too_many = self.deaths[index] >= MAX_DEATHS
+        if not too_many:
             self.waiting.append(index)
         self._hire()
-        if given_up:
-            fault = IsamapError(f"killed {MAX_DEATHS} workers: out of memory, or a bug: see the log")
-            return Outcome(self.jobs[index], None, fault)
-        return None
+        return given_up(self.jobs[index]) if too_many else None
 
     def _dismiss(self) -> None:
         """End the workers that are left: a signal first, so that they clean up."""

@@ -8,6 +8,7 @@ that are being closed, and the process would end in a segmentation fault instead
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -52,3 +53,37 @@ def held_signals(wake: Callable[[], None]) -> Iterator[None]:
         if arrived:
             signal.raise_signal(arrived[0])
             raise KeyboardInterrupt  # its handler would go on, but the block was cut short
+
+
+POLL_S = 0.1
+
+
+@contextmanager
+def ended_by_signals(end: Callable[[], None]) -> Iterator[None]:
+    """Keep SIGTERM and SIGINT back from a block that waits for other threads, and end it when one arrives.
+
+    Args:
+        end: makes the block end soon, in whatever way; called on a thread of its own, so that it may take locks.
+
+    Raises:
+        Whatever the signal's handler raises, once the block has ended.
+    """
+    states = {"asked": False, "over": False}
+
+    def ask() -> None:
+        states["asked"] = True
+
+    def watch() -> None:
+        while not states["over"] and not states["asked"]:
+            time.sleep(POLL_S)
+        if states["asked"]:
+            end()
+
+    with held_signals(ask):
+        watcher = threading.Thread(target=watch, name="isamap-signals", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            states["over"] = True
+            watcher.join()

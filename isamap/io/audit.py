@@ -8,7 +8,6 @@ from typing import Any
 
 import rasterio
 from rasterio.errors import RasterioError
-from rio_cogeo.cogeo import cog_validate
 
 from isamap.domain.audit import (
     AFRESH,
@@ -26,6 +25,7 @@ from isamap.domain.grid import Tile
 from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, Layer
 from isamap.errors import InputError, MissingInputError
 from isamap.io import store
+from isamap.io.cog import layout_faults
 from isamap.io.guard import check_complete, open_raster, reason
 from isamap.io.pixels import LAYERS, READ_ENV, Tally, Validity, read_pixels, validity
 from isamap.io.placing import geobox_of
@@ -153,14 +153,14 @@ def _raster_findings(
                 yield Finding(stem, "grid", f"{path.name} {fault}", AFRESH)
             elif fault := place_fault(item, geobox):
                 yield Finding(stem, "item", f"item {fault}", AFRESH)
-        valid, errors, warnings = cog_validate(path, strict=True, quiet=True)
+        faults = layout_faults(path)
     except InputError as error:
         yield Finding(stem, "file", _brief(str(error), path), AGAIN)
     except RasterioError as error:
         yield Finding(stem, "file", f"{path.name} cannot be read: {reason(error)}", AGAIN)
     else:
-        if not valid:
-            yield Finding(stem, "layout", f"{path.name}: {'; '.join(errors + warnings)}", AFRESH)
+        if faults:
+            yield Finding(stem, "layout", f"{path.name}: {'; '.join(faults)}", AFRESH)
 
 
 def _brief(text: str, path: Path) -> str:

@@ -80,19 +80,33 @@ def products(workspace: Path) -> list[tuple[str, int]]:
     ]
 
 
-def last_report(path: Path) -> tuple[float, dict[str, str | None]]:
-    """When the last run ended, and every map it was asked for with why it failed (None: it did not).
+def years(directory: Path) -> list[int]:
+    """Years that have a folder."""
+    return [int(entry.name) for entry in _entries(directory) if entry.name.isdigit()]
 
-    A map without input has not failed: it waits for its composite. (0, {}) where there is no report.
+
+def last_reports(path: Path, rows_key: str = "maps") -> dict[str, tuple[float, str | None]]:
+    """Every map that a run was asked for: when the last of those runs ended, and why the map failed (None: it did not).
+
+    The reports of shards, `<stem>.shard-I-of-N.json` beside `path`, count too. A map without input has not failed: it
+    waits for its composite.
+
+    Args:
+        path: of the report of a run without shard.
+        rows_key: where a report has its rows.
     """
-    document: dict[str, Any] = read_item(path) or {}
-    try:
-        when = path.stat().st_mtime
-        rows = document.get("maps", [])
-        asked = {
-            str(row["name"]): str(row.get("error", "")) if row.get("state") == "failed" else None
-            for row in rows
-        }
-    except (OSError, AttributeError, KeyError, TypeError):
-        return 0.0, {}
-    return when, asked
+    found: dict[str, tuple[float, str | None]] = {}
+    for report in (path, *sorted(path.parent.glob(f"{path.stem}.shard-*-of-*.json"))):
+        document: dict[str, Any] = read_item(report) or {}
+        try:
+            when = report.stat().st_mtime
+            for row in document.get(rows_key, []):
+                name, error = (
+                    str(row["name"]),
+                    str(row.get("error", "")) if row.get("state") == "failed" else None,
+                )
+                if name not in found or found[name][0] <= when:
+                    found[name] = when, error
+        except (OSError, AttributeError, KeyError, TypeError):
+            continue
+    return found

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isamap.domain.audit import Finding
+from isamap.io.claims import is_claim
+from isamap.io.cog import SPOOL_SUFFIX
 from isamap.io.holders import holder
 from isamap.io.parts import LOCK, PREFIX, is_part
 from isamap.io.store import JOURNAL
@@ -36,9 +38,18 @@ def leftovers(directory: Path, known: set[str]) -> Iterator[Finding]:
             stem = name.removeprefix(JOURNAL).removesuffix(".json")
             if not any(other.startswith(f"{PREFIX}{stem}-") for other in names):
                 yield Finding(stem, "leftover", f"{name}: publishing was broken off", SWEPT)
-        elif name.endswith((".ovr.tmp", ".draft.tif")) or (name.startswith(".") and name.endswith(".tmp")):
+        elif _is_dead(entry):
             yield Finding("-", "leftover", f"{name} of a dead run", SWEPT)
         elif name.endswith(".tif"):
             stem = name.removesuffix(next(suffix for suffix in RASTERS if name.endswith(suffix)))
             if f"{stem}.json" not in names and stem not in known:
                 yield Finding(stem, "leftover", f"{name} has no item", "map it again, or remove it")
+
+
+def _is_dead(entry: Path) -> bool:
+    """Whether a file is of no use to anyone: half-written, or a claim that nobody holds."""
+    name = entry.name
+    half = name.endswith((".ovr.tmp", ".draft.tif", SPOOL_SUFFIX)) or (
+        name.startswith(".") and name.endswith(".tmp")
+    )
+    return half or (is_claim(entry) and holder(entry) is None)

@@ -1,14 +1,14 @@
 """Locks the kernel releases when their holder dies, and storage faults told apart from bugs."""
 
 import errno
+import fcntl
 import logging
+import os
 import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from isamap.errors import BusyError, StorageError
 
@@ -28,8 +28,8 @@ STORAGE_FAULTS = NO_SPACE | {
 
 
 @contextmanager
-def lock(path: Path, *, wait: bool = False, what: str) -> Iterator[None]:
-    """Hold `path` for the length of the block: one run per product and year.
+def lock(path: Path, *, wait: bool = False, what: str, shared: bool = False) -> Iterator[None]:
+    """Hold `path` for the length of the block: one run per product and year, or several that share it.
 
     The lock is a flock: it is free again as soon as its holder ends, however it ends.
 
@@ -37,25 +37,32 @@ def lock(path: Path, *, wait: bool = False, what: str) -> Iterator[None]:
         path: lock file; it is created with its parents, and stays.
         wait: wait for the other run instead of refusing.
         what: what the lock stands for, for the message.
+        shared: others that share it may hold it too.
 
     Raises:
         BusyError: another run holds the lock and `wait` is not set.
         StorageError: the lock file cannot be made.
     """
-    held = FileLock(path, thread_local=False)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            held.acquire(timeout=0)
-        except Timeout:
-            if not wait:
-                raise BusyError(f"another run holds {what} ({path}): try again when it has ended") from None
-            logger.info("waiting for the run that holds %s (%s)", what, path)
-            held.acquire()
+        held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
+        with storage_errors(path):
+            _flock(held, path, wait=wait, what=what, kind=fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
-        held.release()
+        fcntl.flock(held, fcntl.LOCK_UN)  # for forked children that inherited it too
+        os.close(held)
+
+
+def _flock(held: int, path: Path, *, wait: bool, what: str, kind: int) -> None:
+    try:
+        fcntl.flock(held, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not wait:
+            raise BusyError(f"another run holds {what} ({path}): try again when it has ended") from None
+        logger.info("waiting for the run that holds %s (%s)", what, path)
+        fcntl.flock(held, kind)
 
 
 @contextmanager

@@ -66,10 +66,7 @@ def release(held: int) -> None:
 
 
 def _hold(part: Path) -> int | None:
-    """Descriptor with the flock of a part directory; None if another process holds it or has removed it.
-
-    Not filelock: that would make a directory anew which a rival has just removed.
-    """
+    """Descriptor with the flock of a part directory; None if another process holds it or has removed it."""
     try:
         fd = os.open(part / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except FileNotFoundError:

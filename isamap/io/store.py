@@ -27,6 +27,7 @@ from typing import Any
 
 from isamap.errors import InputError
 from isamap.io.atomic import make_directory, sync, write_atomic, write_durably
+from isamap.io.claims import claim, claim_path, is_claim, remove_dead_claim
 from isamap.io.locks import NO_SPACE, lock, storage_error, storage_errors
 from isamap.io.parts import is_part, new_part, parts_of, release, remove_dead_part, remove_part
 
@@ -157,24 +158,27 @@ def read_item(path: Path) -> dict[str, Any] | None:
 def publish(target: Target) -> Iterator["Publication"]:
     """A place to write a product, made visible by `Publication.commit`.
 
-    A block left without commit changes nothing at the final names. Two runs must not publish the
-    same target at the same time: hold a `lock`.
+    A block left without commit changes nothing at the final names. Nobody else publishes the same
+    target meanwhile: it is claimed.
 
     Raises:
+        BusyError: another process is at work on it.
         StorageError: the disk is full, read-only or broken.
     """
     with storage_errors(target.item_path):
         make_directory(target.directory)
-        part, held = new_part(target.directory, target.stem)
-    try:
-        yield Publication(target, part)
-    except OSError as err:
-        if err.errno not in NO_SPACE:  # the others may come from reading inputs in the block
-            raise
-        raise storage_error(target.item_path, err) from err
-    finally:
-        remove_part(part)
-        release(held)
+    with claim(claim_path(target.directory, target.stem), str(target.item_path)):
+        with storage_errors(target.item_path):
+            part, held = new_part(target.directory, target.stem)
+        try:
+            yield Publication(target, part)
+        except OSError as err:
+            if err.errno not in NO_SPACE:  # the others may come from reading inputs in the block
+                raise
+            raise storage_error(target.item_path, err) from err
+        finally:
+            remove_part(part)
+            release(held)
 
 
 @dataclass(frozen=True)
@@ -250,6 +254,7 @@ def sweep(directory: Path) -> list[Path]:
     with storage_errors(directory):
         entries = sorted(directory.iterdir()) if directory.is_dir() else []
         dead = [path for path in entries if is_part(path) and remove_dead_part(path)]
+        dead += [path for path in entries if is_claim(path) and remove_dead_claim(path)]
         strays = [path for path in entries if path.name.endswith(".ovr.tmp") or _is_spent_journal(path)]
         for path in strays:
             path.unlink(missing_ok=True)

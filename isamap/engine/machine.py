@@ -1,0 +1,52 @@
+"""What this process may use of the machine, and how many workers that carries."""
+
+import os
+from pathlib import Path
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+MAP_BYTES = 1_500_000_000
+"""Peak of one process that maps with the packaged models on a CPU (docs/benchmarks.md)."""
+CORES_EACH = 2
+"""One computes, the other reads, writes and helps."""
+
+
+def workers(memory_bytes: int | None = None, *, gpu: bool = False) -> int:
+    """Processes that `--workers auto` starts.
+
+    Args:
+        memory_bytes: that they may use together; None takes what is free.
+        gpu: whether they would share a GPU: one keeps it busy.
+    """
+    if gpu:
+        return 1
+    room = free_bytes() if memory_bytes is None else memory_bytes
+    return max(1, min(cores() // CORES_EACH, room // MAP_BYTES))
+
+
+def cores() -> int:
+    """Cores that this process may run on: of the machine, its affinity (Slurm) and its control group (containers)."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _read(CGROUP / "cpu.max").partition(" ")
+    if quota.isdigit() and period.isdigit():
+        count = min(count, max(1, int(quota) // int(period)))
+    return count
+
+
+def free_bytes() -> int:
+    """Memory that is free for this process."""
+    known = [
+        int(line.split()[1]) << 10 for line in _read(MEMINFO).splitlines() if line.startswith("MemAvailable")
+    ]
+    limit, used = _read(CGROUP / "memory.max"), _read(CGROUP / "memory.current")
+    if limit.isdigit() and used.isdigit():
+        known.append(max(0, int(limit) - int(used)))
+    return min(known, default=MAP_BYTES)
+
+
+def _read(path: Path) -> str:
+    """A file of the kernel, empty where there is none."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
