@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from isamap.domain.boundary import BoundaryScore, within
+from isamap.domain.boundary import BoundaryScore, Outlines, grown, plane_of
 
 IN_ANY_TIME = settings(deadline=None, max_examples=40)
 BOTH = ("iou", "precision", "recall", "f1")
@@ -142,14 +142,29 @@ def test_what_is_far_away_is_not_near():
     assert (apart.precision, apart.recall, apart.f1, apart.iou) == (0, 0, 0, 0)
 
 
-@given(arrays(np.uint8, (11, 12)), st.integers(0, 5))
+@given(st.integers(1, 140), st.integers(1, 3), st.integers(0, 70), st.integers(0, 70), st.integers(0, 2**32))
 @IN_ANY_TIME
-def test_bits_within_a_distance_match_a_loop(bits, distance):
-    found = within(bits, distance)
-    assert found.shape == (11 - 2 * distance, 12 - 2 * distance)
-    for (row, col), value in np.ndenumerate(found):
-        square = bits[row : row + 2 * distance + 1, col : col + 2 * distance + 1]
-        assert value == np.bitwise_or.reduce(square, axis=None)
+def test_a_grown_plane_is_the_mask_grown_pixel_by_pixel_but_for_its_rim(width, height, reach, further, seed):
+    halo = reach + further
+    rng = np.random.default_rng(seed)
+    mask = rng.random((height + 2 * halo, width + 2 * halo)) < 0.002
+    found = grown(grown(plane_of(mask), 0, reach), reach, further)
+    bits = np.unpackbits(found.view(np.uint8), axis=1, bitorder="little", count=mask.shape[1])
+    inner = bits[halo : halo + height, halo : halo + width]
+    for (row, col), value in np.ndenumerate(inner):
+        assert value == mask[row : row + 2 * halo + 1, col : col + 2 * halo + 1].any()
+
+
+def test_sides_are_asked_for_distances_in_any_order():
+    rng = np.random.default_rng(3)
+    mapped, reference = (
+        rng.integers(0, 2, (60, 90)).astype(np.uint8) * (np.arange(90) % 9 == 0) for _ in "ab"
+    )
+    known = plane_of(np.ones((60, 90), np.bool_))
+    sides = [Outlines(one.astype(np.uint8), known, 10) for one in (mapped, reference)]
+    for distance in (10, 2, 5):
+        expected = BoundaryScore.count(mapped, reference, distance, 10)
+        assert BoundaryScore.between(*sides, distance) == expected
 
 
 @pytest.mark.parametrize(("distance", "halo", "side"), [(0, 2, 9), (3, 2, 9), (2, 4, 8)])

@@ -9,6 +9,7 @@ import rasterio
 import tiny
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyarrow import parquet
 from pyproj import Geod
 from realdata import real
 from rio_cogeo.cogeo import cog_validate
@@ -101,7 +102,15 @@ def test_rasters_tables_and_report_of_four_years(change, maps):
     assert "Viterbi" in ended.out
     assert "unadjusted" in ended.out
     assert "unadjusted" in ended.err
-    for name in ("index.html", "report.json", "methods.csv", "areas.csv", "rates.csv", "transitions.csv"):
+    for name in (
+        "index.html",
+        "report.json",
+        "change-map.png",
+        "methods.csv",
+        "areas.csv",
+        "rates.csv",
+        "transitions.csv",
+    ):
         assert (Path("out") / name).is_file(), name
 
 
@@ -224,12 +233,34 @@ def test_units_divide_the_whole(change, maps, tmp_path):
     crs = {"type": "name", "properties": {"name": "EPSG:32648"}}
     units.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
     ended = change(*maps, *years(), "-o", "out", "--units", units, "--json")
+    columns = parquet.read_table("out/units.parquet").to_pydict()
+    assert columns["unit"] == sorted(columns["unit"])
+    counted = {row["unit"]: row for row in json.loads(ended.out)["tables"]["classes"]}
+    for unit, gain in zip(columns["unit"], columns["sustained gain (km²)"], strict=True):
+        assert gain == pytest.approx(counted[unit]["sustained gain (km²)"])
     assert ended.code == 0, ended.err
     rows = [row for row in json.loads(ended.out)["tables"]["areas"] if row["year"] == 2023]
     area = {row["unit"]: row["ISA (km²)"] for row in rows}
     assert set(area) == {"all", "west", "east"}
     assert area["west"] == pytest.approx(area["all"] / 2)
     assert area["west"] + area["east"] == pytest.approx(area["all"])
+
+
+def test_units_that_share_ground_are_refused_before_anything_is_made(change, maps, tmp_path):
+    left, bottom, right, top = grid_of().boundingbox
+    ring = [[left, bottom], [right, bottom], [right, top], [left, top], [left, bottom]]
+    crs = {"type": "name", "properties": {"name": "EPSG:32648"}}
+    features = [
+        {"type": "Feature", "properties": {"name": n}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        for n in "ab"
+    ]
+    units = tmp_path / "units.geojson"
+    units.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    ended = change(*maps, *years(), "-o", "out", "--units", units)
+    assert ended.code == 65
+    assert "a and b overlap" in ended.err
+    assert not Path("out").exists()
+    assert change(*maps, *years(), "-o", "out", "--units", units, "--allow-overlap").code == 0
 
 
 def test_a_sample_gives_areas_with_intervals(change, maps, tmp_path):

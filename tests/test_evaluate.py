@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -484,11 +485,127 @@ def test_what_would_mislead_is_refused(isamap, ground, truth, arguments, code, s
     assert said in ended.err
 
 
-def test_overlapping_units_are_said_to_be(isamap, ground):
+def test_overlapping_units_are_refused_unless_somebody_means_it(isamap, ground):
     one, other = (shapely.box(LEFT + x, TOP - 500, LEFT + x + 300, TOP) for x in (0, 100))
     geojson(ground / "units.geojson", [(one, {"name": "One"}), (other, {"name": "Other"})])
-    ended = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--units", "units.geojson")
-    assert "units One and Other overlap" in ended.err
+    asked = ("evaluate", "map.tif", "--labels", "labels.tif", "--units", "units.geojson", "--json")
+    ended = isamap(*asked)
+    assert ended.code == 65
+    assert "units One and Other overlap" in ended.err.splitlines()[-1]
+    ended = isamap(*asked, "--allow-overlap")
+    assert ended.code == 0, ended.err
+    pixels = {
+        name: row["pixels"] for name, row in ended.document["products"]["map"]["accuracy-units"].items()
+    }
+    assert pixels == {"One": 100 * 500 - 60 * 50, "Other": 300 * 500}
+
+
+def layers(path, **by_name):
+    """A GeoPackage of polygons given in UTM: shapes and values of the column `isa`, by layer."""
+    for number, (name, features) in enumerate(by_name.items()):
+        pyogrio.raw.write(
+            path,
+            geometry=shapely.to_wkb([shape for shape, _ in features]),
+            field_data=[np.array([value for _, value in features])],
+            fields=["isa"],
+            geometry_type="Polygon",
+            crs=UTM,
+            driver="GPKG",
+            layer=name,
+            append=number > 0,
+        )
+    return path
+
+
+def test_a_layer_of_several_is_chosen_by_its_name(isamap, ground, wrong):
+    west, east = (shapely.box(LEFT + x, TOP - 700, LEFT + x + 300, TOP - 100) for x in (0, 400))
+    layers(ground / "two.gpkg", west=[(west, 1)], east=[(east, 0)])
+    ended = isamap("evaluate", "map.tif", "--labels", "two.gpkg:isa", "--json")
+    assert ended.code == 65
+    assert "has the layers west, east" in ended.err
+    for layer, value, cols in (("west", 1, slice(0, 300)), ("east", 0, slice(400, 700))):
+        ended = isamap("evaluate", "map.tif", "--labels", f"two.gpkg:{layer}:isa", "--json")
+        matrix = Confusion.count(wrong[100:, cols], np.full((600, 300), value, np.uint8))
+        assert figures(ended)["pixels"] == matrix.total
+        assert figures(ended)["recall" if value else "overall"] == pytest.approx(
+            matrix.recall if value else matrix.overall
+        )
+    ended = isamap("evaluate", "map.tif", "--labels", "two.gpkg:west:", "--json")
+    assert figures(ended)["pixels"] == 300 * 600
+    ended = isamap("evaluate", "map.tif", "--labels", "labels.tif", "--units", "two.gpkg:east:isa", "--json")
+    assert list(ended.document["products"]["map"]["accuracy-units"]) == ["0"]
+
+
+MATRICES = ("accuracy", "accuracy-units", "coverage")
+
+
+@pytest.mark.parametrize(
+    ("maps", "truth_is"),
+    [
+        (("map.tif",), ("--labels", "labels.tif")),
+        (("map.tif", "--product", "half.tif"), ("--labels", "labels.tif")),
+        (("map=tiles",), ("--labels", "labels.tif")),
+        (("map=twice",), ("--labels", "labels.tif")),
+        (("map.tif",), ("--labels", "polygons.geojson:isa")),
+        (("map.tif",), ("--reference", "coarse.tif", "--classes", "50,0=nodata")),
+        (("map.tif",), ("--reference", "beside.tif", "--classes", "50,0=nodata")),
+        (("worldcover-v200=coarse.tif",), ("--labels", "labels.tif")),
+        (("labels.tif",), ("--labels", "map.tif")),
+    ],
+)
+def test_matrices_alone_are_those_of_a_whole_evaluation(isamap, ground, truth, wrong, maps, truth_is):
+    write(ground / "half.tif", wrong[:, :450])
+    for number, col in enumerate((0, 300, 600)):
+        write(ground / "tiles" / f"{number}.tif", wrong[:, col : col + 300], left=LEFT + col)
+    write(ground / "twice" / "a.tif", wrong[:, :633])
+    write(ground / "twice" / "b.tif", wrong[:, 301:], left=LEFT + 301)
+    codes = np.where(truth[::10, ::10] == 1, 50, 10).astype(np.uint8)
+    write(ground / "coarse.tif", codes, gsd=10, nodata=0)
+    write(ground / "beside.tif", codes[:60, :80], gsd=10, left=LEFT + 33, top=TOP - 47, nodata=0)
+    boxes = [
+        (shapely.box(LEFT + x, TOP - 600, LEFT + x + 200, TOP - 20), x // 300 % 2) for x in (0, 300, 600)
+    ]
+    geojson(ground / "polygons.geojson", [(shape, {"isa": value}) for shape, value in boxes])
+    halves = [(shapely.box(LEFT + x, TOP - 690, LEFT + x + 440, TOP), {"name": str(x)}) for x in (0, 440)]
+    geojson(ground / "units.geojson", halves)
+    area = "--units", "units.geojson", "--json"
+    whole = isamap("evaluate", *maps, *truth_is, *area)
+    assert whole.code == 0, whole.err
+    alone = isamap("evaluate", *maps, *truth_is, *area, "--measures", "confusion")
+    assert alone.code == 0, alone.err
+    for name, found in whole.document["products"].items():
+        assert set(alone.document["products"][name]) == set(MATRICES)
+        for table in MATRICES[:2]:
+            assert alone.document["products"][name][table] == found[table]
+
+
+def test_measures_are_those_that_were_asked_for(isamap, ground):
+    asked = ("evaluate", "map.tif", "--labels", "labels.tif", "--json", "--measures")
+    whole = isamap(*asked[:-1]).document["products"]["map"]
+    for text, tables in (
+        ("fraction", {"shares"}),
+        ("boundary,pictures", {"boundary"}),
+        ("calibration", set()),
+    ):
+        found = isamap(*asked, text).document["products"]["map"]
+        assert set(found) == {"accuracy", "coverage", *tables}
+        assert all(found[table] == whole[table] for table in found)
+    ended = isamap(*asked, "confusion,speed")
+    assert ended.code in (2, 64)
+    assert "'speed' is none of confusion, fraction, boundary, calibration, pictures" in ended.err
+
+
+def test_density_strata_are_told_with_matrices_alone(isamap, ground):
+    asked = ("evaluate", "map.tif", "--labels", "labels.tif", "--strata", "density", "--json")
+    found = [isamap(*asked, *more).document["products"]["map"] for more in ((), ("--measures", "confusion"))]
+    assert found[0]["accuracy-strata"] == found[1]["accuracy-strata"]
+
+
+def test_matrices_alone_refuse_values_that_are_no_classes(isamap, ground, truth):
+    write(ground / "codes.tif", np.where(truth == 1, 50, 10).astype(np.uint8))
+    ended = isamap("evaluate", "codes.tif", "--labels", "labels.tif", "--measures", "confusion")
+    assert ended.code == 65
+    assert "codes has the values 10, 50" in ended.err
 
 
 def test_a_second_report_leaves_nothing_of_the_first(isamap, ground):

@@ -137,6 +137,20 @@ def test_maps_are_compared_on_the_ground_that_both_know():
     assert FractionScore.compare(reference, reference, 2).mae == 0
 
 
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("shape", [(60, 90), (61, 97), (7, 5)])
+def test_several_supports_at_once_are_those_of_each_alone(shape, gaps):
+    rng = np.random.default_rng(4)
+    mapped, reference = rng.integers(0, 2, (2, *shape)).astype(np.uint8)
+    if gaps:
+        mapped[:5], reference[:, 2] = 255, 255
+    known = (mapped < 2) & (reference < 2)
+    for factor, found in FractionScore.compare_all(mapped, reference, (5, 15, 20)).items():
+        m, weight = shares(np.where(known, mapped, np.uint8(255)), factor)
+        r, _ = shares(np.where(known, reference, np.uint8(255)), factor)
+        assert found == FractionScore.count(m, r, weight)
+
+
 def test_shares_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match="shapes"):
         FractionScore.count(np.zeros(3), np.zeros(4))

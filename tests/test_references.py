@@ -95,7 +95,7 @@ def test_a_map_of_first_years_can_be_wound_back():
     np.testing.assert_array_equal(gaia.at(2018).isa(values), gaia.isa(values))
     gisd = REFERENCES["gisd30"].at(1990)
     np.testing.assert_array_equal(gisd.isa(np.arange(10)), [0, 1, 1, 0, 0, 0, 0, 0, 0, 255])
-    assert gaia.at(2000).comparable_with(gaia.at(2010))
+    assert gaia.at(2000).recipe() == gaia.at(2010).recipe()
 
 
 def test_a_year_without_map_is_refused():
@@ -108,9 +108,9 @@ def test_a_year_without_map_is_refused():
 
 def test_versions_of_an_algorithm_are_not_comparable():
     v100, v200 = find("worldcover-v100"), find("worldcover-v200")
-    assert not v100.comparable_with(v200)
-    assert v100.comparable_with(find("WorldCover v100"))
-    assert find("esri").at(2017).comparable_with(find("esri").at(2021))
+    assert v100.recipe() != v200.recipe()
+    assert v100.recipe() == find("WorldCover v100").recipe()
+    assert find("esri").at(2017).recipe() == find("esri").at(2021).recipe()
 
 
 @pytest.mark.parametrize("name", ["esri", " ESRI ", "Dynamic World", "dynamic_world", "SINOLC-1"])
@@ -144,8 +144,8 @@ def test_users_can_state_codes():
     np.testing.assert_allclose(mixed.share(np.array([1, 2, 3, 4, 255])), [1, 0.5, 0.2, 0, NAN])
     assert mixed.fractional
     assert not from_classes("50").fractional
-    assert from_classes("50").comparable_with(from_classes("50"))
-    assert not from_classes("50").comparable_with(from_classes("51"))
+    assert from_classes("50").recipe() == from_classes("50").recipe()
+    assert from_classes("50").recipe() != from_classes("51").recipe()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from isamap.core import survey
 from isamap.domain.estimation import Stratum, estimate
 from isamap.domain.grid import Tile
 from isamap.errors import InputError
+from isamap.io.classmap import ClassMap
 from isamap.io.products import parse_product
 
 
@@ -599,3 +600,152 @@ def test_a_support_that_is_no_length_is_refused_by_the_recipe(ground):
     product = parse_product(str(ground / "map.tif"))
     with pytest.raises(InputError, match="a support of nan m"):
         survey.run([product], survey.Survey(ground / "s.csv", support_m=float("nan")))
+
+
+def blocks(ground, city, side=20, count=300, seed=4):
+    """Centres of squares of the map's pixels, and their true shares with a little noise."""
+    rng = np.random.default_rng(seed)
+    rows, cols = rng.integers(0, 600 // side, (2, count)) * side + side / 2
+    keep = np.unique(rows * 10_000 + cols, return_index=True)[1]
+    rows, cols = rows[keep], cols[keep]
+    share = city[0].reshape(600 // side, side, 600 // side, side).mean(axis=(1, 3))
+    at = (rows // side).astype(int), (cols // side).astype(int)
+    mapped = city[1].reshape(600 // side, side, 600 // side, side).mean(axis=(1, 3))[at]
+    return rows - 0.5, cols - 0.5, share[at], mapped
+
+
+def test_blocks_of_observed_shares_give_area_and_bias(isamap, ground, city):
+    rows, cols, share, mapped = blocks(ground, city)
+    points(ground / "s.csv", rows, cols, share=share)
+    asked = ("--sample", "s.csv", "--observed", "share", "--shares", "--support", "20")
+    ended = isamap("evaluate", "map.tif", *asked, "--json", "-o", "r")
+    assert ended.code == 0, ended.err
+    found = ended.document["sample"]["map"]
+    assert found["used"] == share.size
+    assert found["MAE"]["value"] == pytest.approx(np.abs(mapped - share).mean(), abs=1e-6)
+    assert found["RMSE"]["value"] == pytest.approx(np.sqrt(((mapped - share) ** 2).mean()), abs=1e-6)
+    assert found["bias"]["value"] == pytest.approx((mapped - share).mean(), abs=1e-6)
+    assert found["bias"]["low"] > 0.05
+    assert found["area"]["1"]["value"] == pytest.approx(0.36 * share.mean())
+    assert found["area"]["1"]["low"] < 0.36 * city[0].mean() < found["area"]["1"]["high"]
+    assert {"index.html", "estimates.csv", "areas.csv", "estimates.png"} <= {
+        path.name for path in (ground / "r").iterdir()
+    }
+    assert isamap("evaluate", "map.tif", *asked, "--max-bias", "0.01").code == 5
+
+
+@pytest.mark.parametrize(
+    ("value", "arguments", "said"),
+    [
+        ("40", ("--support", "20"), "'40', no share from 0 to 1: divide percent by 100"),
+        ("much", ("--support", "20"), "'much', no share"),
+        ("0.4", (), "give their side, --support"),
+        ("0.4", ("--support", "20", "--units", "provinces"), "--units goes with observed classes"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(isamap, ground, value, arguments, said):
+    points(ground / "s.csv", np.array([50.0]), np.array([60.0]), observed=[value])
+    ended = isamap("evaluate", "map.tif", "--sample", "s.csv", "--shares", *arguments)
+    assert ended.code in (2, 64, 65)
+    assert said in ended.err
+
+
+def halves(path):
+    to_lonlat = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)
+    features = []
+    for name, left in (("West", LEFT), ("East", LEFT + 300)):
+        box = shapely.segmentize(shapely.box(left, TOP - 600, left + 300, TOP), 50)
+        lonlat = shapely.transform(box, lambda p: np.column_stack(to_lonlat.transform(p[:, 0], p[:, 1])))
+        features.append(
+            {"type": "Feature", "geometry": shapely.geometry.mapping(lonlat), "properties": {"name": name}}
+        )
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+def test_a_sample_tells_of_strata_and_units(isamap, ground, city):
+    rows, cols, mapped, observed = drawn(city, 600)
+    stratum = np.where(mapped == 1, "built", "rest")
+    points(ground / "s.csv", rows, cols, observed=observed, stratum=stratum)
+    sizes = {"built": int((city[1] == 1).sum()), "rest": int((city[1] == 0).sum())}
+    text = "stratum,n_pixels\n" + "".join(f"{name},{size}\n" for name, size in sizes.items())
+    (ground / "strata.csv").write_text(text)
+    halves(ground / "units.geojson")
+    ended = isamap(
+        *("evaluate", "map.tif", "--sample", "s.csv", "--stratum", "stratum"),
+        *("--strata-sizes", "strata.csv", "--units", "units.geojson", "--json", "-o", "r"),
+    )
+    assert ended.code == 0, ended.err
+    found = ended.document["sample"]["map"]
+    built = [int(((mapped == 1) & (observed == 1)).sum()), int(((mapped == 1) & (observed == 0)).sum()), 0, 0]
+    assert found["strata"]["built"] == built
+    west = cols < 300
+    assert found["units"]["West"]["points"] == west.sum()
+    right = (mapped == observed)[west]
+    weight = np.where(mapped == 1, sizes["built"] / (mapped == 1).sum(), sizes["rest"] / (mapped == 0).sum())
+    assert found["units"]["West"]["overall"]["value"] == pytest.approx(
+        np.average(right, weights=weight[west])
+    )
+    areas = [found["units"][name]["area"]["1"]["value"] for name in ("West", "East")]
+    assert sum(areas) == pytest.approx(found["area"]["1"]["value"])
+    assert (ground / "r" / "sample-units.csv").is_file()
+    assert (ground / "r" / "sample-strata.csv").is_file()
+
+
+def test_hardly_any_error_in_a_large_stratum_is_said(isamap, ground, city):
+    rng = np.random.default_rng(2)
+    rows, cols = rng.integers(0, 600, (2, 300))
+    points(ground / "s.csv", rows, cols, observed=city[1][rows, cols])
+    ended = isamap("evaluate", "map.tif", "--sample", "s.csv", "--json")
+    overall = ended.document["sample"]["map"]["overall"]
+    assert overall["value"] == 1
+    assert overall["low"] < 0.99
+    ended = isamap("evaluate", "map.tif", "--sample", "s.csv")
+    assert "0 misses among the 300 points of all" in ended.err
+
+
+def test_a_layer_of_a_sample_is_chosen(isamap, ground, city):
+    rows, cols, _, observed = drawn(city, 50)
+    for number, layer in enumerate(("first", "second")):
+        pyogrio.raw.write(
+            ground / "s.gpkg",
+            geometry=shapely.to_wkb(shapely.points(LEFT + cols + 0.5, TOP - rows - 0.5)[: 50 - number]),
+            field_data=[observed[: 50 - number]],
+            fields=["observed"],
+            geometry_type="Point",
+            crs=UTM,
+            driver="GPKG",
+            layer=layer,
+            append=number > 0,
+        )
+    ended = isamap("evaluate", "map.tif", "--sample", "s.gpkg:second", "--json")
+    assert ended.document["sample"]["map"]["used"] == 49
+    assert "has the layers first, second" in isamap("evaluate", "map.tif", "--sample", "s.gpkg").err
+
+
+def test_units_are_sampled_each_by_itself(isamap, ground):
+    halves(ground / "units.geojson")
+    ended = isamap("evaluate", "map.tif", "--design", "--size", "200", "--units", "units.geojson", "-o", "d")
+    assert ended.code == 0, ended.err
+    with (ground / "d" / "strata.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["stratum"].split(": ")[0] for row in rows} == {"West", "East"}
+    assert sum(int(row["n_pixels"]) for row in rows) == 600 * 600
+    assert sum(int(row["n_points"]) for row in rows) == 200
+    layer = pyogrio.raw.read(ground / "d" / "sample.gpkg")
+    lon = shapely.get_x(shapely.from_wkb(layer[2]))
+    names = layer[3][list(layer[0]["fields"]).index("stratum")]
+    x = Transformer.from_crs("EPSG:4326", UTM, always_xy=True).transform(lon, np.full(lon.size, 29.8))[0]
+    west = np.array([name.startswith("West") for name in names])
+    assert x[west].max() < x[~west].min() + 1
+
+
+def test_windows_without_a_pick_are_not_read_again(isamap, ground, monkeypatch):
+    monkeypatch.setattr("isamap.io.cover.WINDOW_PX", 60)
+    read = []
+    plain = ClassMap.on
+    monkeypatch.setattr(ClassMap, "on", lambda self, grid: read.append(grid) or plain(self, grid))
+    ended = isamap("evaluate", "map.tif", "--design", "--size", "100", "-o", "d")
+    assert ended.code == 0, ended.err
+    with (ground / "d" / "strata.csv").open() as file:
+        assert sum(int(row["n_points"]) for row in csv.DictReader(file)) == 100
+    assert 100 < len(read) < 200

@@ -63,7 +63,10 @@ RATE = click.FloatRange(0, 0.5, min_open=True, max_open=True)
     "--min-looks", type=click.IntRange(1, 10), default=2, help="Flag pixels mapped in fewer years than this."
 )
 @options.option("--align", is_flag=True, help="Bring the years onto the first by their measured shifts.")
-@options.option("--units", metavar="provinces|prefectures|FILE[:COLUMN]", help="And per unit.")
+@options.option("--units", metavar="provinces|prefectures|FILE[:LAYER][:COLUMN]", help="And per unit.")
+@options.option(
+    "--allow-overlap", is_flag=True, help="Count ground that two units share for the later one alone."
+)
 @options.option(
     "--sample",
     type=click.Path(path_type=Path),
@@ -158,6 +161,7 @@ def _options(given: dict[str, Any], years: tuple[int, ...], *, versions: bool) -
         align=given["align"],
         units=given["units"],
         versions=versions,
+        allow_overlap=given["allow_overlap"],
     )
 
 

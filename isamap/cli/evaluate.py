@@ -1,12 +1,12 @@
 """`isamap evaluate`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from isamap.cli import options
+from isamap.cli.evaluate_output import print_products, show
 
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
@@ -30,12 +30,15 @@ BELONGS = {
     "strata_sizes": {"sample"},
     "where": {"sample"},
     "support": {"sample"},
+    "shares": {"sample"},
+    "measures": {"reference", "labels"},
     "size": {"design"},
     "target_se": {"design"},
     "spacing": {"design"},
     "seed": {"design"},
     "strata": {"reference", "labels"},
-    "units": {"reference", "labels"},
+    "units": {"reference", "labels", "sample", "design"},
+    "allow_overlap": {"reference", "labels", "sample", "design"},
     "min_f1": {"reference", "labels", "sample"},
     "max_bias": {"reference", "labels", "sample"},
     "as_json": {"reference", "labels", "sample"},
@@ -64,10 +67,17 @@ BELONGS = {
 )
 @options.option(
     "--labels",
-    metavar="FILE[:COLUMN]",
+    metavar="FILE[:LAYER][:COLUMN]",
     help="Hold the maps against labels: a raster with 0, 1 and 255, or polygons with 0 and 1 in a column.",
 )
-@options.option("--sample", type=click.Path(path_type=Path), help="Hold the maps against labelled points.")
+@options.option(
+    "--measures",
+    metavar="NAME,...",
+    help="Count these alone: confusion (always), fraction, boundary, calibration, pictures. Confusion alone runs at "
+    "the speed of decoding.",
+    show_default="all",
+)
+@options.option("--sample", metavar="FILE[:LAYER]", help="Hold the maps against labelled points.")
 @options.option("--observed", default="observed", metavar="COLUMN", help="Column of the observed class.")
 @options.option("--stratum", metavar="COLUMN", help="Column of the stratum of each point.")
 @options.option(
@@ -82,6 +92,9 @@ BELONGS = {
     default=0.0,
     help="Compare the majority of a square this wide, in m, at most 1000.",
 )
+@options.option(
+    "--shares", is_flag=True, help="The observed column holds ISA shares, 0 to 1, of squares --support wide."
+)
 @options.option("--design", is_flag=True, help="Draw a sample to be labelled instead.")
 @options.option("--size", type=click.IntRange(1), help="Points of --design in all.", show_default=False)
 @options.option(
@@ -92,8 +105,15 @@ BELONGS = {
 )
 @options.option("--spacing", type=click.FloatRange(0), default=0.0, help="Least distance of points, in m.")
 @options.option("--seed", type=click.IntRange(0), default=1, help="Of --design.")
-@options.option("--strata", metavar="density|FILE[:COLUMN]", help="Also tell accuracy per stratum.")
-@options.option("--units", metavar="provinces|prefectures|FILE[:COLUMN]", help="And per unit.")
+@options.option("--strata", metavar="density|FILE[:LAYER][:COLUMN]", help="Also tell accuracy per stratum.")
+@options.option(
+    "--units",
+    metavar="provinces|prefectures|FILE[:LAYER][:COLUMN]",
+    help="And per unit; with --design, draw in each unit by itself.",
+)
+@options.option(
+    "--allow-overlap", is_flag=True, help="Count ground that two units share for the later one alone."
+)
 @options.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the report.")
 @options.option("--min-f1", type=SHARE, help="Exit 5 if the first map's F1 is less.", show_default=False)
 @options.option("--max-bias", type=SHARE, help="Exit 5 if its ISA share is off by more.", show_default=False)
@@ -109,7 +129,7 @@ def evaluate(**given: Any) -> None:
     """
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
     if given["list_products"]:
-        _print_products()
+        print_products()
         return
     chosen = [name for name in TRUTHS if given[name]]
     if len(chosen) != 1:
@@ -124,7 +144,7 @@ def evaluate(**given: Any) -> None:
 
         prepare(given["out"])
     found = _survey(products, given) if given["sample"] else _compare(products, given)
-    _show(found, given)
+    show(found, given)
 
 
 def _check_options(chosen: str) -> None:
@@ -175,28 +195,60 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluat
         given["strata"],
         given["units"],
         options.area_of(given).geometry if area else None,
+        _measures(given["measures"]),
+        given["allow_overlap"],
     )
     return Evaluation(recipe.run(comparison, given["workers"]))
+
+
+def _measures(text: str | None) -> tuple[str, ...]:
+    """What --measures asks for, the confusion matrix first."""
+    from isamap.domain.evaluation import CONFUSION, MEASURES
+
+    asked = MEASURES if text is None else [name.strip() for name in text.split(",")]
+    if unknown := [name for name in asked if name not in MEASURES]:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(MEASURES)}", param_hint="--measures")
+    return tuple(name for name in MEASURES if name in {CONFUSION, *asked})
 
 
 def _survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluation":
     """Against a reference sample."""
     from isamap.core import survey
     from isamap.core.evaluation_report import Evaluation
-    from isamap.domain.evaluation_tables import Points
+    from isamap.domain.sample_tables import Points
+    from isamap.io.zones import source_of, zones_of
 
+    source = source_of(given["sample"])
+    if source.column:
+        raise click.UsageError(
+            f"--sample takes FILE or FILE:LAYER: name the column {source.column} with --observed"
+        )
+    if given["units"] and given["shares"]:
+        raise click.UsageError("--units goes with observed classes, not with --shares")
+    units = zones_of(given["units"], allow_overlap=given["allow_overlap"]) if given["units"] else None
     asked = survey.Survey(
-        given["sample"],
+        source.path,
         given["observed"],
         given["stratum"],
         given["strata_sizes"],
         given["where"],
         given["support"],
+        source.layer,
+        units,
     )
+    if given["shares"]:
+        blocks, unit = survey.run_shares(products, asked)
+        points = {name: Points(one.used, one.left_out, one.unlabelled) for name, one in blocks.items()}
+        return Evaluation(
+            shares={name: one.accuracy for name, one in blocks.items()}, points=points, unit=unit
+        )
     results, unit = survey.run(products, asked)
     return Evaluation(
         samples={name: result.accuracy for name, result in results.items()},
-        points={name: Points(r.used, r.left_out, r.unlabelled, r.counted) for name, r in results.items()},
+        points={
+            name: Points(r.used, r.left_out, r.unlabelled, r.counted, r.rare, r.strata, r.units)
+            for name, r in results.items()
+        },
         unit=unit,
     )
 
@@ -204,78 +256,15 @@ def _survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluati
 def _draw(products: "tuple[Product, ...]", given: dict[str, Any]) -> None:
     """--design."""
     from isamap.core import design as recipe
+    from isamap.io.zones import zones_of
 
     if (given["size"] is None) == (given["target_se"] is None):
         raise click.UsageError("--design needs --size or --target-se")
     if given["out"] is None:
         raise click.UsageError("--design needs a folder: -o DIR")
-    asked = recipe.Design(given["size"], given["target_se"], spacing_m=given["spacing"], seed=given["seed"])
+    units = zones_of(given["units"], allow_overlap=given["allow_overlap"]) if given["units"] else None
+    asked = recipe.Design(
+        given["size"], given["target_se"], spacing_m=given["spacing"], seed=given["seed"], units=units
+    )
     for path in recipe.run(products[0], products[1:], asked, given["out"]):
         click.echo(path)
-
-
-def _show(found: "Evaluation", given: dict[str, Any]) -> None:
-    """Report, figures on stdout, checks."""
-    from isamap.core import evaluation_report as report
-    from isamap.domain.report import shown
-
-    paths: tuple[Path, ...] = ()
-    if given["out"]:
-        paths = report.write(found, _facts(given), given["out"])
-        if given["units"] and found.tally is not None:
-            from isamap.core.evaluate import open_zones
-
-            report.write_units(found, open_zones(given["units"]), given["out"])
-    if given["as_json"]:
-        click.echo(json.dumps(found.document()))
-    else:
-        for table in found.tables():
-            click.echo(table.title)
-            for line in _columns([table.columns, *([shown(cell) for cell in row] for row in table.rows)]):
-                click.echo(line)
-            click.echo()
-        for warning in found.warnings():
-            click.echo(f"warning: {warning}", err=True)
-        if paths:
-            click.echo(paths[0])
-    report.check(found, given["min_f1"], given["max_bias"])
-
-
-def _columns(rows: Any) -> list[str]:
-    """Rows as aligned text."""
-    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _facts(given: dict[str, Any]) -> list[tuple[str, str]]:
-    """What was asked for, as the report repeats it."""
-    names = (
-        "maps",
-        "region",
-        "year",
-        "model",
-        "products",
-        "reference",
-        "labels",
-        "sample",
-        "strata",
-        "units",
-    )
-    hidden = {"as_json", "design", "size", "seed", "spacing"} | ({"model"} if given["maps"] else set())
-    if not given["sample"]:
-        hidden.add("observed")
-    shown = {name: given[name] for name in dict.fromkeys(names) if given[name] and name not in hidden}
-    return [(name, ", ".join(map(str, v)) if isinstance(v, tuple) else str(v)) for name, v in shown.items()]
-
-
-def _print_products() -> None:
-    """--list-products."""
-    from isamap.domain.references import REFERENCES
-
-    rows = [("name", "m", "title")]
-    rows += [(name, f"{row.gsd_m:g}", row.title) for name, row in REFERENCES.items()]
-    for line in _columns(rows):
-        click.echo(line)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from isamap.core.differencing import Job, Made, Options, Outcome, make
+from isamap.core.differencing import Job, Made, Options, Outcome, make, units_of
 from isamap.domain.change_tally import Tally
 from isamap.domain.grid import Tile
 from isamap.domain.product import map_directory
@@ -126,9 +126,11 @@ def run(
     """Make all tiles; finished ones are skipped, leftovers of dead runs are swept.
 
     Raises:
+        InputError: the units cannot be read, or share ground.
         BusyError: another run holds the folder.
         StorageError: nothing could go on.
     """
+    units_of(options)  # what is wrong with them is said once, not for every tile
     outcome = Outcome(options, lineages, Tally(options.years))
     directory = jobs[0].target.directory
     with store.lock(directory / ".isamap.lock", wait=wait, what=str(directory)):

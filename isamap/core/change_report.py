@@ -5,30 +5,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from affine import Affine
-from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from isamap import __version__
-from isamap.core.differencing import Options, Outcome, units_of
+from isamap.core.differencing import Outcome, units_of
 from isamap.domain import change_tables as tables
 from isamap.domain.change_sample import Observed, estimates, observed_states
 from isamap.domain.change_tally import ALL
 from isamap.domain.changes import CHANGE
 from isamap.domain.estimation import Estimate
 from isamap.domain.product import NODATA
-from isamap.domain.report import Cell, Report, Section, Table, is_defined
+from isamap.domain.report import Cell, Figure, Report, Section, Table, is_defined
 from isamap.domain.transition import METHODS
 from isamap.errors import InputError
-from isamap.io.points import values_at
-from isamap.io.sample import Sample, read_sample
+from isamap.io.points import units_at, values_at
+from isamap.io.sample import read_sample
+from isamap.io.zones import Units
 
 SCHEMA = 1
 """Of `--json` and `report.json`."""
+UNITS = "units.parquet"
 MANY_LOOKS_MISSING = 0.05
 """Share of flagged ground from which a report warns."""
-POINT_PX = 1e-6
-"""Side of the pixel that stands for a point when its unit is looked up, in units of its CRS."""
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
 
@@ -51,8 +48,11 @@ def survey(outcome: Outcome, path: Path, directory: Path) -> Estimates:
     observed = Observed(mapped[used].astype(np.int64), {year: seen[used] for year, seen in states.items()})
     size = _class_sizes(outcome)
     found = {ALL: estimates(observed, size, years)}
-    for name, inside in _zones(outcome.options, sample, used).items():
-        found[name] = estimates(observed, size, years, inside)
+    units = units_of(outcome.options)
+    if units is not None:
+        for name, inside in units_at(units, sample).items():
+            if inside[used].any():
+                found[name] = estimates(observed, size, years, inside[used])
     return found
 
 
@@ -60,19 +60,6 @@ def _class_sizes(outcome: Outcome) -> dict[int, float]:
     """m2 of every class of the written reading."""
     cells = outcome.tally.area_m2[ALL][METHODS.index(outcome.options.method)].sum(axis=0)
     return {code: float(area) for code, area in enumerate(cells[:-1])}
-
-
-def _zones(options: Options, sample: Sample, used: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
-    """Points in each unit that has any."""
-    units = units_of(options.units)
-    if units is None:
-        return {}
-    codes = []
-    for x, y in zip(sample.x[used], sample.y[used], strict=True):
-        transform = Affine(POINT_PX, 0, x - POINT_PX / 2, 0, -POINT_PX, y + POINT_PX / 2)
-        codes.append(int(units.on(GeoBox((1, 1), transform, sample.crs)).codes[0, 0]))
-    found = np.array(codes)
-    return {units.names[code]: found == code for code in sorted(set(codes)) if code in units.names}
 
 
 def warnings_of(outcome: Outcome, sampled: Estimates | None) -> tuple[str, ...]:
@@ -93,6 +80,11 @@ def warnings_of(outcome: Outcome, sampled: Estimates | None) -> tuple[str, ...]:
         found.append(
             "Two years only: no map confirms a change of the second year, and classes alone are weak evidence for it. "
             "Give --probability, or more years."
+        )
+    elif not options.probability:
+        found.append(
+            "Classes alone do not tell maps that see more, or less, ISA from year to year from building and "
+            "demolition. Give --probability."
         )
     if outcome.gaps:
         found.append(
@@ -147,8 +139,8 @@ def _known(cell: Cell) -> Cell:
     return cell if is_defined(cell) else None
 
 
-def report(outcome: Outcome, sampled: Estimates | None) -> Report:
-    """The outcome as a page."""
+def report(outcome: Outcome, sampled: Estimates | None, folder: Path) -> Report:
+    """The outcome as a page; the rasters lie in `folder`."""
     options = outcome.options
     years = f"{options.years[0]} to {options.years[-1]}"
     found = {table.name: table for table in all_tables(outcome, sampled)}
@@ -163,7 +155,12 @@ def report(outcome: Outcome, sampled: Estimates | None) -> Report:
         ("isamap", __version__),
     ]
     sections = [
-        Section("Change", "", _some(found, "estimates", "methods", "classes"), (_figure(outcome, sampled),)),
+        Section(
+            "Change",
+            "",
+            _some(found, "estimates", "methods", "classes"),
+            (_map(outcome, folder), _figure(outcome, sampled)),
+        ),
         Section("Area and growth", "", _some(found, "areas", "rates")),
         Section("Transitions", "", _some(found, "transitions")),
         Section("Registration", "", _some(found, "shifts")),
@@ -176,6 +173,15 @@ def report(outcome: Outcome, sampled: Estimates | None) -> Report:
 
 def _some(found: Mapping[str, Table], *names: str) -> tuple[Table, ...]:
     return tuple(found[name] for name in names if name in found)
+
+
+def _map(outcome: Outcome, folder: Path) -> Figure:
+    """Where it changed."""
+    from isamap.io.change_picture import change_picture
+
+    years = outcome.options.years
+    rasters = [folder / f"{stem}{CHANGE.suffix}" for stem in outcome.stems]
+    return change_picture(rasters, f"Change {years[0]} to {years[-1]}, {outcome.options.method}")
 
 
 def _figure(outcome: Outcome, sampled: Estimates | None) -> Any:
@@ -197,7 +203,22 @@ def _figure(outcome: Outcome, sampled: Estimates | None) -> Any:
 
 
 def write(outcome: Outcome, sampled: Estimates | None, folder: Path) -> tuple[Path, ...]:
-    """Page, tables as CSV, figures and `report.json`."""
+    """Page, tables as CSV, figures, `report.json`, and with units their outlines and figures as GeoParquet."""
     from isamap.io.report import write_report
 
-    return write_report(report(outcome, sampled), folder, document(outcome, sampled))
+    paths = write_report(report(outcome, sampled, folder), folder, document(outcome, sampled))
+    units = units_of(outcome.options)
+    if units is None:
+        (folder / UNITS).unlink(missing_ok=True)
+        return paths
+    return *paths, _write_units(outcome, sampled, units, folder)
+
+
+def _write_units(outcome: Outcome, sampled: Estimates | None, units: Units, folder: Path) -> Path:
+    """Outlines and figures of the units that have any."""
+    from isamap.io.report import write_geoparquet
+
+    columns = tables.unit_columns(outcome.tally, outcome.options.method, sampled)
+    outlines = units.outlines()
+    geometries = [outlines[str(unit)] for unit in columns["unit"]]
+    return write_geoparquet(folder / UNITS, geometries, columns, units.polygons.crs)

@@ -3,8 +3,8 @@
 import csv
 import io
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from isamap.domain.lonlat import LONLAT
 from isamap.errors import InputError
 from isamap.io.cover import Look, looks, places_of
 from isamap.io.products import Product, grid_of
-from isamap.io.sample import labelled, write_points
+from isamap.io.sample import check_unlabelled, write_points
 from isamap.io.store import write_atomic
+from isamap.io.zones import Units
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ EXPECTED = {
 """Share mapped right that is expected per stratum: what decides the size for a target standard error."""
 SPARE = 1.5
 """Units drawn for each one wanted where spacing will thin them."""
+REGION = 10
+"""Codes of a unit's strata begin at so many times its number."""
 LEAST = 2
 """Points that a stratum needs for a variance."""
 MOST = 1_000_000
@@ -57,6 +60,8 @@ class Design:
     """Least distance between units."""
     seed: int = 1
     """Same maps and seed: same sample."""
+    units: Units | None = None
+    """Areas that are sampled each by itself."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ class Plan:
     """Pixels of the map."""
     crs: str
     """Of its first raster."""
+    units: Units | None = None
+    """Areas that are sampled each by itself; ground in none of them is not sampled."""
+    regions: dict[str, int] = field(default_factory=dict)
+    """Number of each of them, as the windows met them."""
 
     @property
     def edge_px(self) -> int:
@@ -80,9 +89,11 @@ class Plan:
         """Pixels beside ISA that are near it; also the halo."""
         return max(1, round(NEAR_M / self.gsd_m))
 
-    def windows(self) -> Iterator[tuple[NDArray[np.uint8], Look]]:
-        """Stratum codes of every window and what was seen there, always in the same order."""
-        for look in looks(self.products, self.near_px):
+    def windows(
+        self, passed: Callable[[int], bool] = lambda _: False
+    ) -> Iterator[tuple[NDArray[np.uint8], Look]]:
+        """Stratum codes of every window and what was seen there, always in the same order; those passed over left out."""
+        for look in looks(self.products, self.near_px, passed):
             codes = sampling.strata_of(
                 look.classes[0],
                 self.near_px,
@@ -91,7 +102,24 @@ class Plan:
                 others=look.classes[1:],
             )
             codes[~look.counts] = sampling.OUTSIDE
-            yield codes, look
+            yield self._by_unit(codes, look), look
+
+    def _by_unit(self, codes: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
+        """Codes that also tell the unit."""
+        if self.units is None:
+            return codes
+        zones = self.units.on(look.grid)
+        told = np.full_like(codes, sampling.OUTSIDE)
+        for code in zones.there():
+            if code in zones.names:
+                number = self.regions.setdefault(zones.names[code], len(self.regions))
+                told = np.where(zones.codes == code, sampling.in_region(codes, number), told)
+        return told
+
+    def name(self, code: int) -> str:
+        """Of a stratum."""
+        kind = sampling.STRATA[code % REGION]
+        return f"{list(self.regions)[code // REGION]}: {kind}" if self.regions else kind
 
 
 @dataclass(frozen=True)
@@ -102,6 +130,8 @@ class Count:
     """Per stratum."""
     isa: dict[int, int]
     """Those of them that the map shows as ISA."""
+    windows: list[dict[int, int]]
+    """Pixels per stratum of every window."""
 
 
 @dataclass(frozen=True)
@@ -127,41 +157,28 @@ def run(product: Product, others: Sequence[Product], design: Design, out: Path) 
         InputError: the folder holds a sample that somebody has worked on, the maps have no ground to sample or
             pixels of several sizes, or fewer pixels than wanted.
     """
-    _check_unlabelled(out / SAMPLE)
+    check_unlabelled(out / SAMPLE)
     if design.seed < 0:
         raise InputError(f"--seed is {design.seed}: give 0 or more")
     rng = np.random.Generator(np.random.PCG64(design.seed))
-    plan = _plan(product, others)
+    plan = _plan(product, others, design.units)
     count = _count(plan)
     if not count.pixels:
-        raise InputError(f"{product.name} has no pixel to sample: all is nodata")
+        where = "in any unit" if design.units else "to sample: all is nodata"
+        raise InputError(f"{product.name} has no pixel {where}")
     wanted = _allocate(count.pixels, design)
     spare = SPARE if design.spacing_m else 1
     drawn = {code: min(count.pixels[code], round(units * spare)) for code, units in wanted.items()}
-    units = _pick(plan, sampling.Picker(count.pixels, drawn, rng))
+    units = _pick(plan, sampling.Picker(count.pixels, drawn, rng), count)
     if design.spacing_m:
         order = rng.permutation(units.x.size)
         stays = sampling.thin(units.x, units.y, units.stratum, design.spacing_m, order, wanted)
         units = units.some(np.flatnonzero(stays))
-        _check_thinned(units, wanted, design)
+        _check_thinned(units, wanted, design, plan)
     return _write(plan, units.some(rng.permutation(units.x.size)), count, out)
 
 
-def _check_unlabelled(path: Path) -> None:
-    """Refuse to write over somebody's work."""
-    if not path.exists():
-        return
-    try:
-        worked = labelled(path)
-    except InputError as error:
-        raise InputError(f"{error}; it would be overwritten: choose another -o, or move it") from error
-    if worked:
-        raise InputError(
-            f"{path} has {worked} labelled points, which would be overwritten: choose another -o, or move it"
-        )
-
-
-def _plan(product: Product, others: Sequence[Product]) -> Plan:
+def _plan(product: Product, others: Sequence[Product], units: Units | None) -> Plan:
     """The pixels of the map: all of one size, or a pixel would not be a pixel."""
     places_of(product)
     sizes: dict[float, Path] = {}
@@ -173,47 +190,47 @@ def _plan(product: Product, others: Sequence[Product]) -> Plan:
         raise InputError(
             f"{first} has pixels of {one:g} m, {second} of {two:g} m: draw a sample from each, or resample one"
         )
-    return Plan((product, *others), next(iter(sizes)), str(grid_of(product.files[0]).crs))
+    return Plan((product, *others), next(iter(sizes)), str(grid_of(product.files[0]).crs), units)
 
 
 def _count(plan: Plan) -> Count:
     """Pixels and mapped ISA of every stratum."""
-    census, isa = sampling.Census(), sampling.Census()
+    census, isa, windows = sampling.Census(), sampling.Census(), []
     for codes, look in plan.windows():
-        census.add(codes)
+        windows.append(census.add(codes))
         isa.add(np.where(look.own == 1, codes, np.uint8(sampling.OUTSIDE)))
-    return Count(census.counts, {code: isa.counts.get(code, 0) for code in census.counts})
+    return Count(census.counts, {code: isa.counts.get(code, 0) for code in census.counts}, windows)
 
 
-def _check_thinned(units: Drawn, wanted: sampling.Counts, design: Design) -> None:
+def _check_thinned(units: Drawn, wanted: sampling.Counts, design: Design, plan: Plan) -> None:
     """Say what spacing has cost; a stratum without variance is of no use."""
     for code, number in wanted.items():
         left = int((units.stratum == code).sum())
         if left < min(number, LEAST):
             raise InputError(
-                f"{left} of {number} points of {sampling.STRATA[code]!r} are {design.spacing_m:g} m apart: "
+                f"{left} of {number} points of {plan.name(code)!r} are {design.spacing_m:g} m apart: "
                 "lower --spacing or --size"
             )
         if left < number:
-            log.warning("%s: %d points of %d wanted keep the distance", sampling.STRATA[code], left, number)
+            log.warning("%s: %d points of %d wanted keep the distance", plan.name(code), left, number)
 
 
 def _allocate(counts: sampling.Counts, design: Design) -> dict[int, int]:
     """Units per stratum."""
     codes = sorted(counts)
-    deviations = {code: sqrt(EXPECTED[code] * (1 - EXPECTED[code])) for code in codes}
+    deviations = {code: sqrt(EXPECTED[code % REGION] * (1 - EXPECTED[code % REGION])) for code in codes}
     least = sum(min(design.minimum, pixels) for pixels in counts.values())
     size, source = design.size, "--size"
     if size is None:
         assert design.target_se is not None
         weights = [counts[code] for code in codes]
-        size = sampling.sample_size(weights, [EXPECTED[code] for code in codes], design.target_se)
+        size = sampling.sample_size(weights, [EXPECTED[code % REGION] for code in codes], design.target_se)
         size, source = max(size, least), f"--target-se {design.target_se:g}"
         log.info("%d units for a standard error of %g", size, design.target_se)
     if size < least:
         raise InputError(
             f"{size} points cannot give each of {len(codes)} strata "
-            f"({', '.join(sampling.STRATA[code] for code in codes)}) its {design.minimum}: --size at least {least}"
+            f"({', '.join(dict.fromkeys(sampling.STRATA[code % REGION] for code in codes))}) its {design.minimum}: --size at least {least}"
         )
     if size > min(MOST, sum(counts.values())):
         raise InputError(
@@ -223,10 +240,10 @@ def _allocate(counts: sampling.Counts, design: Design) -> dict[int, int]:
     return sampling.allocate(counts, size, design.minimum, "neyman", deviations)
 
 
-def _pick(plan: Plan, picker: sampling.Picker) -> Drawn:
-    """The second pass."""
+def _pick(plan: Plan, picker: sampling.Picker, count: Count) -> Drawn:
+    """The second pass; windows in which nothing was drawn are not read again."""
     x, y, stratum = [], [], []
-    for codes, look in plan.windows():
+    for codes, look in plan.windows(lambda number: picker.skip(count.windows[number])):
         picks = picker.take(codes)
         there = _centres(look.grid, picks, plan.crs)
         x.append(there[0])
@@ -260,11 +277,11 @@ def _write(plan: Plan, units: Drawn, count: Count, out: Path) -> tuple[Path, Pat
     for code, pixels in sorted(count.pixels.items()):
         chosen = int((units.stratum == code).sum())
         area = f"{pixels * pixel_km2:.12g}"
-        writer.writerow((sampling.STRATA[code], pixels, area, chosen, count.isa[code]))
+        writer.writerow((plan.name(code), pixels, area, chosen, count.isa[code]))
     write_atomic(table, text.getvalue().encode())
     columns = {
         "id": np.arange(1, units.x.size + 1),
-        "stratum": np.array([sampling.STRATA[code] for code in units.stratum.tolist()], object),
+        "stratum": np.array([plan.name(code) for code in units.stratum.tolist()], object),
         "observed": np.full(units.x.size, np.nan),
         "remark": np.full(units.x.size, "", object),
     }

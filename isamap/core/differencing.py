@@ -9,9 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from math import ceil
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +33,7 @@ from isamap.io import store
 from isamap.io.cog import CogWriter
 from isamap.io.frames import Frame
 from isamap.io.series import Series
-from isamap.io.zones import Units, open_units
+from isamap.io.zones import Units, source_of, zones_of
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +65,8 @@ class Options:
     """`provinces`, `prefectures`, or a vector file."""
     versions: bool = False
     """Whether maps of different recipes are differenced: a version change."""
+    allow_overlap: bool = False
+    """Whether units may share ground, which then counts for the later one."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,11 @@ def _provenance(options: Options, job: Job) -> dict[str, Any]:
     inputs = [frame and frame.digest(probability=options.probability) for frame in job.frames]
     kinds = [frame and frame.kind for frame in job.frames]
     settings = asdict(options) | {"kinds": kinds}
-    if options.units and Path(options.units).is_file():
-        settings["units"] = hashlib.sha256(Path(options.units).read_bytes()).hexdigest()
+    del settings["allow_overlap"]  # it lets something through, and changes nothing
+    if options.units and (source := source_of(options.units)).path.is_file():
+        digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
+        chosen = [source.layer, source.column]
+        settings["units"] = [digest, *chosen] if any(chosen) else digest
     return {
         "code": f"isamap {__version__}",
         "inputs": hashlib.sha256(json.dumps(inputs).encode()).hexdigest(),
@@ -234,7 +237,7 @@ def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> T
     nominal_m2 = pixel_area_m2(crop(series.geobox, Window(0, 0, *shape)))
     min_px = ceil(options.min_area_m2 / nominal_m2 - 0.01)  # a UTM pixel of 10 m has 99.9 to 100.2 m2
     margin = min(max(min_px - 1, 0), MAX_MARGIN_PX)
-    units = units_of(options.units)
+    units = units_of(options)
     tally = Tally(options.years)
 
     def read(window: Window) -> _Piece:
@@ -281,10 +284,6 @@ def _count(tally: Tally, decoded: Decoded, grid: GeoBox, units: Units | None) ->
             tally.add(zones.names[code], decoded.tally(zones.codes == code), area_m2)
 
 
-@lru_cache(maxsize=1)
-def units_of(text: str | None) -> Units | None:
-    """This process's units."""
-    if not text:
-        return None
-    path, colon, column = text.rpartition(":")
-    return open_units(path, column) if colon and not Path(text).exists() else open_units(text)
+def units_of(options: Options) -> Units | None:
+    """The units that are asked for."""
+    return zones_of(options.units, allow_overlap=options.allow_overlap) if options.units else None

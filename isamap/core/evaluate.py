@@ -1,7 +1,6 @@
 """`isamap evaluate`: maps against a truth that covers ground (a product, a label raster or label polygons)."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,20 +8,21 @@ from pathlib import Path
 
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.evaluation import Tally, count
-from isamap.domain.lattice import Cell, Lattice, lattice_of
+from isamap.domain.bits import count_bits
+from isamap.domain.evaluation import CONFUSION, MEASURES, Tally, count
 from isamap.domain.lonlat import LONLAT
 from isamap.engine import local
+from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError
-from isamap.io.products import Footprints, Product, footprints, grid_of, parse_product
+from isamap.io.partition import Part, squares, strips
+from isamap.io.products import Product, footprints, parse_product
 from isamap.io.views import DENSITY, Eyes, Sight
-from isamap.io.zones import Polygons, Units, open_labels, open_units
+from isamap.io.zones import LabelPolygons, Polygons, Source, Units, labels_of, source_of, zones_of
 from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
 
-PICTURE_PX = 1200
 LABEL_GSD_M = 1.0
 """Pixels on which polygons are compared."""
 RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
@@ -34,15 +34,8 @@ class Truth:
 
     product: Product | None = None
     """A raster."""
-    labels: Path | None = None
-    """Polygons."""
-    column: str | None = None
-    """Of the polygons, 1 ISA and 0 not; None: polygons are ISA, and nothing else is known."""
-
-    @property
-    def only_isa(self) -> bool:
-        """Whether the truth knows no pervious ground, so that recall alone is defined."""
-        return self.labels is not None and self.column is None
+    labels: Source | None = None
+    """Polygons, with 1 for ISA and 0 in a column; without a column they are ISA, and nothing else is known."""
 
 
 @dataclass(frozen=True)
@@ -54,29 +47,20 @@ class Comparison:
     truth: Truth
     """What they are held against."""
     strata: str | None = None
-    """`density`, or a vector file (FILE or FILE:COLUMN)."""
+    """`density`, or a vector file (FILE[:LAYER][:COLUMN])."""
     units: str | None = None
     """`provinces`, `prefectures`, or a vector file."""
     area: BaseGeometry | None = None
     """Lon/lat polygon outside of which nothing counts."""
+    measures: tuple[str, ...] = MEASURES
+    """What is counted."""
+    overlap: bool = False
+    """Whether zones may share ground."""
 
-
-@dataclass(frozen=True)
-class Part:
-    """Windows that are counted together, and the files that lie on them."""
-
-    name: str
-    """For messages."""
-    lattice: Lattice
-    """Of the windows."""
-    cells: tuple[Cell, ...]
-    """Which windows."""
-    files: Mapping[str, tuple[Path, ...]]
-    """By product; the truth's under `""`."""
-    earlier: tuple[Path, ...]
-    """Files of the first product that are counted on another lattice and may lie here too."""
-    thin_px: int = 0
-    """Thinning of the picture of this part; 0: none is drawn."""
+    @property
+    def matrices_alone(self) -> bool:
+        """Whether windows may be those of the rasters: nothing needs blocks that are anchored to round coordinates."""
+        return not set(self.measures) - {CONFUSION} and self.strata != DENSITY
 
 
 def run(comparison: Comparison, workers: int = 1) -> Tally:
@@ -138,39 +122,16 @@ def _parts(comparison: Comparison) -> list[Part]:
     if truth is not None:
         places[""] = footprints(truth)
         finest_m = min(place.gsd_m for place in places.values())
-    parts = _cut(comparison.products[0], places, finest_m)
+    cut = strips if comparison.matrices_alone else squares
+    parts = cut(comparison.products[0].name, places, finest_m)
     if not parts:
         raise InputError("the truth lies on none of the maps: check that both are of the same place")
     return parts
 
 
-def _cut(first: Product, places: Mapping[str, Footprints], finest_m: float) -> list[Part]:
-    """Parts of the first product; every window belongs to the first raster that lies on it."""
-    parts: list[Part] = []
-    taken: defaultdict[Lattice, set[Cell]] = defaultdict(set)
-    lattices: dict[Path, Lattice] = {}
-    for path in first.files:
-        grid = grid_of(path)
-        lattice = lattices[path] = lattice_of(grid, finest_m)
-        cells = tuple(cell for cell in lattice.cells(grid) if cell not in taken[lattice])
-        taken[lattice].update(cells)
-        files = {name: place.near(grid, lattice.side_m) for name, place in places.items()}
-        if cells and files.get("", (path,)):
-            earlier = tuple(p for p in files[first.name] if lattices.get(p, lattice) != lattice)
-            side_px = max(grid.shape) * abs(grid.resolution.x) / lattice.gsd_m
-            thin_px = 0 if parts else _thinning(side_px, lattice.side_px)
-            parts.append(Part(str(path), lattice, cells, files, earlier, thin_px))
-    return parts
-
-
-def _thinning(side_px: float, window_px: int) -> int:
-    """The smallest divisor of the window's side that makes a picture of at most `PICTURE_PX`."""
-    divisors = (n for n in range(1, window_px + 1) if window_px % n == 0)
-    return next((n for n in divisors if side_px <= n * PICTURE_PX), window_px)
-
-
 def evaluate_part(comparison: Comparison, part: Part) -> Tally:
     """The tally of some windows."""
+    keep_pages()
     tally = Tally()
 
     def add(found: Tally) -> None:
@@ -178,7 +139,15 @@ def evaluate_part(comparison: Comparison, part: Part) -> Tally:
         tally += found
 
     with Eyes(_sight(comparison, part)) as eyes:
-        stream(part.cells, lambda cell: eyes.view(part.lattice.grid(cell), part.thin_px), count, add)
+        if comparison.matrices_alone:
+            for grid in part.windows:  # one thread: decoding is most of the work
+                add(count_bits(eyes.bits(grid)))
+        else:
+            read, compute = (
+                partial(eyes.view, thin_px=part.thin_px),
+                partial(count, measures=comparison.measures),
+            )
+            stream(part.windows, read, compute, add)
     return tally
 
 
@@ -187,35 +156,25 @@ def _sight(comparison: Comparison, part: Part) -> Sight:
     truth = comparison.truth
     zones: dict[str, Units | None] = {}
     if comparison.strata:
-        zones["strata"] = None if comparison.strata == DENSITY else open_zones(comparison.strata)
+        density = comparison.strata == DENSITY
+        zones["strata"] = None if density else zones_of(comparison.strata, allow_overlap=comparison.overlap)
     if comparison.units:
-        zones["units"] = open_zones(comparison.units)
-    if truth.product is not None:
+        zones["units"] = zones_of(comparison.units, allow_overlap=comparison.overlap)
+    if truth.product is None:
+        assert truth.labels is not None
+        seen: Product | LabelPolygons = labels_of(truth.labels, truth.labels.stamp)
+    else:
         seen = truth.product.near(part.files[""])
-        return Sight(_products(comparison, part), seen, zones, _area(comparison), part.earlier)
-    assert truth.labels is not None
-    labels = open_labels(truth.labels, truth.column)
-    return Sight(_products(comparison, part), labels, zones, _area(comparison), part.earlier)
-
-
-def _products(comparison: Comparison, part: Part) -> tuple[Product, ...]:
-    return tuple(product.near(part.files[product.name]) for product in comparison.products)
+    products = tuple(product.near(part.files[product.name]) for product in comparison.products)
+    return Sight(products, seen, zones, _area(comparison), part.earlier, comparison.measures)
 
 
 def _area(comparison: Comparison) -> Polygons | None:
     return None if comparison.area is None else Polygons([comparison.area], [1], LONLAT)
 
 
-def open_zones(text: str) -> Units:
-    """`FILE`, `FILE:COLUMN` or a packaged level."""
-    path, colon, column = text.rpartition(":")
-    if colon and not Path(text).exists():
-        return open_units(path, column)
-    return open_units(text)
-
-
 def parse_truth(reference: str | None, classes: Mapping[str, str], labels: str | None) -> Truth:
-    """The truth that the command line names: a product, a label raster, or `FILE[:COLUMN]` of polygons.
+    """The truth that the command line names: a product, a label raster, or `FILE[:LAYER][:COLUMN]` of polygons.
 
     Args:
         reference: `NAME=PATH` or `PATH`.
@@ -227,7 +186,4 @@ def parse_truth(reference: str | None, classes: Mapping[str, str], labels: str |
     assert labels is not None
     if Path(labels).is_dir() or Path(labels).suffix.lower() in RASTERS:
         return Truth(parse_product(labels))
-    path, colon, column = labels.rpartition(":")
-    if not colon or Path(labels).exists():
-        path, column = labels, ""
-    return Truth(labels=Path(path), column=column or None)
+    return Truth(labels=source_of(labels))

@@ -1,6 +1,6 @@
 """What `isamap evaluate` found, as one page, tables, pictures and a document for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
@@ -8,12 +8,14 @@ from typing import Any
 
 from isamap import __version__
 from isamap.domain import evaluation_tables as tables
+from isamap.domain import sample_tables
 from isamap.domain.accuracy import Confusion
-from isamap.domain.estimation import SampleAccuracy
-from isamap.domain.evaluation import PICTURE_M, Tally, stitched
-from isamap.domain.report import Figure, Report, Section, Table, shown
+from isamap.domain.block_shares import ShareAccuracy
+from isamap.domain.estimation import Estimate, SampleAccuracy
+from isamap.domain.evaluation import Tally
+from isamap.domain.report import Report, Table, shown
 from isamap.errors import CheckError, StorageError
-from isamap.io import plots
+from isamap.io.evaluation_page import sample_section, tally_sections
 from isamap.io.report import PAGE, check_report_libraries, write_geoparquet, write_report
 from isamap.io.zones import Units
 
@@ -21,21 +23,19 @@ SCHEMA = 1
 UNITS = "units.parquet"
 LITTLE = 0.9
 """Less of the truth than this, compared, is worth a warning."""
-AGREEMENT = (
-    "Counted on every pixel that both know. Against a product this is agreement, not accuracy; and areas counted "
-    "from a map are biased: for areas with confidence intervals draw a sample (--design) and label it."
-)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that one run found; either of the two may be missing."""
+    """Everything that one run found, in one of three ways."""
 
     tally: Tally | None = None
     """Against a truth that covers ground."""
     samples: Mapping[str, SampleAccuracy] | None = None
     """Estimates from a reference sample, by product."""
-    points: Mapping[str, tables.Points] = field(default_factory=dict)
+    shares: Mapping[str, ShareAccuracy] | None = None
+    """Estimates from blocks of observed shares, by product."""
+    points: Mapping[str, sample_tables.Points] = field(default_factory=dict)
     """What became of the sample's points, by product."""
     unit: str = "km2"
     """Of the sample's areas."""
@@ -68,6 +68,11 @@ class Evaluation:
                     f"{points.left_out} points lie where {name} maps nothing: "
                     "the others of their stratum stand for them."
                 )
+            found += [
+                f"{name}: {rare.met} {rare.kind} among the {rare.units} points of {rare.stratum}, which is large: "
+                "95 % intervals that hang on so few are score intervals (Wilson 1927), and wide."
+                for rare in points.rare
+            ]
         unlabelled = max((points.unlabelled for points in self.points.values()), default=0)
         if unlabelled:
             found.append(f"{unlabelled} points have no observed class: those left stand for them.")
@@ -79,7 +84,9 @@ class Evaluation:
         if self.tally is not None:
             made += tables.tables(self.tally, only_isa=self.only_isa)
         if self.samples is not None:
-            made += tables.sample_tables(self.samples, self.points, self.unit)
+            made += sample_tables.sample_tables(self.samples, self.points, self.unit)
+        if self.shares is not None:
+            made += sample_tables.share_tables(self.shares, self.points, self.unit)
         return made
 
     def document(self) -> dict[str, Any]:
@@ -88,20 +95,46 @@ class Evaluation:
         if self.tally is not None:
             document["products"] = tables.document(self.tally, only_isa=self.only_isa)
         if self.samples is not None:
+            document["sample"] = {name: self._sampled(name, found) for name, found in self.samples.items()}
+        if self.shares is not None:
             document["sample"] = {
                 name: {
-                    "unit": self.unit,
-                    "used": self.points[name].used,
-                    "left_out": self.points[name].left_out,
-                    "unlabelled": self.points[name].unlabelled,
-                    "mapped_area_from": "map" if self.points[name].counted else "sample",
-                    **{title: estimate.as_json() for title, estimate in tables.estimates_of(found)},
-                    "area": {str(code): estimate.as_json() for code, estimate in found.area.items()},
-                    "mapped_area": {str(code): area for code, area in found.mapped_area.items()},
+                    **self._basis(name),
+                    **{title: estimate.as_json() for title, estimate in found.measures()},
+                    "area": {"1": found.area.as_json()},
                 }
-                for name, found in self.samples.items()
+                for name, found in self.shares.items()
             }
         return document
+
+    def _basis(self, name: str) -> dict[str, Any]:
+        """What the estimates of a product rest on."""
+        points = self.points[name]
+        return {
+            "unit": self.unit,
+            "used": points.used,
+            "left_out": points.left_out,
+            "unlabelled": points.unlabelled,
+        }
+
+    def _sampled(self, name: str, found: SampleAccuracy) -> dict[str, Any]:
+        """Estimates of a product, everywhere and per unit."""
+        points = self.points[name]
+        return {
+            **self._basis(name),
+            "mapped_area_from": "map" if points.counted else "sample",
+            **_figures(found),
+            "mapped_area": {str(code): area for code, area in found.mapped_area.items()},
+            "strata": {stratum: counts.tolist() for stratum, counts in points.strata.items()},
+            "units": {unit: {"points": n, **_figures(one)} for unit, (n, one) in points.units.items()},
+        }
+
+
+def _figures(found: SampleAccuracy) -> dict[str, Any]:
+    return {
+        **{title: estimate.as_json() for title, estimate in sample_tables.estimates_of(found)},
+        "area": {str(code): found.area[code].as_json() for code in (0, 1)},
+    }
 
 
 def check(evaluation: Evaluation, min_f1: float | None, max_bias: float | None) -> None:
@@ -121,6 +154,9 @@ def check(evaluation: Evaluation, min_f1: float | None, max_bias: float | None) 
 
 def _headline(evaluation: Evaluation) -> tuple[str, float, float]:
     """Name, F1 and bias of the ISA share of the first product."""
+    if evaluation.shares is not None:
+        name, blocks = next(iter(evaluation.shares.items()))
+        return name, nan, blocks.bias.value
     if evaluation.samples is not None:
         name, found = next(iter(evaluation.samples.items()))
         total = sum(found.mapped_area.values())
@@ -152,10 +188,10 @@ def write(evaluation: Evaluation, facts: Sequence[tuple[str, str]], out: Path) -
     before = [*out.glob("*.csv"), *out.glob("*.png"), out / UNITS] if (out / PAGE).is_file() else []
     sections = []
     made = {table.name: table for table in evaluation.tables()}
-    if evaluation.samples is not None:
-        sections.append(_sample_section(evaluation, made))
+    if evaluation.samples is not None or evaluation.shares is not None:
+        sections.append(sample_section(_measures(evaluation), made))
     if evaluation.tally is not None:
-        sections += _tally_sections(evaluation.tally, made)
+        sections += tally_sections(evaluation.tally, made)
     names = ", ".join(dict.fromkeys(_names(evaluation)))
     report = Report(
         title="Accuracy of impervious-surface maps",
@@ -190,100 +226,14 @@ def write_units(evaluation: Evaluation, units: Units, out: Path) -> Path:
     return write_geoparquet(out / UNITS, geometries, columns, units.polygons.crs)
 
 
+def _measures(evaluation: Evaluation) -> dict[str, Iterable[tuple[str, Estimate]]]:
+    """Estimates by product, whatever was sampled."""
+    found = {name: sample_tables.estimates_of(one) for name, one in (evaluation.samples or {}).items()}
+    return {**found, **{name: one.measures() for name, one in (evaluation.shares or {}).items()}}
+
+
 def _names(evaluation: Evaluation) -> list[str]:
-    found = list(evaluation.samples or {})
+    found = [*(evaluation.samples or {}), *(evaluation.shares or {})]
     if evaluation.tally is not None:
         found += [name for name, _, _ in evaluation.tally.confusion]
     return found
-
-
-def _sample_section(evaluation: Evaluation, made: Mapping[str, Table]) -> Section:
-    """Estimates with their intervals."""
-    samples = evaluation.samples or {}
-    series = []
-    titles = [title for title, _ in tables.estimates_of(next(iter(samples.values())))]
-    for name, found in samples.items():
-        estimates = [estimate for _, estimate in tables.estimates_of(found)]
-        series.append(
-            plots.Series(
-                name, [e.value for e in estimates], [e.low for e in estimates], [e.high for e in estimates]
-            )
-        )
-    heading = plots.Heading("estimates", "Estimates with 95 % confidence intervals")
-    figure = plots.bars(heading, titles, series, "share")
-    text = "Design-based: the sample alone decides, whatever the map says of the ground between its points."
-    return Section(
-        "Estimates from the reference sample",
-        text,
-        tuple(made[name] for name in ("estimates", "areas", "matrix")),
-        (figure,),
-    )
-
-
-def _tally_sections(tally: Tally, made: Mapping[str, Table]) -> list[Section]:
-    """Everything counted on the ground that the truth covers."""
-    everywhere = [(name, matrix) for (name, kind, _), matrix in tally.confusion.items() if not kind]
-    matrices = [
-        plots.confusion_matrix(
-            plots.Heading(f"confusion-{number}", f"Confusion matrix: {name}", "Shares of all pixels."),
-            ("not ISA", "ISA"),
-            [
-                [matrix.quiet / matrix.total, matrix.miss / matrix.total],
-                [matrix.alarm / matrix.total, matrix.hit / matrix.total],
-            ],
-            ("map", "truth"),
-        )
-        for number, (name, matrix) in enumerate(everywhere, start=1)
-        if matrix.total
-    ]
-
-    def pick(*names: str) -> tuple[Table, ...]:
-        return tuple(made[name] for name in names if name in made)
-
-    return [
-        Section("Accuracy", AGREEMENT, pick("accuracy", "coverage"), (*_picture(tally), *matrices)),
-        Section("Where", "", pick("accuracy-strata", "accuracy-units")),
-        Section("On coarser support", "", pick("shares")),
-        Section("Boundaries", "", pick("boundary")),
-        Section("Probability", "", pick("calibration"), _reliability(tally)),
-        Section("Worst disagreements", "", (), _worst(tally)),
-    ]
-
-
-def _picture(tally: Tally) -> tuple[Figure, ...]:
-    """Map against truth on the first raster."""
-    if not tally.pieces:
-        return ()
-    mapped, truth = stitched(tally.pieces)
-    first = tally.pieces[0]
-    size_m = first.size_m
-    left, top = min(p.col for p in tally.pieces) * size_m, -min(p.row for p in tally.pieces) * size_m
-    height, width = mapped.shape
-    extent = plots.Extent((left, top - height * size_m, left + width * size_m, top))
-    name = next(iter(tally.confusion))[0]
-    heading = plots.Heading("agreement", f"Map against truth: {name}", "The first raster, thinned.")
-    return (plots.agreement_map(heading, mapped, truth, extent, north_arrow=True),)
-
-
-def _reliability(tally: Tally) -> tuple[Figure, ...]:
-    """One curve per product with probabilities."""
-    figures = []
-    for number, (name, found) in enumerate(tally.reliability.items(), start=1):
-        heading = plots.Heading(f"reliability-{number}", f"Reliability: {name}")
-        curve = found.curve()
-        figures.append(plots.reliability_curve(heading, curve.predicted, curve.observed, curve.count))
-    return tuple(figures)
-
-
-def _worst(tally: Tally) -> tuple[Figure, ...]:
-    """The blocks on which the first product is most often wrong."""
-    if not tally.worst:
-        return ()
-    pictures = [
-        plots.Chip(f"{100 * d.difference:.0f} % wrong, at {d.x:.0f} {d.y:.0f}", d.mapped, d.truth)
-        for d in tally.worst
-    ]
-    heading = plots.Heading(
-        "worst", f"Worst disagreements: {tally.worst[0].product}", f"Squares of {PICTURE_M} m, north up."
-    )
-    return (plots.chips(heading, pictures),)

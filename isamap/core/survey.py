@@ -2,37 +2,37 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.estimation import SampleAccuracy, Stratum, estimate
+from isamap.domain.block_shares import ShareAccuracy, estimate_shares
+from isamap.domain.caution import Rare, cautious
+from isamap.domain.estimation import SampleAccuracy, estimate, ratio
 from isamap.domain.product import NODATA
 from isamap.domain.reference_sample import (
     SAME_DEG,
     SAME_M,
-    Strata,
     condition,
     label,
     observed_codes,
+    observed_shares,
     repeated,
-    strata_of_table,
 )
 from isamap.errors import InputError
-from isamap.io.cover import looks
-from isamap.io.probe import check_support, classes_at
+from isamap.io.points import units_at
+from isamap.io.probe import check_support, classes_at, shares_at
 from isamap.io.products import Product
-from isamap.io.sample import Sample, in_degrees, read_sample, read_table
+from isamap.io.sample import Sample, in_degrees, read_sample
+from isamap.io.sample_ground import Ground, check_unstratified, in_strata, whole
+from isamap.io.zones import Units
 
 log = logging.getLogger(__name__)
 
-SQUARE_KM = 1e6
-STRATUM = "stratum"
-"""Column whose meaning nobody has to be told."""
-NEARLY_ALL = 0.999
-"""A product that knows this share of the first map's ground is counted like it."""
+ELSEWHERE = 2
+"""Class of points outside the unit that is looked at."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,11 @@ class Survey:
     where: str | None = None
     """`COLUMN=VALUE` or `COLUMN!=VALUE`: the points that count."""
     support_m: float = 0
-    """Side of the square around a point whose majority is compared; 0: the map's pixel at the point."""
+    """Side of the square around a point whose majority, or share, is compared; 0: the map's pixel at the point."""
+    layer: str | None = None
+    """Of several in the file."""
+    units: Units | None = None
+    """Areas of which estimates are wanted besides those of everything."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,37 @@ class Surveyed:
     """Points without an observed class."""
     counted: bool
     """Whether `accuracy.mapped_area` was counted on the whole map; if not, it is estimated from the sample."""
+    rare: tuple[Rare, ...] = ()
+    """Strata whose errors are so few that intervals mind them."""
+    strata: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Points of each stratum: hits, alarms, misses, and those that are ISA in neither."""
+    units: Mapping[str, tuple[int, SampleAccuracy]] = field(default_factory=dict)
+    """Points in each unit, and its estimates."""
 
 
 @dataclass(frozen=True)
-class _Ground:
-    """What the points stand for."""
+class SurveyedShares:
+    """What a sample of blocks says of one product."""
 
-    strata: Sequence[Stratum]
-    """With sizes."""
-    index: NDArray[np.int64]
-    """Stratum of each point."""
-    unit: str
-    """Of the sizes."""
-    mapped_area: Mapping[str, Mapping[int, float]]
-    """Counted area of each class, by product; products that nobody has counted are not there."""
+    accuracy: ShareAccuracy
+    """The estimates."""
+    used: int
+    """Blocks that they rest on."""
+    left_out: int
+    """Blocks of which the product maps less than half."""
+    unlabelled: int
+    """Blocks without an observed share."""
+
+
+@dataclass(frozen=True)
+class _Points:
+    """The sample, read and checked."""
+
+    sample: Sample
+    chosen: NDArray[np.bool_]
+    """Points that --where lets pass."""
+    rows: NDArray[np.bool_]
+    """Those of them that somebody has looked at."""
 
 
 def run(products: Sequence[Product], survey: Survey) -> tuple[dict[str, Surveyed], str]:
@@ -89,46 +110,88 @@ def run(products: Sequence[Product], survey: Survey) -> tuple[dict[str, Surveyed
     Raises:
         InputError: columns, classes or strata do not fit, points are told twice, or none lies on a product.
     """
-    check_support(survey.support_m)
-    sample = read_sample(survey.path)
-    chosen = _chosen(sample, survey)
+    sample = _read(survey)
     observed = _observed(sample, survey)
-    rows = chosen & (observed != NODATA)
-    if not rows.any():
-        raise InputError(f"{survey.path}: no point has an observed class in column {survey.observed!r}")
-    _check_repeated(sample, rows, survey.path)
-    table = _table(sample, survey)
+    points = _points(sample, survey, observed != NODATA)
     mapped = {product.name: classes_at(product, sample, survey.support_m) for product in products}
     for name, classes in mapped.items():
-        _check_met(name, rows, classes, survey.path)
-    ground = _whole(products, len(sample.rows)) if table is None else _parts(table, sample, survey, rows)
+        _check_met(name, points.rows, classes == NODATA, survey.path)
+    ground = _ground(products, points, survey)
+    places = {} if survey.units is None else units_at(survey.units, sample)
     results = {}
     for name, classes in mapped.items():
-        used = rows & (classes != NODATA)
-        area = ground.mapped_area.get(name)
-        if table is not None and name == products[0].name:
-            area = _area_of_table(table, ground.index[used], classes[used].astype(np.int64), survey.support_m)
-        if survey.support_m:
-            area = None  # a square's majority is no pixel's class
-        accuracy = estimate(
-            ground.strata,
-            ground.index[used],
-            classes[used].astype(np.int64),
-            observed[used].astype(np.int64),
-            mapped_area=area,
+        used = points.rows & (classes != NODATA)
+        index, m, o = ground.index[used], classes[used].astype(np.int64), observed[used].astype(np.int64)
+        area = None  # a square's majority is no pixel's class
+        if not survey.support_m:
+            area = ground.area(index, m, first=name == products[0].name, name=name)
+        accuracy = estimate(ground.strata, index, m, o, mapped_area=area)
+        accuracy, rare = cautious(accuracy, ground.strata, index, m, o)
+        results[name] = Surveyed(
+            accuracy,
+            *(int(used.sum()), int((points.rows & ~used).sum()), int((points.chosen & ~points.rows).sum())),
+            counted=area is not None,
+            rare=rare,
+            strata=_met(ground, index, m, o),
+            units={unit: _inside(ground, index, (m, o), here[used]) for unit, here in places.items()},
         )
-        left_out, unlabelled = int((rows & ~used).sum()), int((chosen & ~rows).sum())
-        results[name] = Surveyed(accuracy, int(used.sum()), left_out, unlabelled, area is not None)
     return results, ground.unit
 
 
-def _chosen(sample: Sample, survey: Survey) -> NDArray[np.bool_]:
-    """Points that --where lets pass."""
-    if survey.where is None:
-        return np.ones(len(sample.rows), np.bool_)
-    column, differs, value = condition(survey.where)
-    same = np.array([label(cell) == value for cell in sample.column(column, survey.path)], np.bool_)
-    return ~same if differs else same
+def run_shares(products: Sequence[Product], survey: Survey) -> tuple[dict[str, SurveyedShares], str]:
+    """The same for blocks whose ISA share was observed.
+
+    Raises:
+        InputError: as `run`, or there is no side of the blocks.
+    """
+    if not survey.support_m:
+        raise InputError("shares are those of squares: give their side, --support METRES")
+    sample = _read(survey)
+    try:
+        observed = observed_shares(sample.column(survey.observed, survey.path), survey.observed)
+    except InputError as error:
+        raise InputError(f"{survey.path}: {error}") from error
+    points = _points(sample, survey, ~np.isnan(observed))
+    mapped = {product.name: shares_at(product, sample, survey.support_m) for product in products}
+    for name, shares in mapped.items():
+        _check_met(name, points.rows, np.isnan(shares), survey.path)
+    ground = _ground(products, points, survey)
+    results = {}
+    for name, shares in mapped.items():
+        used = points.rows & ~np.isnan(shares)
+        found = estimate_shares(
+            ground.strata, ground.index[used], shares[used].astype(np.float64), observed[used]
+        )
+        left_out, unlabelled = int((points.rows & ~used).sum()), int((points.chosen & ~points.rows).sum())
+        results[name] = SurveyedShares(found, int(used.sum()), left_out, unlabelled)
+    return results, ground.unit
+
+
+def _read(survey: Survey) -> Sample:
+    check_support(survey.support_m)
+    return read_sample(survey.path, survey.layer)
+
+
+def _points(sample: Sample, survey: Survey, looked: NDArray[np.bool_]) -> _Points:
+    """The points that count, none of them twice."""
+    chosen = np.ones(len(sample.rows), np.bool_)
+    if survey.where is not None:
+        column, differs, value = condition(survey.where)
+        same = np.array([label(cell) == value for cell in sample.column(column, survey.path)], np.bool_)
+        chosen = ~same if differs else same
+    rows = chosen & looked
+    if not rows.any():
+        raise InputError(f"{survey.path}: no point has an observed class in column {survey.observed!r}")
+    _check_repeated(sample, rows, survey.path)
+    return _Points(sample, chosen, rows)
+
+
+def _ground(products: Sequence[Product], points: _Points, survey: Survey) -> Ground:
+    """What the points stand for."""
+    if survey.stratum is not None:
+        return in_strata(points.sample, survey.path, survey.stratum, survey.strata, points.rows)
+    check_unstratified(points.sample, survey.path)
+    return whole(products, len(points.sample.rows))
 
 
 def _observed(sample: Sample, survey: Survey) -> NDArray[np.uint8]:
@@ -151,9 +214,9 @@ def _check_repeated(sample: Sample, rows: NDArray[np.bool_], path: Path) -> None
         )
 
 
-def _check_met(name: str, rows: NDArray[np.bool_], classes: NDArray[np.uint8], path: Path) -> None:
+def _check_met(name: str, rows: NDArray[np.bool_], unmapped: NDArray[np.bool_], path: Path) -> None:
     """Say how many points a product does not map; refuse it if it maps none."""
-    missed = int((rows & (classes == NODATA)).sum())
+    missed = int((rows & unmapped).sum())
     if missed == rows.sum():
         raise InputError(f"no point of {path} lies on a pixel that {name} maps")
     if missed:
@@ -165,66 +228,25 @@ def _check_met(name: str, rows: NDArray[np.bool_], classes: NDArray[np.uint8], p
         )
 
 
-def _table(sample: Sample, survey: Survey) -> Strata | None:
-    """The strata with their sizes; None for a simple random sample."""
-    if survey.stratum is None:
-        if any(name.lower() == STRATUM for row in sample.rows for name in row):
-            raise InputError(
-                f"{survey.path} has a column {STRATUM!r}: give --stratum {STRATUM} and --strata-sizes, or take the "
-                "column out if the points are a simple random sample"
-            )
-        log.warning("no --stratum: the points are taken for a simple random sample of the whole map")
-        return None
-    if survey.strata is None:
-        raise InputError(
-            "strata need their sizes: give --strata-sizes FILE.csv with the columns stratum and size"
-        )
-    table = read_table(survey.strata)
-    try:
-        return strata_of_table(table)
-    except InputError as error:
-        raise InputError(f"{survey.strata}: {error}") from error
-
-
-def _parts(table: Strata, sample: Sample, survey: Survey, rows: NDArray[np.bool_]) -> _Ground:
-    """Ground in strata."""
-    names = [label(name) for name in sample.column(str(survey.stratum), survey.path)]
-    try:
-        index = table.index(names, rows)
-    except InputError as error:
-        raise InputError(f"{survey.strata} {error}") from error
-    return _Ground(table.strata, index, table.unit, {})
-
-
-def _area_of_table(
-    table: Strata, index: NDArray[np.int64], mapped: NDArray[np.int64], support_m: float
-) -> dict[int, float] | None:
-    """Area of each class on the map that the sample was drawn from; None if this seems to be another one."""
-    area = table.mapped_area()
-    if area is None or support_m:
-        return None
-    if not table.agrees(index, mapped):
-        log.warning(
-            "the strata were counted on another map than this: its own area is estimated, not counted"
-        )
-        return None
-    return area
-
-
-def _whole(products: Sequence[Product], points: int) -> _Ground:
-    """All ground that the first product maps, in one stratum; the classes of every product counted on it."""
-    size, areas = 0.0, {product.name: np.zeros(2) for product in products}
-    for look in looks(products):
-        pixel_km2 = abs(float(look.grid.resolution.x * look.grid.resolution.y)) / SQUARE_KM
-        valid = look.own != NODATA
-        size += float(np.count_nonzero(valid)) * pixel_km2
-        for product, classes in zip(products, look.classes, strict=True):
-            there = np.bincount(classes[valid], minlength=NODATA + 1)[:2]
-            areas[product.name] += there * pixel_km2
-    known = {name: float(area.sum()) for name, area in areas.items()}
-    counted = {
-        name: {code: float(area[code]) * size / known[name] for code in (0, 1)}
-        for name, area in areas.items()
-        if known[name] >= NEARLY_ALL * size > 0
+def _met(
+    ground: Ground, index: NDArray[np.int64], mapped: NDArray[np.int64], observed: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """Hits, alarms, misses and quiet points of every stratum."""
+    kind = np.select([mapped & observed == 1, mapped == 1, observed == 1], [0, 1, 2], 3)
+    return {
+        one.name: np.bincount(kind[index == number], minlength=4) for number, one in enumerate(ground.strata)
     }
-    return _Ground([Stratum("all", size)], np.zeros(points, np.int64), "km2", counted)
+
+
+def _inside(
+    ground: Ground,
+    index: NDArray[np.int64],
+    classes: tuple[NDArray[np.int64], NDArray[np.int64]],
+    inside: NDArray[np.bool_],
+) -> tuple[int, SampleAccuracy]:
+    """Estimates of a part of the ground; its points stand for what they stand for in the whole."""
+    mapped, observed = (np.where(inside, one, ELSEWHERE) for one in classes)
+    found = estimate(ground.strata, index, mapped, observed, classes=(0, 1, ELSEWHERE))
+    right = (mapped == observed) & inside
+    overall = ratio(ground.strata, index, right.astype(np.float64), inside.astype(np.float64))
+    return int(inside.sum()), replace(found, overall=overall)

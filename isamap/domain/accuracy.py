@@ -196,10 +196,10 @@ class _Tally:
         isa, truth, unscored = planes.view(np.uint64)
         self._scored += mapped.size
         if gaps:
-            self._scored -= _set_bits(unscored)
+            self._scored -= set_bits(unscored)
             planes[:2] &= np.invert(planes[2], out=planes[2])
-        self._mapped, self._truth = self._mapped + _set_bits(isa), self._truth + _set_bits(truth)
-        self._hit += _set_bits(np.bitwise_and(isa, truth, out=isa))
+        self._mapped, self._truth = self._mapped + set_bits(isa), self._truth + set_bits(truth)
+        self._hit += set_bits(np.bitwise_and(isa, truth, out=isa))
 
     def _unscored(self, *gappy: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Packed bits of the elements where one array, or either of two, is above 1."""
@@ -213,6 +213,6 @@ class _Tally:
         return float(self._hit), float(alarm), float(miss), float(self._scored - self._hit - alarm - miss)
 
 
-def _set_bits(words: NDArray[np.uint64]) -> int:
-    """Number of bits that are 1."""
-    return int(np.bitwise_count(words).sum(dtype=np.int64))
+def set_bits(words: NDArray[np.unsignedinteger[Any]]) -> int:
+    """Number of bits that are 1, of at most 2^32 of them: sums of 32 bits take half the time of others."""
+    return int(np.bitwise_count(words).sum(dtype=np.uint32))

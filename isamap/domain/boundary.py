@@ -2,43 +2,98 @@
 
 Distances are chessboard distances in pixels (metres at 1 m): within d pixels means within the square of
 2 d + 1 pixels around one. d-fold erosion by a 3 x 3 square is one erosion by that square.
+
+Masks are planes of bits, 64 pixels to a word: growing a mask and counting it touch an eighth of the bytes that
+pixels have.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.accuracy import ratio
+from isamap.domain.accuracy import ratio, set_bits
 
-MAP_REST, MAP_ISA, TRUE_REST, TRUE_ISA = 1, 2, 4, 8
-"""Bits of a pixel: what it is in the map and in the reference; none if either does not know."""
+UNKNOWN = 2
+"""Classes from here on say nothing."""
+WORD_PX = 64
+Plane = NDArray[np.uint64]
+"""A bit per pixel, the first one lowest; rows begin on whole words: (Y, words)."""
 
 
-def within(bits: NDArray[np.uint8], distance_px: int) -> NDArray[np.uint8]:
-    """Bits that occur up to `distance_px` away, each on its own: a dilation of eight masks at once.
+def plane_of(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Plane:
+    """The plane of a mask `(y, x)`: a bit is set where the mask is not 0."""
+    packed = np.packbits(mask, axis=1, bitorder="little")
+    if spare := -packed.shape[1] % 8:
+        packed = np.pad(packed, ((0, 0), (0, spare)))
+    words: Plane = packed.view("<u8")
+    return words
+
+
+def grown(plane: Plane, reach_px: int, further_px: int) -> Plane:
+    """A plane whose bits have grown to squares of `2 reach_px + 1`, grown by `further_px` more on every side.
+
+    Rows are one string of bits: what grows over the end of one appears in the next, no further in than it grew in
+    all. Nor is anything known beyond the first and the last row. So a rim of that width means nothing.
+    """
+    while further_px > 0:
+        step = min(further_px, 2 * reach_px + 1, WORD_PX - 1)  # three copies of a square then leave no gap
+        plane = _widened(plane.reshape(-1), step, plane.shape[1]).reshape(plane.shape)
+        reach_px, further_px = reach_px + step, further_px - step
+    return plane
+
+
+def _widened(bits: Plane, step: int, stride: int) -> Plane:
+    """Bits OR those `step` pixels beside them, then OR those as many rows, of `stride` words, above and below."""
+    back = np.uint64(WORD_PX - step)
+    beside = bits << np.uint64(step)
+    scratch = bits >> np.uint64(step)
+    beside |= scratch
+    beside |= bits
+    beside[1:] |= np.right_shift(bits[:-1], back, out=scratch[:-1])
+    beside[:-1] |= np.left_shift(bits[1:], back, out=scratch[:-1])
+    rows = step * stride
+    if rows >= beside.size:
+        return beside
+    above = beside.copy()
+    above[rows:] |= beside[:-rows]
+    above[:-rows] |= beside[rows:]
+    return above
+
+
+class Outlines:
+    """One side of a comparison: its ISA, its other ground, and what lies near either.
 
     Args:
-        bits: (Y, X), one mask per bit.
-        distance_px: chessboard distance.
-
-    Returns:
-        (Y - 2 d, X - 2 d): pixels whose surroundings are not all there are left out.
+        classes: (Y + 2 h, X + 2 h), 1 ISA, 0 not, a halo of h pixels on every side.
+        known: plane of the ground that counts; whatever the classes are elsewhere does not matter.
+        halo_px: h.
     """
-    return _running_or(_running_or(bits, 2 * distance_px + 1).T, 2 * distance_px + 1).T
+
+    def __init__(self, classes: NDArray[np.uint8], known: Plane, halo_px: int) -> None:
+        plane = plane_of(classes)
+        self._near = {0: (plane & known, ~plane & known)}
+        self.isa = self._near[0][0] & _inside((classes.shape[0], classes.shape[1]), halo_px)
+        """Without the halo."""
+
+    def near(self, distance_px: int) -> tuple[Plane, Plane]:
+        """What has ISA, and what other known ground, within a distance; larger ones grow from smaller ones."""
+        if distance_px not in self._near:
+            reach_px = max(known for known in self._near if known < distance_px)
+            isa, rest = (grown(one, reach_px, distance_px - reach_px) for one in self._near[reach_px])
+            self._near[distance_px] = isa, rest
+        return self._near[distance_px]
 
 
-def _running_or(bits: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
-    """OR of `length` consecutive rows, in log2(length) steps: a run of n rows and a later one make up to 2 n."""
-    run = 1
-    while run < length:
-        step = min(run, length - run)
-        bits = bits[:-step] | bits[step:]
-        run += step
-    return bits
+def _inside(shape: tuple[int, int], halo_px: int) -> Plane:
+    """The plane of a window without its halo."""
+    inside = np.zeros(shape[1], np.uint8)
+    inside[halo_px : shape[1] - halo_px] = 1
+    plane = np.zeros((shape[0], -(-shape[1] // WORD_PX)), "<u8")
+    plane[halo_px : shape[0] - halo_px] = plane_of(inside[None])
+    return plane
 
 
 @dataclass(frozen=True)
@@ -86,12 +141,24 @@ class BoundaryScore:
             )
         if mapped.shape != reference.shape or min(mapped.shape) <= 2 * halo_px:
             raise ValueError(f"{mapped.shape} and {reference.shape} are not one window with its halo")
-        spare = halo_px - distance_px
-        inner = tuple(slice(spare, side - spare) for side in mapped.shape)
-        bits = _bits(mapped[inner], reference[inner])
-        near = within(bits, distance_px)
-        here = bits[distance_px:-distance_px, distance_px:-distance_px]
-        return cls(distance_px, *(int(np.count_nonzero(mask)) for mask in _counted(here, near)))
+        known = plane_of((mapped < UNKNOWN) & (reference < UNKNOWN))
+        map_side, true_side = (Outlines(classes, known, halo_px) for classes in (mapped, reference))
+        return cls.between(map_side, true_side, distance_px)
+
+    @classmethod
+    def between(cls, mapped: Outlines, reference: Outlines, distance_px: int) -> Self:
+        """Compare two sides of one window, both of the same known ground, with one halo of at least the distance."""
+        (map_isa, map_rest), (true_isa, true_rest) = (side.near(distance_px) for side in (mapped, reference))
+        map_edge, true_edge = mapped.isa & map_rest, reference.isa & true_rest
+        return cls(
+            distance_px,
+            shared=set_bits(map_edge & true_edge),
+            either=set_bits(map_edge | true_edge),
+            mapped=set_bits(mapped.isa),
+            mapped_near=set_bits(mapped.isa & true_isa),
+            reference=set_bits(reference.isa),
+            reference_near=set_bits(reference.isa & map_isa),
+        )
 
     def __add__(self, other: "BoundaryScore") -> "BoundaryScore":
         if self.distance_px != other.distance_px:
@@ -137,24 +204,3 @@ class BoundaryScore:
             "relaxed_recall": self.recall,
             "relaxed_f1": self.f1,
         }
-
-
-def _bits(mapped: NDArray[np.uint8], reference: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`MAP_*` and `TRUE_*` of every pixel, 0 where either side does not know."""
-    known = (mapped < 2) & (reference < 2)
-    isa = np.where(mapped == 1, np.uint8(MAP_ISA), np.uint8(MAP_REST))
-    isa |= np.where(reference == 1, np.uint8(TRUE_ISA), np.uint8(TRUE_REST))
-    return isa * known.view(np.uint8)
-
-
-def _counted(here: NDArray[np.uint8], near: NDArray[np.uint8]) -> Iterator[NDArray[np.generic]]:
-    """What a `BoundaryScore` counts, in its order, from the bits of each pixel and those within the distance."""
-    edges = (
-        (here >> 1) & near & (MAP_REST | TRUE_REST)
-    )  # ISA here, other ground near: map and reference at once
-    yield edges == MAP_REST | TRUE_REST
-    yield edges
-    yield here & MAP_ISA
-    yield (here << 2) & near & TRUE_ISA
-    yield here & TRUE_ISA
-    yield (here >> 2) & near & MAP_ISA

@@ -185,3 +185,33 @@ def counted(tally: Tally, method: str) -> dict[str, dict[str, float]]:
             "expansion intensity (% a year)": expansion_intensity(before, after, figures.mapped_km2, span),
         }
     return table
+
+
+def unit_columns(
+    tally: Tally, method: str, found: Mapping[str, Mapping[str, Estimate]] | None
+) -> dict[str, list[Cell]]:
+    """The figures of every unit by column, in the order of their names: map counts, then estimates where there are any.
+
+    Args:
+        tally: counts.
+        method: reading that the rasters show.
+        found: estimates by zone and quantity.
+    """
+    units = [zone for zone in _zones(tally) if zone != ALL]
+    figures = [tally.figures(unit, method) for unit in units]
+    counts = counted(tally, method)
+    columns: dict[str, list[Cell]] = {
+        "unit": list(units),
+        "basis": [UNADJUSTED] * len(units),
+        "mapped (km²)": [one.mapped_km2 for one in figures],
+    }
+    for name in next(iter(counts.values()), {}):
+        columns[name] = [counts[unit][name] for unit in units]
+    for code in (GAIN, LOSS, REVERSAL, ENDPOINT, FLICKER, FEW):
+        columns[f"{NAMES[code]} (km²)"] = [one.class_km2(code) for one in figures]
+    for name in next(iter(found.values()), {}) if found else ():
+        for part in ("value", "se", "low", "high"):
+            columns[f"{name}, estimate: {part}"] = [
+                getattr((found or {}).get(unit, {}).get(name), part, None) for unit in units
+            ]
+    return columns

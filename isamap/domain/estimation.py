@@ -16,7 +16,7 @@ No finite population correction: sizes may be areas, samples are a vanishing par
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,35 +36,23 @@ class Estimate:
     """The estimate, a fraction or in the unit of the strata."""
     se: float
     """Its standard error, in the same unit."""
+    ends: tuple[float, float] | None = None
+    """95 % interval where errors are too few for the normal one (`caution`); None: that is it."""
 
     @property
     def low(self) -> float:
         """Lower end of the 95 % interval; it may lie below 0, as the normal approximation has it."""
-        return self.value - Z * self.se
+        return self.value - Z * self.se if self.ends is None else self.ends[0]
 
     @property
     def high(self) -> float:
         """Upper end of the 95 % interval; it may lie above 1."""
-        return self.value + Z * self.se
+        return self.value + Z * self.se if self.ends is None else self.ends[1]
 
     def as_json(self) -> dict[str, float | None]:
         """Value, standard error and interval; null where undefined, for JSON knows no NaN."""
         figures = {"value": self.value, "se": self.se, "low": self.low, "high": self.high}
         return {name: figure if math.isfinite(figure) else None for name, figure in figures.items()}
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure whose spread was found by resampling."""
-
-    value: float
-    """The figure of the sample itself."""
-    se: float
-    """Standard deviation of the figure over the resamples."""
-    low: float
-    """2.5th percentile of the resamples."""
-    high: float
-    """97.5th percentile of the resamples."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +92,8 @@ class SampleAccuracy:
 
 
 @dataclass(frozen=True)
-class _Design:
-    """Strata that were sampled, and the stratum of each unit; made by `_design`, which checks."""
+class Design:
+    """Strata that were sampled, and the stratum of each unit; made by `design_of`, which checks."""
 
     size: NDArray[np.float64]
     """Shape (stratum,), all above 0."""
@@ -134,13 +122,15 @@ class _Design:
         if whole == 0:
             return Estimate(math.nan, math.nan)
         value = self.total(y) / whole
-        residual = y - value * x
-        apart = residual - self.means(residual)[self.stratum]
-        variance = self.means(apart**2) / (self.count - 1)  # s^2 / n
-        return Estimate(value, math.sqrt(self.size**2 @ variance) / abs(whole))
+        return Estimate(value, math.sqrt(self.variances(y - value * x).sum()) / abs(whole))
+
+    def variances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each stratum adds to the variance of the estimated sum."""
+        apart = values - self.means(values)[self.stratum]
+        return self.size**2 * self.means(apart**2) / (self.count - 1)  # N^2 s^2 / n
 
 
-def _design(strata: Sequence[Stratum], stratum: NDArray[np.int64]) -> _Design:
+def design_of(strata: Sequence[Stratum], stratum: NDArray[np.int64]) -> Design:
     """Checked strata and units, without the strata of size 0; InputError as `estimate` says."""
     index = np.asarray(stratum)
     if index.ndim != 1 or index.size == 0 or index.dtype.kind not in "iu":
@@ -157,7 +147,7 @@ def _design(strata: Sequence[Stratum], stratum: NDArray[np.int64]) -> _Design:
             raise InputError(f"stratum {one.name} has {units} sample units, {fault}")
     kept = np.array([one.size > 0 for one in strata])
     size = np.array([one.size for one in strata], np.float64)[kept]
-    return _Design(size, count[kept], (np.cumsum(kept) - 1)[index])
+    return Design(size, count[kept], (np.cumsum(kept) - 1)[index])
 
 
 def _values(values: NDArray[np.generic], units: int, name: str) -> NDArray[np.float64]:
@@ -179,11 +169,6 @@ def _indicators(codes: NDArray[np.float64], classes: Sequence[int], name: str) -
     return table
 
 
-def weights(strata: Sequence[Stratum], stratum: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What each sample unit stands for, shape (unit,): the size of its stratum over the units there."""
-    return _design(strata, stratum).weight
-
-
 def ratio(
     strata: Sequence[Stratum],
     stratum: NDArray[np.int64],
@@ -203,7 +188,7 @@ def ratio(
     Raises:
         InputError: as `estimate`, or a value that is not finite.
     """
-    design = _design(strata, stratum)
+    design = design_of(strata, stratum)
     units = design.stratum.size
     return design.ratio(_values(y, units, "y"), np.ones(units) if x is None else _values(x, units, "x"))
 
@@ -236,7 +221,7 @@ def estimate(
         raise InputError(f"classes {list(classes)} must differ and include the positive class {positive}")
     if mapped_area is not None and set(mapped_area) != set(classes):
         raise InputError(f"mapped areas are of {sorted(mapped_area)}: give those of {sorted(classes)}")
-    design = _design(strata, stratum)
+    design = design_of(strata, stratum)
     units = design.stratum.size
     rows = _indicators(_values(mapped, units, "mapped"), classes, "mapped")
     columns = _indicators(_values(observed, units, "observed"), classes, "observed")
@@ -259,41 +244,3 @@ def estimate(
         f1=design.ratio(2 * hits[one], rows[one] + columns[one]),
         iou=design.ratio(hits[one], np.maximum(rows[one], columns[one])),
     )
-
-
-def bootstrap(
-    strata: Sequence[Stratum],
-    stratum: NDArray[np.int64],
-    statistic: Callable[[NDArray[np.float64]], float],
-    rng: np.random.Generator,
-    draws: int = 1000,
-) -> Interval:
-    """Percentile interval of a figure that is no single ratio: kappa, a mean F1, a difference of two maps.
-
-    Resamples take n_h - 1 units of stratum h, so that the spread of totals is unbiased (Rao and Wu 1988,
-    J. Am. Stat. Assoc. 83, 231-241).
-
-    Args:
-        strata: what was sampled.
-        stratum: index into `strata` of each unit, shape (unit,).
-        statistic: the figure from the weight of each unit, float64 of shape (unit,), 0 for units not drawn;
-            one NaN makes the interval NaN.
-        rng: where the resamples come from.
-        draws: number of resamples, at least 2.
-
-    Raises:
-        InputError: as `estimate`, or fewer than two draws.
-    """
-    design = _design(strata, stratum)
-    if draws < 2:
-        raise InputError(f"{draws} resamples show no spread: ask for 1000")
-    members = [np.flatnonzero(design.stratum == h) for h in range(design.size.size)]
-    figures = np.empty(draws)
-    for draw in range(draws):
-        weight = np.zeros(design.stratum.size)
-        for size, units in zip(design.size, members, strict=True):
-            picked = rng.choice(units, units.size - 1)
-            weight += np.bincount(picked, minlength=weight.size) * (size / picked.size)
-        figures[draw] = statistic(weight)
-    low, high = np.percentile(figures, (2.5, 97.5)).tolist()
-    return Interval(float(statistic(design.weight)), float(figures.std(ddof=1)), low, high)

@@ -5,7 +5,7 @@ over 10, 30 and 100 m compare impervious shares, so that a coarse product is jud
 """
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.accuracy import Confusion
-from isamap.domain.boundary import BoundaryScore
+from isamap.domain.boundary import UNKNOWN, BoundaryScore, Outlines, plane_of
+from isamap.domain.disagreement import PICTURES as WORST
+from isamap.domain.disagreement import Disagreement, Piece, Scene, piece_of, worst_of
 from isamap.domain.fraction import FractionScore, shares
 from isamap.domain.product import NODATA
 from isamap.domain.reliability import Reliability
@@ -22,8 +24,10 @@ SUPPORTS_M = (10, 30, 100)
 """Block sizes at which shares are compared."""
 DISTANCES_M = (2, 5, 10)
 """Boundary widths and buffers."""
-PICTURES, PICTURE_M = 6, 300
-"""Worst disagreements that are kept, and their side."""
+CONFUSION, FRACTION, BOUNDARY, CALIBRATION = "confusion", "fraction", "boundary", "calibration"
+PICTURES = "pictures"
+MEASURES = (CONFUSION, FRACTION, BOUNDARY, CALIBRATION, PICTURES)
+"""What can be asked for; the confusion matrix is always counted."""
 DENSITY_M = 1000
 DENSITY_STRATA = {1: "rural", 2: "peri-urban", 3: "dense urban"}
 """By the truth's ISA share in blocks of 1 km: below 0.1, below 0.4, and above."""
@@ -38,6 +42,15 @@ class Zones:
     """`(y, x)` without halo; codes that are not in `names` belong nowhere."""
     names: Mapping[int, str]
     """Name of each code."""
+
+    def there(self) -> list[int]:
+        """Codes that occur, ascending."""
+        if not any(self.codes.strides):  # one code for all, stored once
+            return [int(self.codes.flat[0])]
+        low, high = int(self.codes.min()), int(self.codes.max())
+        if low == high:
+            return [low]
+        return (low + np.flatnonzero(np.bincount((self.codes - low).ravel()))).tolist()
 
 
 @dataclass(frozen=True)
@@ -73,40 +86,6 @@ class View:
         return values[rim : values.shape[0] - rim, rim : values.shape[1] - rim]
 
 
-@dataclass(frozen=True, order=True)
-class Disagreement:
-    """A block on which product and truth differ much."""
-
-    difference: float
-    """Mean absolute difference of the classes, 0-1, times the share of the block that is known."""
-    product: str
-    """Which product."""
-    x: float
-    """Of the upper left corner."""
-    y: float
-    """Of the upper left corner."""
-    mapped: NDArray[np.uint8] = field(compare=False)
-    """Its classes."""
-    truth: NDArray[np.uint8] = field(compare=False)
-    """The truth's."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A thinned part of the picture of the first raster."""
-
-    row: int
-    """Of the picture, counted from an origin that all pieces share."""
-    col: int
-    """Likewise."""
-    mapped: NDArray[np.uint8]
-    """Classes of the first product."""
-    truth: NDArray[np.uint8]
-    """The truth's."""
-    size_m: float
-    """Of a pixel of the picture."""
-
-
 @dataclass
 class Tally:
     """Everything that was counted; add the tallies of parts to get that of the whole."""
@@ -131,7 +110,7 @@ class Tally:
         _add(self.fraction, other.fraction)
         _add(self.boundary, other.boundary)
         _add(self.reliability, other.reliability)
-        self.worst = heapq.nlargest(PICTURES, [*self.worst, *other.worst])
+        self.worst = heapq.nlargest(WORST, [*self.worst, *other.worst])
         self.pieces += other.pieces
         for name, pixels in other.coverage.items():
             self.coverage[name] = self.coverage.get(name, 0) + pixels
@@ -147,60 +126,66 @@ def _add(mine: dict[Any, Score], theirs: Mapping[Any, Score]) -> None:
         mine[key] = mine[key] + score if key in mine else score
 
 
-def count(view: View) -> Tally:
+def count(view: View, measures: Collection[str] = MEASURES) -> Tally:
     """The tally of one window."""
     tally = Tally(coverage=dict(view.coverage))
     truth = view.inner(view.truth)
     if not (truth != NODATA).any():
         return tally
+    outlines = _outlines(view, view.truth) if BOUNDARY in measures else None
     for name, classes in view.classes.items():
-        _count_product(tally, view, name, classes)
-    for name, percent in view.percent.items():
-        tally.reliability[name] = Reliability.count(percent, truth)
-    first = next(iter(view.classes), None)
-    if first is not None:
-        tally.worst = _worst(view, first, truth)
-        if view.thin_px:
-            tally.pieces = [_piece(view, first, truth)]
+        mapped = view.inner(classes)
+        tally.confusion[name, "", ""] = Confusion.count(mapped, truth)
+        for kind, zones in view.zones.items():
+            _count_zones(tally, (name, kind), mapped, truth, zones)
+        if FRACTION in measures:
+            _count_fractions(tally, view, name, mapped)
+        if outlines is not None:
+            _count_boundaries(tally, view, name, outlines)
+    if CALIBRATION in measures:
+        for name, percent in view.percent.items():
+            tally.reliability[name] = Reliability.count(percent, truth)
+    if PICTURES in measures:
+        _draw(tally, view, truth)
     return tally
 
 
-def _count_product(tally: Tally, view: View, name: str, classes: NDArray[np.uint8]) -> None:
-    """One product on one window."""
-    mapped, truth = view.inner(classes), view.inner(view.truth)
-    tally.confusion[name, "", ""] = Confusion.count(mapped, truth)
-    for kind, zones in view.zones.items():
-        _count_zones(tally, (name, kind), mapped, truth, zones)
-    for support in SUPPORTS_M:
-        if factor := _pixels(support, view.gsd_m):
-            tally.fraction[name, support] = _fraction(view, name, truth, factor)
+def _draw(tally: Tally, view: View, truth: NDArray[np.uint8]) -> None:
+    """What pictures show of the first product."""
+    name = next(iter(view.classes), None)
+    if name is None:
+        return
+    scene = Scene(name, view.inner(view.classes[name]), truth, view.origin, view.gsd_m)
+    tally.worst = worst_of(scene)
+    if view.thin_px:
+        tally.pieces = [piece_of(scene, view.thin_px)]
+
+
+def _outlines(view: View, classes: NDArray[np.uint8]) -> Outlines:
+    """One side, on the ground that the truth and all products know."""
+    return Outlines(classes, plane_of(view.truth < UNKNOWN), view.halo_px)
+
+
+def _count_boundaries(tally: Tally, view: View, name: str, truth: Outlines) -> None:
+    """One product's outlines against the truth's."""
+    mapped = _outlines(view, view.classes[name])
     for distance in DISTANCES_M:
         reach = _pixels(distance, view.gsd_m)
         if 0 < reach <= view.halo_px:
-            tally.boundary[name, distance] = BoundaryScore.count(classes, view.truth, reach, view.halo_px)
+            tally.boundary[name, distance] = BoundaryScore.between(mapped, truth, reach)
 
 
-def _piece(view: View, name: str, truth: NDArray[np.uint8]) -> Piece:
-    """The window, thinned."""
-    step, size_m = view.thin_px, view.thin_px * view.gsd_m
-    row, col = round(-view.origin[1] / size_m), round(view.origin[0] / size_m)
-    mapped = view.inner(view.classes[name])
-    return Piece(row, col, mapped[::step, ::step].copy(), truth[::step, ::step].copy(), size_m)
-
-
-def stitched(pieces: Sequence[Piece]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Map and truth of all pieces `(y, x)`, 255 where there is none."""
-    top, left = min(p.row for p in pieces), min(p.col for p in pieces)
-    height = max(p.row + p.truth.shape[0] for p in pieces) - top
-    width = max(p.col + p.truth.shape[1] for p in pieces) - left
-    mapped, truth = (np.full((height, width), NODATA, np.uint8) for _ in range(2))
-    for p in pieces:
-        place = (
-            slice(p.row - top, p.row - top + p.truth.shape[0]),
-            slice(p.col - left, p.col - left + p.truth.shape[1]),
-        )
-        mapped[place], truth[place] = p.mapped, p.truth
-    return mapped, truth
+def _count_fractions(tally: Tally, view: View, name: str, mapped: NDArray[np.uint8]) -> None:
+    """One product's shares against the truth's."""
+    factors = {support: _pixels(support, view.gsd_m) for support in SUPPORTS_M}
+    factors = {support: factor for support, factor in factors.items() if factor}
+    truth = view.inner(view.truth)
+    if name in view.share or view.truth_share is not None:
+        found = {factor: _fraction(view, name, truth, factor) for factor in factors.values()}
+    else:
+        found = FractionScore.compare_all(mapped, truth, tuple(factors.values()))
+    for support, factor in factors.items():
+        tally.fraction[name, support] = found[factor]
 
 
 def _pixels(size_m: float, gsd_m: float) -> int:
@@ -217,7 +202,7 @@ def _count_zones(
     zones: Zones,
 ) -> None:
     """One confusion matrix per zone of the window."""
-    there = np.unique(zones.codes).tolist()
+    there = zones.there()
     for code in there:
         if code not in zones.names:
             continue
@@ -231,8 +216,6 @@ def _count_zones(
 def _fraction(view: View, name: str, truth: NDArray[np.uint8], factor: int) -> FractionScore:
     """Shares of one product against the truth's over blocks, on the ground that both know."""
     mapped = view.inner(view.classes[name])
-    if name not in view.share and view.truth_share is None:
-        return FractionScore.compare(mapped, truth, factor)
     m = view.share.get(name, mapped.astype(np.float32))
     r = truth.astype(np.float32) if view.truth_share is None else view.truth_share
     known = (mapped != NODATA) & (truth != NODATA)
@@ -267,24 +250,3 @@ def density_zones(truth: NDArray[np.uint8], gsd_m: float) -> Zones:
     codes = np.where(valid > 0, 1 + np.digitize(share, DENSITY_LIMITS), 0).astype(np.uint8)
     fine = codes.repeat(factor, 0).repeat(factor, 1)[: truth.shape[0], : truth.shape[1]]
     return Zones(fine, DENSITY_STRATA)
-
-
-def _worst(view: View, name: str, truth: NDArray[np.uint8]) -> list[Disagreement]:
-    """The blocks of the window on which the product is most often wrong."""
-    side = max(1, round(PICTURE_M / view.gsd_m))
-    mapped = view.inner(view.classes[name])
-    wrong = ((mapped != truth) & (mapped != NODATA) & (truth != NODATA)).astype(np.uint8)
-    height, width = (length // side for length in truth.shape)
-    cells = wrong[: height * side, : width * side].reshape(height, side, width, side)
-    rate = cells.mean(axis=(1, 3), dtype=np.float64)
-    found = []
-    for flat in np.argsort(rate, axis=None)[::-1][:PICTURES].tolist():
-        row, col = divmod(flat, width)
-        if rate[row, col] > 0:
-            part = slice(row * side, (row + 1) * side), slice(col * side, (col + 1) * side)
-            x = view.origin[0] + col * side * view.gsd_m
-            y = view.origin[1] - row * side * view.gsd_m
-            found.append(
-                Disagreement(float(rate[row, col]), name, x, y, mapped[part].copy(), truth[part].copy())
-            )
-    return found

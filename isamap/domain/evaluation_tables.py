@@ -1,11 +1,8 @@
 """What was counted, as tables for people and as a document for programs."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from isamap.domain.accuracy import Confusion
-from isamap.domain.estimation import Estimate, SampleAccuracy
 from isamap.domain.evaluation import Tally
 from isamap.domain.report import Cell, Table, is_defined
 
@@ -109,85 +106,6 @@ def _calibration(tally: Tally) -> Table:
     ]
     columns = "product", "ECE", "Brier score", "average precision", "threshold of the best F1"
     return Table("calibration", "Calibration of the probability", columns, tuple(rows))
-
-
-@dataclass(frozen=True)
-class Points:
-    """What became of the points of a sample."""
-
-    used: int
-    """Points that were compared."""
-    left_out: int
-    """Points that the product does not map."""
-    unlabelled: int
-    """Points without an observed class."""
-    counted: bool
-    """Whether the mapped areas were counted in the map; else they are estimated from the points."""
-
-
-def sample_tables(
-    results: Mapping[str, SampleAccuracy], points: Mapping[str, Points], unit: str
-) -> tuple[Table, ...]:
-    """Tables of estimates from a sample.
-
-    Args:
-        results: by product.
-        points: what became of them, by product.
-        unit: of the areas: `km2`, or `pixels`.
-    """
-    rows: list[tuple[Cell, ...]] = []
-    areas: list[tuple[Cell, ...]] = []
-    matrices: list[tuple[Cell, ...]] = []
-    for name, result in results.items():
-        for title, estimate in estimates_of(result):
-            rows.append((name, title, *_interval(estimate)))
-        for code in result.classes:
-            label = "ISA" if code == 1 else "not ISA"
-            source = "counted" if points[name].counted else "from the sample"
-            areas.append((name, label, result.mapped_area[code], source, *_interval(result.area[code])))
-            matrices.append((name, f"mapped {label}", *map(int, result.counts[result.classes.index(code)])))
-    observed = tuple(f"observed {'ISA' if code == 1 else 'not ISA'}" for code in _classes(results))
-    note = "; ".join(
-        f"{name}: {p.used} points, {p.left_out} without map and {p.unlabelled} without observed class left out"
-        for name, p in points.items()
-    )
-    interval = "estimate", "SE", "95 % from", "95 % to"
-    return (
-        Table(
-            "estimates",
-            "Accuracy, estimated from the sample",
-            ("product", "measure", *interval),
-            tuple(rows),
-            note,
-        ),
-        Table(
-            "areas",
-            f"Area, {unit}: mapped, and error-adjusted",
-            ("product", "class", "mapped", "which is", *interval),
-            tuple(areas),
-            "Stratified estimator (Olofsson et al. 2014; Stehman 2014 where strata are not the map's classes).",
-        ),
-        Table("matrix", "Sample counts", ("product", "class", *observed), tuple(matrices)),
-    )
-
-
-def _classes(results: Mapping[str, SampleAccuracy]) -> tuple[int, ...]:
-    return next(iter(results.values())).classes if results else ()
-
-
-def _interval(estimate: Estimate) -> tuple[Cell, ...]:
-    return estimate.value, estimate.se, estimate.low, estimate.high
-
-
-def estimates_of(result: SampleAccuracy) -> Iterable[tuple[str, Estimate]]:
-    """Name and value of every accuracy measure of a sample."""
-    return (
-        ("F1", result.f1),
-        ("IoU", result.iou),
-        ("user's accuracy (precision)", result.users[1]),
-        ("producer's accuracy (recall)", result.producers[1]),
-        ("overall", result.overall),
-    )
 
 
 def document(tally: Tally, *, only_isa: bool = False) -> dict[str, Any]:

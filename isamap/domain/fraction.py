@@ -5,14 +5,18 @@ assessments (mean deviation, mean absolute deviation, RMSE, regression); shares 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.accuracy import UNLABELLED, ratio
+from isamap.domain.accuracy import ratio
 
+UNKNOWN = 2
+"""Classes from here on say nothing."""
+STRIP_PX = 1 << 18
 CONSTANT = 1e-20
 """Variance of shares that all are the same but for rounding: there is nothing to correlate with."""
 
@@ -36,21 +40,68 @@ def shares(isa: NDArray[np.uint8], factor: int) -> tuple[NDArray[np.float32], ND
     """
     if factor < 1:
         raise ValueError(f"a cell has at least one pixel on a side, not {factor}")
-    known = _cell_sums(isa < 2, factor)
+    known = cell_sums(isa < UNKNOWN, factor)
+    return _share(cell_sums(isa == 1, factor), known), (known / factor**2).astype(np.float32)
+
+
+def _share(isa: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Share of the known pixels of each cell, NaN where none is known."""
     share = np.full(known.shape, np.nan, np.float32)
-    np.divide(_cell_sums(isa == 1, factor), known, out=share, where=known > 0, casting="same_kind")
-    return share, (known / factor**2).astype(np.float32)
+    np.divide(isa, known, out=share, where=known > 0, casting="same_kind")
+    return share
 
 
-def _cell_sums(mask: NDArray[np.bool_], factor: int) -> NDArray[np.int64]:
-    """Number of True per cell; rows first, in a type so small that eight or more are added at once."""
+def cell_sums(mask: NDArray[np.bool_] | NDArray[np.uint8], factor: int) -> NDArray[np.int64]:
+    """Number of ones per cell; rows first, in a type so small that eight or more are added at once."""
     cut = [(0, -side % factor) for side in mask.shape]
+    ones: NDArray[np.uint8] = mask.view(np.uint8)
     if any(after for _, after in cut):
-        mask = np.pad(mask, cut)
-    rows = mask.view(np.uint8).reshape(-1, factor, mask.shape[1])
+        ones = np.pad(ones, cut)
+    rows = ones.reshape(-1, factor, ones.shape[1])
     columns = rows.sum(axis=1, dtype=np.min_scalar_type(factor))
-    sums: NDArray[np.int64] = columns.reshape(len(columns), -1, factor).sum(axis=2, dtype=np.int64)
+    sums = np.zeros((len(columns), columns.shape[1] // factor), np.int64)
+    for first in range(factor):
+        sums += columns[:, first::factor]
     return sums
+
+
+def _paired_sums(mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factor: int) -> NDArray[np.int64]:
+    """ISA of the map, ISA of the reference and pixels that both know, per cell: shape (3, y, x).
+
+    A few rows of cells at a time, so that masks stay in the processor's cache.
+    """
+    shape = mapped.shape[0], mapped.shape[1]
+    sums = np.empty((3, *(-(-side // factor) for side in shape)), np.int64)
+    step = factor * max(1, STRIP_PX // (factor * max(1, shape[1])))
+    for top in range(0, shape[0], step):
+        m, r = mapped[top : top + step], reference[top : top + step]
+        here = slice(top // factor, -(-(top + len(m)) // factor))
+        if max(m.max(initial=0), r.max(initial=0)) < UNKNOWN:
+            sums[2, here] = _full((len(m), shape[1]), factor)
+        else:
+            known = (m < UNKNOWN) & (r < UNKNOWN)
+            m, r = known & (m == 1), known & (r == 1)
+            sums[2, here] = cell_sums(known, factor)
+        sums[0, here], sums[1, here] = cell_sums(m, factor), cell_sums(r, factor)
+    return sums
+
+
+def _added(sums: NDArray[np.int64], factor: int) -> NDArray[np.int64]:
+    """Sums of square groups of cells (..., y, x), those at the edges cut short."""
+    rows, cols = (np.arange(0, side, factor) for side in sums.shape[-2:])
+    added: NDArray[np.int64] = np.add.reduceat(np.add.reduceat(sums, rows, axis=-2), cols, axis=-1)
+    return added
+
+
+def _full(shape: tuple[int, int], factor: int) -> NDArray[np.int64]:
+    """Pixels of every cell of a window."""
+    sides = (np.minimum(factor, side - np.arange(0, side, factor)) for side in shape)
+    return np.multiply.outer(*sides)
+
+
+def _weighted(weight: NDArray[np.float64], values: NDArray[np.float64]) -> float:
+    """Weighted sum, the same on any number of cores; BLAS would also keep them all spinning."""
+    return float((weight * values).sum())
 
 
 @dataclass(frozen=True)
@@ -102,18 +153,18 @@ class FractionScore:
         if not w.size:
             return cls()
         total = float(w.sum())
-        mean_map, mean_reference = float(w @ m) / total, float(w @ r) / total
+        mean_map, mean_reference = _weighted(w, m) / total, _weighted(w, r) / total
         off_map, off_reference, difference = m - mean_map, r - mean_reference, m - r
         return cls(
             n=w.size,
             weight=total,
             mean_map=mean_map,
             mean_reference=mean_reference,
-            spread_map=float(w @ off_map**2),
-            spread_reference=float(w @ off_reference**2),
-            joint=float(w @ (off_map * off_reference)),
-            absolute=float(w @ np.abs(difference)),
-            squared=float(w @ difference**2),
+            spread_map=_weighted(w, off_map**2),
+            spread_reference=_weighted(w, off_reference**2),
+            joint=_weighted(w, off_map * off_reference),
+            absolute=_weighted(w, np.abs(difference)),
+            squared=_weighted(w, difference**2),
         )
 
     @classmethod
@@ -125,10 +176,25 @@ class FractionScore:
             reference: the same ground in the same terms.
             factor: pixels on a side of a cell.
         """
-        known = (mapped < 2) & (reference < 2)
-        m, weight = shares(np.where(known, mapped, np.uint8(UNLABELLED)), factor)
-        r, _ = shares(np.where(known, reference, np.uint8(UNLABELLED)), factor)
-        return cls.count(m, r, weight)
+        return cls.compare_all(mapped, reference, (factor,))[factor]
+
+    @classmethod
+    def compare_all(
+        cls, mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factors: Sequence[int]
+    ) -> dict[int, Self]:
+        """The same for cells of several sizes, ascending: multiples of a smaller one are added up from its sums."""
+        if mapped.shape != reference.shape:
+            raise ValueError(f"shapes differ: {mapped.shape}, {reference.shape}")
+        sums: dict[int, NDArray[np.int64]] = {}
+        for factor in factors:
+            finer = max((done for done in sums if factor % done == 0), default=0)
+            sums[factor] = (
+                _added(sums[finer], factor // finer) if finer else _paired_sums(mapped, reference, factor)
+            )
+        return {
+            factor: cls.count(_share(m, whole), _share(r, whole), (whole / factor**2).astype(np.float32))
+            for factor, (m, r, whole) in sums.items()
+        }
 
     def __add__(self, other: "FractionScore") -> "FractionScore":
         weight = self.weight + other.weight

@@ -3,7 +3,8 @@
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
+
+from isamap.domain.mosaic import transformer
 
 EQUAL_AREA = "EPSG:6933"
 """Lambert cylindrical equal-area on the WGS84 ellipsoid: areas in it are ground areas."""
@@ -21,6 +22,6 @@ def pixel_area_m2(geobox: GeoBox) -> float:
     ring = shapely.segmentize(
         shapely.box(left, bottom, right, top), max(right - left, top - bottom) / POINTS_PER_SIDE
     )
-    flat = Transformer.from_crs(str(geobox.crs), EQUAL_AREA, always_xy=True)
+    flat = transformer(str(geobox.crs), EQUAL_AREA)
     area = shapely.transform(ring, lambda xy: np.column_stack(flat.transform(xy[:, 0], xy[:, 1]))).area
     return float(area) / (height * width)

@@ -48,6 +48,28 @@ def observed_codes(cells: Sequence[Any], column: str) -> NDArray[np.uint8]:
     return np.array(codes, np.uint8)
 
 
+def observed_shares(cells: Sequence[Any], column: str) -> NDArray[np.float64]:
+    """ISA shares 0-1, NaN where nobody has looked, shape (point,).
+
+    Raises:
+        InputError: a cell is no number from 0 to 1, nor empty.
+    """
+    found = []
+    for number, cell in enumerate(cells, start=1):
+        text = label(cell)
+        try:
+            share = float(text) if text else math.nan
+        except ValueError:
+            share = -1.0
+        if text and not 0 <= share <= 1:
+            raise InputError(
+                f"point {number}: {column} is {text!r}, no share from 0 to 1: divide percent by 100, and write "
+                "nothing where it cannot be told"
+            )
+        found.append(share)
+    return np.array(found)
+
+
 def condition(text: str) -> tuple[str, bool, str]:
     """Column, whether its value must differ, and value of `COLUMN=VALUE` or `COLUMN!=VALUE`.
 

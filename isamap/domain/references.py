@@ -59,9 +59,9 @@ class Reference:
         """Whether values are shares rather than classes."""
         return any(0 < share < 1 for share in self.share_of.values())
 
-    def comparable_with(self, other: "Reference") -> bool:
-        """Whether differences are change on the ground: another algorithm differs on unchanged ground, too."""
-        return (self.name, self.version) == (other.name, other.version)
+    def recipe(self) -> str:
+        """What maps that are differenced must share: another algorithm differs on unchanged ground, too."""
+        return f"{self.name} {self.version}"
 
     def at(self, year: int) -> "Reference":
         """The state of one year.

@@ -95,7 +95,7 @@ def _running_any(rows: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
 def in_region(codes: NDArray[np.uint8], region: int) -> NDArray[np.uint8]:
     """Stratum codes of region 0 to 24, told from those of others: code + 10 region; OUTSIDE stays."""
     if not 0 <= region < 25:
-        raise InputError(f"region {region} has no codes: number regions from 0 to 24")
+        raise InputError(f"region {region} has no codes: a sample tells 25 regions apart, 0 to 24")
     return np.where(codes == OUTSIDE, codes, codes + np.uint8(10 * region))
 
 

@@ -5,33 +5,33 @@ to a hundredth of a pixel the pixels are read as they are; elsewhere they are wa
 and shares by area average, with GDAL's approximation kept below a hundredth of a pixel. No raster is held whole.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError, WarpOperationError
-from rasterio.warp import reproject, transform_bounds
 from rasterio.windows import Window as RasterWindow
 
 from isamap.domain.grid import Window
-from isamap.domain.product import NODATA, PROBABILITY
+from isamap.domain.product import BLOCK_PX, NODATA, PROBABILITY
 from isamap.errors import InputError, MissingInputError
+from isamap.io.gridmatch import WARP_ERROR_PX, aligned_offset, coarse_place, covering, warped
 from isamap.io.guard import GDAL_ENV, check_complete, one_line, open_raster, reason
 from isamap.io.placing import check_position, geobox_of
+
+__all__ = ["WARP_ERROR_PX", "ClassMap", "Decode", "Sheet", "aligned_offset", "map_files"]
 
 Decode = Callable[[NDArray[Any]], NDArray[Any]]
 """From stored values to uint8 classes (0, 1, 255) or float32 shares (NaN where nothing is known)."""
 
-ALIGNED_PX = 0.01
-WARP_ERROR_PX = 0.01
-EDGE_POINTS = 21
 MAX_SOURCE_BYTES = 1 << 30
 """A window of the target may not need more pixels of the source than this."""
 
@@ -62,6 +62,8 @@ class Sheet:
     """rasterio dataset."""
     geobox: GeoBox
     """Its grid."""
+    plain: bool = False
+    """Whether decoding alone tells what is unknown: no mask, and no nodata value that would have to be looked for."""
 
     @property
     def name(self) -> str:
@@ -70,11 +72,19 @@ class Sheet:
 
 
 class ClassMap:
-    """One or several rasters seen as one layer. Use it in `with`; one thread at a time may read."""
+    """One or several rasters seen as one layer. Use it in `with`; one thread at a time may read.
 
-    def __init__(self, files: Sequence[Path], decode: Decode) -> None:
+    Args:
+        files: the rasters.
+        decode: what their values say.
+        coded: whether decoding only refuses values, and changes none.
+    """
+
+    def __init__(self, files: Sequence[Path], decode: Decode, *, coded: bool = False) -> None:
         self.files = tuple(files)
-        self._decode = decode
+        self.decode = decode
+        """Stored values as classes or shares."""
+        self._coded = coded
         self._open = ExitStack()
         self.sheets: tuple[Sheet, ...] = ()
         """The open rasters, in the order of the files."""
@@ -91,13 +101,19 @@ class ClassMap:
                         f"{one_line(path)} has {src.count} bands, a class map has one: cut it out"
                     )
                 check_complete(src, 1)
-                sheets.append(Sheet(src, geobox_of(src)))
+                sheets.append(Sheet(src, geobox_of(src), self._is_plain(src)))
             self.sheets = tuple(sheets)
             self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def _is_plain(self, src: Any) -> bool:
+        flags = set(src.mask_flag_enums[0])
+        if flags == {MaskFlags.nodata} and src.nodata == NODATA and src.dtypes[0] == "uint8":
+            return bool(_unknown(self.decode(np.full((1, 1), NODATA, np.uint8))).all())
+        return flags == {MaskFlags.all_valid}
 
     def read(self, sheet: Sheet, window: Window) -> NDArray[Any]:
         """Decoded pixels of one sheet `(y, x)`; what lies beyond its edge is nodata."""
@@ -120,26 +136,72 @@ class ClassMap:
             if part is None:
                 continue
             result = part if result is None else np.where(_unknown(result), part, result)
-            if not _unknown(result).any():
+            if sheet is not self.sheets[-1] and _complete(result):
                 break
         return self._blank((grid.shape[0], grid.shape[1])) if result is None else result
 
+    def stored(self, grid: GeoBox) -> Iterator[NDArray[np.uint8]] | None:
+        """Values of a lone raster on its own pixels, undecoded, in strips that are overwritten by the next one.
+
+        None where its values are not classes as they are.
+        """
+        if len(self.sheets) != 1 or not (self._coded and self.sheets[0].plain):
+            return None
+        sheet = self.sheets[0]
+        offset = aligned_offset(sheet.geobox, grid)
+        if offset is None or sheet.src.dtypes[0] != "uint8":
+            return None
+        window = Window(*offset, grid.shape[0], grid.shape[1])
+        if window.clip((sheet.geobox.shape[0], sheet.geobox.shape[1])) != window:
+            return None
+        return self._strips(sheet, window)
+
+    def _strips(self, sheet: Sheet, window: Window) -> Iterator[NDArray[np.uint8]]:
+        """A window inside a sheet, a row of blocks at a time: what is decoded is looked at while it is in the cache."""
+        buffer = np.empty((min(BLOCK_PX, window.height), window.width), np.uint8)
+        for top in range(window.row_off, window.row_off + window.height, BLOCK_PX):
+            height = min(BLOCK_PX, window.row_off + window.height - top)
+            part = Window(top, window.col_off, height, window.width)
+            with _named(sheet, part):
+                yield sheet.src.read(1, window=_area(part), out=buffer[:height])
+
+    def cells(self, grid: GeoBox) -> tuple[NDArray[Any], int] | None:
+        """Decoded pixels of the coarser sheet that a grid divides into whole parts, and parts along a pixel's side.
+
+        None where that is not so: other pixels, pixels cut by the grid's edge, or several sheets at once.
+        """
+        found: tuple[Sheet, Window, int] | None = None
+        for sheet in self.sheets:
+            place = coarse_place(sheet.geobox, grid)
+            if place is None or any(side % place[2] for side in (*place[:2], *grid.shape)):
+                return None
+            row, col, factor = place
+            window = Window(row // factor, col // factor, *(side // factor for side in grid.shape))
+            inside = window.clip((sheet.geobox.shape[0], sheet.geobox.shape[1]))
+            if inside.height and inside.width:
+                if found is not None:
+                    return None
+                found = sheet, window, factor
+        return None if found is None else (self.read(found[0], found[1]), found[2])
+
     def _blank(self, shape: tuple[int, int]) -> NDArray[Any]:
-        probe = self._decode(np.zeros((1, 1), self.sheets[0].src.dtypes[0]))
+        probe = self.decode(np.zeros((1, 1), self.sheets[0].src.dtypes[0]))
         return np.full(shape, np.nan if probe.dtype.kind == "f" else NODATA, probe.dtype)
 
     def _pixels(self, sheet: Sheet, window: Window) -> NDArray[Any]:
         """Decoded pixels of a window inside a sheet."""
-        area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
-        try:
-            values = sheet.src.read(1, window=area)
-            unseen = _unseen(sheet.src, 1, values, area)
-        except RasterioError as error:
-            raise InputError(f"{sheet.name} is damaged near row {window.row_off}: {reason(error)}") from error
+        values = self._values(sheet, window)
+        unseen = None if sheet.plain else _unseen(sheet, values, window)
         if unseen is None:
-            return self._decode(values)
-        decoded = self._decode(np.where(unseen, values.dtype.type(0), values))
+            return self.decode(values)
+        decoded = self.decode(np.where(unseen, values.dtype.type(0), values))
         return np.where(unseen, _nodata_of(decoded), decoded)
+
+    def _values(self, sheet: Sheet, window: Window) -> NDArray[Any]:
+        """Stored values of a window inside a sheet."""
+        with _named(sheet, window):
+            values: NDArray[Any] = sheet.src.read(1, window=_area(window))
+        return values
 
     def _sheet_on(self, sheet: Sheet, grid: GeoBox) -> NDArray[Any] | None:
         """One sheet's pixels on a grid, None if they lie elsewhere."""
@@ -148,23 +210,57 @@ class ClassMap:
             window = Window(*offset, grid.shape[0], grid.shape[1])
             inside = window.clip((sheet.geobox.shape[0], sheet.geobox.shape[1]))
             return self.read(sheet, window) if inside.height and inside.width else None
-        needed = _covering(sheet, grid)
+        place = coarse_place(sheet.geobox, grid)
+        if place is not None:
+            return self._parted(sheet, grid, *place)
+        needed = covering(sheet.geobox, sheet.src.crs, grid)
         if needed is None:
             return None
         if needed.height * needed.width * 4 > MAX_SOURCE_BYTES:
             raise InputError(f"{sheet.name} is much finer than the grid it is compared on: average it first")
-        return _warp(self._pixels(sheet, needed), sheet, needed, grid)
+        values = self._pixels(sheet, needed)
+        origin = sheet.geobox.transform * Affine.translation(needed.col_off, needed.row_off)
+        try:
+            return warped(values, origin, sheet.src.crs, grid, _nodata_of(values))
+        except (RasterioError, WarpOperationError) as error:
+            raise InputError(f"{sheet.name} cannot be brought to the map's grid: {reason(error)}") from error
+
+    def _parted(self, sheet: Sheet, grid: GeoBox, row: int, col: int, factor: int) -> NDArray[Any] | None:
+        """Pixels of a coarser sheet, each repeated over the pixels of the grid that part it."""
+        (height, width), (top, left) = grid.shape, (row // factor, col // factor)
+        window = Window(top, left, -(-(row + height) // factor) - top, -(-(col + width) // factor) - left)
+        inside = window.clip((sheet.geobox.shape[0], sheet.geobox.shape[1]))
+        if not inside.height or not inside.width:
+            return None
+        values = self.read(sheet, window)
+        row, col = row - top * factor, col - left * factor
+        rows = values.repeat(factor, axis=1)[:, col : col + width]
+        return rows.repeat(factor, axis=0)[row : row + height]
 
 
-def _unseen(src: Any, band: int, values: NDArray[Any], area: RasterWindow) -> NDArray[np.bool_] | None:
+def _area(window: Window) -> RasterWindow:
+    return RasterWindow(window.col_off, window.row_off, window.width, window.height)
+
+
+@contextmanager
+def _named(sheet: Sheet, window: Window) -> Iterator[None]:
+    """Say which raster is damaged, and where."""
+    try:
+        yield
+    except RasterioError as error:
+        raise InputError(f"{sheet.name} is damaged near row {window.row_off}: {reason(error)}") from error
+
+
+def _unseen(sheet: Sheet, values: NDArray[Any], window: Window) -> NDArray[np.bool_] | None:
     """Where a raster says that it knows nothing, None where it knows everything."""
-    flags = set(src.mask_flag_enums[band - 1])
+    flags, nodata = set(sheet.src.mask_flag_enums[0]), sheet.src.nodata
     if flags == {MaskFlags.all_valid}:
         return None
-    if flags == {MaskFlags.nodata} and src.nodata is not None:
-        same: NDArray[np.bool_] = np.isnan(values) if np.isnan(src.nodata) else values == src.nodata
+    if flags == {MaskFlags.nodata} and nodata is not None:
+        same: NDArray[np.bool_] = np.isnan(values) if np.isnan(nodata) else values == nodata
         return same
-    masked: NDArray[np.bool_] = src.read_masks(band, window=area) == 0
+    with _named(sheet, window):
+        masked: NDArray[np.bool_] = sheet.src.read_masks(1, window=_area(window)) == 0
     return masked
 
 
@@ -173,59 +269,12 @@ def _unknown(values: NDArray[Any]) -> NDArray[np.bool_]:
     return unknown
 
 
+def _complete(values: NDArray[Any]) -> bool:
+    """Whether nothing is unknown."""
+    if values.dtype == np.uint8:
+        return bool(values.max(initial=0) < NODATA)
+    return not _unknown(values).any()
+
+
 def _nodata_of(values: NDArray[Any]) -> Any:
     return values.dtype.type(np.nan if values.dtype.kind == "f" else NODATA)
-
-
-def aligned_offset(source: GeoBox, grid: GeoBox) -> tuple[int, int] | None:
-    """Row and column of `source` at which `grid` begins, or None if its pixels are not those of `source`."""
-    if source.crs != grid.crs:
-        return None
-    a, b, c, d, e, f = (~source.transform * grid.transform)[:6]
-    size = max(grid.shape)
-    if max(abs(a - 1), abs(e - 1), abs(b), abs(d)) * size > ALIGNED_PX:
-        return None
-    row, col = round(f), round(c)
-    return (row, col) if max(abs(f - row), abs(c - col)) <= ALIGNED_PX else None
-
-
-def _covering(sheet: Sheet, grid: GeoBox) -> Window | None:
-    """The sheet's pixels that a grid needs, None if there are none."""
-    left, bottom, right, top = grid.boundingbox
-    with suppress(RasterioError):  # a place the other projection cannot show is elsewhere
-        box = transform_bounds(
-            str(grid.crs), sheet.src.crs, left, bottom, right, top, densify_pts=EDGE_POINTS
-        )
-        inverse = ~sheet.geobox.transform
-        corners = [inverse * (x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
-        cols, rows = zip(*corners, strict=True)
-        if not np.isfinite([*cols, *rows]).all():
-            return None
-        row, col = int(np.floor(min(rows))) - 2, int(np.floor(min(cols))) - 2
-        window = Window(row, col, int(np.ceil(max(rows))) + 2 - row, int(np.ceil(max(cols))) + 2 - col)
-        window = window.clip((sheet.geobox.shape[0], sheet.geobox.shape[1]))
-        return window if window.height and window.width else None
-    return None
-
-
-def _warp(values: NDArray[Any], sheet: Sheet, window: Window, grid: GeoBox) -> NDArray[Any]:
-    """Classes to the nearest pixel, shares by area average."""
-    fill = _nodata_of(values)
-    result = np.full(grid.shape, fill, values.dtype)
-    try:
-        reproject(
-            values,
-            result,
-            src_transform=sheet.geobox.transform
-            * rasterio.Affine.translation(window.col_off, window.row_off),
-            src_crs=sheet.src.crs,
-            src_nodata=fill,
-            dst_transform=grid.transform,
-            dst_crs=str(grid.crs),
-            dst_nodata=fill,
-            resampling=Resampling.average if values.dtype.kind == "f" else Resampling.nearest,
-            tolerance=WARP_ERROR_PX,
-        )
-    except (RasterioError, WarpOperationError) as error:
-        raise InputError(f"{sheet.name} cannot be brought to the map's grid: {reason(error)}") from error
-    return result

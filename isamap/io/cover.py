@@ -3,9 +3,10 @@
 Tiles of two UTM zones overlap at the zones' border on purpose: each counts in its own zone alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -73,13 +74,20 @@ def places_of(product: Product) -> Footprints:
     return places
 
 
-def looks(products: Sequence[Product], halo_px: int = 0) -> Iterator[Look]:
+def looks(
+    products: Sequence[Product], halo_px: int = 0, passed: Callable[[int], bool] = lambda _: False
+) -> Iterator[Look]:
     """Windows of the first product's rasters, always in the same order, as every product shows them.
+
+    Args:
+        products: the first one says where.
+        halo_px: rim of neighbours around each window.
+        passed: whether the window of that number, from 0, is passed over unread; asked once for each, in order.
 
     Raises:
         InputError: a raster is damaged, or lies nowhere.
     """
-    places = [places_of(product) for product in products]
+    places, windows_before = [places_of(product) for product in products], count()
     for number, path in enumerate(products[0].files):
         grid = grid_of(path)
         with ExitStack() as stack:
@@ -92,6 +100,8 @@ def looks(products: Sequence[Product], halo_px: int = 0) -> Iterator[Look]:
             ]
             share = _Share(stack, products[0], number, grid, places[0].near(grid))
             for window in windows((grid.shape[0], grid.shape[1]), WINDOW_PX):
+                if passed(next(windows_before)):
+                    continue
                 outer = crop(grid, window.padded(halo_px))
                 yield Look(
                     crop(grid, window),

@@ -55,9 +55,9 @@ class Frame:
         """Recipe of the map, from its item or from what the user says it is."""
         if self.kind != ISA:
             row = Product(self.path.name, (self.path,), self.kind).reference()
-            version = row.version if row else ""
+            assert row is not None  # what is not coded as ours has a row
             return Lineage(
-                f"product {self.kind} {version}", f"{self.kind} ({version})" if version else self.kind
+                f"product {row.recipe()}", f"{self.kind} ({row.version})" if row.version else self.kind
             )
         properties = self.item()
         provenance, model = properties.get("isamap:provenance"), properties.get("isamap:model")

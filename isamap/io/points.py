@@ -1,10 +1,12 @@
-"""Values of rasters at points."""
+"""Values of rasters at points, and the units that points lie in."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
@@ -12,6 +14,11 @@ from rasterio.windows import Window as RasterWindow
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io.guard import one_line, open_raster, reason
+from isamap.io.sample import Sample
+from isamap.io.zones import Units
+
+POINT_PX = 1e-6
+"""Side of the pixel that stands for a point when its unit is looked up, in units of its CRS."""
 
 
 def values_at(
@@ -42,3 +49,13 @@ def values_at(
             except RasterioError as error:
                 raise InputError(f"{one_line(path)} is damaged: {reason(error)}") from error
     return found
+
+
+def units_at(units: Units, sample: Sample) -> dict[str, NDArray[np.bool_]]:
+    """Which points lie in each unit that has any."""
+    codes = []
+    for x, y in zip(sample.x, sample.y, strict=True):
+        transform = Affine(POINT_PX, 0, x - POINT_PX / 2, 0, -POINT_PX, y + POINT_PX / 2)
+        codes.append(int(units.on(GeoBox((1, 1), transform, sample.crs)).codes[0, 0]))
+    found = np.array(codes)
+    return {units.names[code]: found == code for code in sorted(set(codes)) if code in units.names}

@@ -32,16 +32,22 @@ def check_support(support_m: float) -> None:
 
 
 def classes_at(product: Product, sample: Sample, support_m: float) -> NDArray[np.uint8]:
-    """Class of a product at each point, 255 where it maps nothing; the majority of a square with `support_m`.
+    """Class of a product at each point, 255 where it maps nothing; the majority of a square with `support_m`."""
+    share = shares_at(product, sample, support_m)
+    return np.where(np.isnan(share), NODATA, share > HALF).astype(np.uint8)
+
+
+def shares_at(product: Product, sample: Sample, support_m: float) -> NDArray[np.float32]:
+    """ISA share of a product in a square around each point, or of its pixel; NaN where it maps less than half of that.
 
     The first raster that knows something counts, tiles in their own zone alone, as in `cover`.
     """
     check_support(support_m)
-    mapped = np.full(len(sample.rows), NODATA, np.uint8)
+    mapped = np.full(len(sample.rows), np.nan, np.float32)
     places = places_of(product)
     lon, lat = Transformer.from_crs(sample.crs, LONLAT, always_xy=True).transform(sample.x, sample.y)
     for path, box in zip(places.files, places.boxes, strict=True):
-        inside = shapely.intersects_xy(box, lon, lat) & (mapped == NODATA)
+        inside = shapely.intersects_xy(box, lon, lat) & np.isnan(mapped)
         if not inside.any():
             continue
         grid = grid_of(path)
@@ -60,15 +66,15 @@ def classes_at(product: Product, sample: Sample, support_m: float) -> NDArray[np
 
 def _read_at(
     product: Product, sample: Sample, inside: NDArray[np.bool_], squares: tuple[GeoBox, float] | None
-) -> NDArray[np.uint8]:
-    """Classes at the points `inside`: of squares of a grid in metres, or of the first raster's own pixels."""
+) -> NDArray[np.float32]:
+    """Shares at the points `inside`: of squares of a grid in metres, or of the first raster's own pixels."""
     with product.shares() if product.fractional else product.classes() as layer:
         grid, side_m = squares or (layer.sheets[0].geobox, 0.0)
         to_map = Transformer.from_crs(sample.crs, str(grid.crs), always_xy=True)
         x, y = to_map.transform(sample.x[inside], sample.y[inside])
         side = max(1, round(side_m / abs(float(grid.resolution.x))))
-        found = [_class(layer.on(_square(grid, px, py, side))) for px, py in zip(x, y, strict=True)]
-    return np.array(found, np.uint8)
+        found = [_share(layer.on(_square(grid, px, py, side))) for px, py in zip(x, y, strict=True)]
+    return np.array(found, np.float32)
 
 
 def _square(grid: GeoBox, x: float, y: float, side: int) -> GeoBox:
@@ -79,8 +85,8 @@ def _square(grid: GeoBox, x: float, y: float, side: int) -> GeoBox:
     return GeoBox((side, side), grid.transform * Affine.translation(left, top), grid.crs)
 
 
-def _class(values: NDArray[Any]) -> int:
-    """Majority of the known pixels of a square."""
+def _share(values: NDArray[Any]) -> float:
+    """Mean of the known pixels of a square."""
     share = values if values.dtype.kind == "f" else np.where(values == NODATA, np.nan, values)
     mean, valid = mean_shares(share.astype(np.float32), max(share.shape))
-    return int(mean[0, 0] > HALF) if valid[0, 0] > HALF else NODATA
+    return float(mean[0, 0]) if valid[0, 0] > HALF else np.nan

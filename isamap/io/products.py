@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from math import log
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from odc.geo.geobox import GeoBox
 
 from isamap.domain import references
 from isamap.domain.lonlat import LONLAT
+from isamap.domain.mosaic import transformer
+from isamap.domain.overview import places
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io.classmap import ClassMap, Decode, map_files
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 ROUND_GSD_M = (1, 2, 5, 10, 30, 100, 250, 500, 1000)
 SQUARE = 1e-6
+EDGE_POINTS, WIDER_DEG = 16, 1e-4
 WIDER = 2
 """A degree of longitude is half as long at 60 degrees."""
 ISA = "isa"
@@ -59,7 +62,7 @@ class Product:
         """Its classes: uint8 0, 1, 255. Enter it before reading."""
         row = self.reference()
         decode: Decode = partial(isa_codes, self.name) if row is None else partial(table_codes, row)
-        return ClassMap(self.files, decode)
+        return ClassMap(self.files, decode, coded=row is None)
 
     def shares(self) -> ClassMap:
         """Its shares: float32, NaN where unknown."""
@@ -97,7 +100,9 @@ def isa_codes(name: str, values: NDArray[Any]) -> NDArray[np.uint8]:
         InputError: it has other values than 0, 1 and 255.
     """
     if values.dtype == np.uint8:
-        odd = values + np.uint8(1) > 2  # 255 wraps round to 0
+        if values.max(initial=0) < 2 or (values + np.uint8(1)).max() <= 2:  # 255 wraps round to 0
+            return values
+        odd = values + np.uint8(1) > 2
     else:
         odd = (values != 0) & (values != 1) & (values != NODATA)
     if odd.any():
@@ -145,31 +150,51 @@ class Footprints:
     """In their order."""
     boxes: tuple[Any, ...]
     """Lon/lat polygon of each file."""
-    gsd_m: float
-    """The smallest pixel size."""
+    grids: tuple[GeoBox, ...]
+    """`grid_of` each file."""
+
+    @property
+    def gsd_m(self) -> float:
+        """The smallest pixel size."""
+        return min(abs(float(grid.resolution.x)) for grid in self.grids)
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self.boxes)
 
     def near(self, grid: GeoBox, reach_m: float = 0) -> tuple[Path, ...]:
         """Files that may have pixels on a grid, or as far as this beside it, in their order."""
-        area = (
-            shapely.buffer(outline(grid), reach_m / METRES_PER_DEGREE * WIDER) if reach_m else outline(grid)
-        )
-        return tuple(path for path, box in zip(self.files, self.boxes, strict=True) if box.intersects(area))
+        return self.touching(outline(grid), reach_m)
+
+    def touching(self, area: Any, reach_m: float = 0) -> tuple[Path, ...]:
+        """The same of a lon/lat polygon."""
+        if reach_m:
+            area = shapely.buffer(area, reach_m / METRES_PER_DEGREE * WIDER)
+        found = sorted(self._tree.query(area, predicate="intersects").tolist())
+        return tuple(self.files[index] for index in found)
 
 
 def outline(grid: GeoBox) -> Any:
-    """Lon/lat polygon of a grid, a little wider than it is."""
-    return shapely.buffer(grid.footprint(LONLAT, npoints=16).geom, 1e-4)
+    """Lon/lat polygon of a grid, a little wider than it is; empty where its CRS cannot show the place."""
+    height, width = grid.shape
+    along, zeros = np.arange(EDGE_POINTS) / EDGE_POINTS, np.zeros(EDGE_POINTS)
+    cols = width * np.concatenate([along, zeros + 1, 1 - along, zeros])
+    rows = height * np.concatenate([zeros, along, zeros + 1, 1 - along])
+    x, y = places(grid.transform, cols, rows)
+    ring = np.stack(transformer(str(grid.crs), LONLAT).transform(x, y), axis=1)
+    if not np.isfinite(ring).all():
+        return shapely.Polygon()
+    return shapely.buffer(shapely.polygons(ring), WIDER_DEG)
 
 
 def footprints(product: Product) -> Footprints:
     """Read the headers of all files of a product."""
-    boxes, sizes_m = [], []
+    boxes, grids = [], []
     for path in product.files:
         with open_raster(path) as src:
-            check_position(src)
+            grids.append(_grid(src))
             boxes.append(outline(geobox_of(src)))
-        sizes_m.append(abs(float(grid_of(path).resolution.x)))
-    return Footprints(product.files, tuple(boxes), min(sizes_m))
+    return Footprints(product.files, tuple(boxes), tuple(grids))
 
 
 def grid_of(path: Path) -> GeoBox:
@@ -179,14 +204,20 @@ def grid_of(path: Path) -> GeoBox:
         InputError: it has a CRS in metres, but no square pixels.
     """
     with open_raster(path) as src:
-        check_position(src)
-        grid = geobox_of(src)
-        size_m = ground_size_m(grid)
-        if size_m is not None:
-            gsd_m = min(ROUND_GSD_M, key=lambda gsd: abs(log(gsd / size_m)))
-            logger.info("%s is compared on UTM pixels of %d m", one_line(path), gsd_m)
-            return utm_grid(src, gsd_m)
+        return _grid(src)
+
+
+def _grid(src: Any) -> GeoBox:
+    check_position(src)
+    grid = geobox_of(src)
+    size_m = ground_size_m(grid)
+    if size_m is not None:
+        gsd_m = min(ROUND_GSD_M, key=lambda gsd: abs(log(gsd / size_m)))
+        logger.info("%s is compared on UTM pixels of %d m", one_line(src.name), gsd_m)
+        return utm_grid(src, gsd_m)
     x, y = abs(grid.resolution.x), abs(grid.resolution.y)
     if abs(x - y) > SQUARE * x:
-        raise InputError(f"{one_line(path)} has pixels of {x:g} x {y:g}: reproject it to square ones first")
+        raise InputError(
+            f"{one_line(src.name)} has pixels of {x:g} x {y:g}: reproject it to square ones first"
+        )
     return grid

@@ -47,14 +47,18 @@ class Sample:
         return [row.get(name) for row in self.rows]
 
 
-def read_sample(path: Path) -> Sample:
+def read_sample(path: Path, layer: str | None = None) -> Sample:
     """Points from a CSV (columns lon and lat, or x and y with `crs`), GeoJSON or GeoPackage.
+
+    Args:
+        path: of the file.
+        layer: of several in it.
 
     Raises:
         MissingInputError, InputError, ConfigError: as `read_features`; or there is no point, something else than
             points, a point without place, or an unknown CRS.
     """
-    sample = _read_csv(path) if path.suffix.lower() == ".csv" else _read_vector(path)
+    sample = _read_csv(path) if path.suffix.lower() == ".csv" else _read_vector(path, layer)
     if not (known := np.isfinite(sample.x) & np.isfinite(sample.y)).all():
         raise InputError(f"{path}: point {int(known.argmin()) + 1} has no finite coordinates: mend it")
     try:
@@ -71,8 +75,8 @@ def in_degrees(crs: str) -> bool:
     return bool(CRS.from_user_input(crs).is_geographic)
 
 
-def _read_vector(path: Path) -> Sample:
-    features = read_features(path)
+def _read_vector(path: Path, layer: str | None) -> Sample:
+    features = read_features(path, layer)
     places = [_point(geometry) for geometry in features.geometries]
     others = sorted(
         {g.geom_type for g, place in zip(features.geometries, places, strict=True) if place is None}
@@ -165,6 +169,24 @@ def labelled(path: Path) -> int:
     for name in ("observed", "remark"):
         worked |= np.array([bool(label(cell)) for cell in features.column(name, path)], np.bool_)
     return int(worked.sum())
+
+
+def check_unlabelled(path: Path) -> None:
+    """Refuse to write over somebody's work.
+
+    Raises:
+        InputError: there is a sample on which somebody has worked, or something else of that name.
+    """
+    if not path.exists():
+        return
+    try:
+        worked = labelled(path)
+    except InputError as error:
+        raise InputError(f"{error}; it would be overwritten: choose another -o, or move it") from error
+    if worked:
+        raise InputError(
+            f"{path} has {worked} labelled points, which would be overwritten: choose another -o, or move it"
+        )
 
 
 def write_points(

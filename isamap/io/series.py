@@ -19,8 +19,9 @@ from isamap.domain.product import BLOCK_PX, NODATA
 from isamap.domain.registration import Shift, Spectrum
 from isamap.domain.transition import Chances, digits_of, is_map, of_percent
 from isamap.errors import InputError
-from isamap.io.classmap import ClassMap, Decode, Sheet, aligned_offset
+from isamap.io.classmap import ClassMap, Decode, Sheet
 from isamap.io.frames import Frame, as_stored, decoding
+from isamap.io.gridmatch import aligned_offset
 from isamap.io.guard import one_line, reason
 from isamap.io.placing import name_crs
 from isamap.io.products import ISA

@@ -97,6 +97,18 @@ def read_features(path: Path, layer: str | None = None) -> Features:
     return _read_ogr(path, layer)
 
 
+def layer_names(path: Path) -> list[str]:
+    """Layers with geometries of a vector file; none of GeoJSON, which has no layers, and of what cannot be read."""
+    try:
+        import pyogrio
+
+        if path.suffix.lower() in _GEOJSON or any(mark in _head(path) for mark in _INDIRECT):
+            return []
+        return [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    except (ImportError, OSError, ValueError, InputError):
+        return []  # whoever reads it will say what is wrong
+
+
 def _head(path: Path) -> bytes:
     """First bytes of a file; none of a folder, which may be a file geodatabase."""
     if stat.S_ISDIR(path.stat().st_mode):

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.evaluation import DISTANCES_M, View, density_zones
+from isamap.domain.bits import Bits, BitView, packed, packed_strips, repeated, without
+from isamap.domain.evaluation import BOUNDARY, CALIBRATION, DISTANCES_M, MEASURES, View, density_zones
 from isamap.domain.grid import Window, crop
 from isamap.domain.product import CLASSES, NODATA, PROBABILITY
 from isamap.io.classmap import ClassMap
@@ -37,6 +38,8 @@ class Sight:
     """Only ground inside these counts."""
     earlier: tuple[Path, ...] = ()
     """Files of the first product whose ground is counted elsewhere."""
+    measures: tuple[str, ...] = MEASURES
+    """What is counted: nothing is read for the others."""
 
 
 class Eyes:
@@ -54,7 +57,7 @@ class Eyes:
                 sight.truth if isinstance(sight.truth, LabelPolygons) else _enter(stack, sight.truth)
             )
             first = sight.products[0]
-            self._percent = _percent_layer(stack, first)
+            self._percent = _percent_layer(stack, first) if CALIBRATION in sight.measures else None
             self._earlier = _enter(stack, first.near(sight.earlier))
             self._open = stack.pop_all()
         return self
@@ -65,7 +68,7 @@ class Eyes:
     def view(self, grid: GeoBox, thin_px: int = 0) -> View:
         """One window; ground counts where the truth and all products know it."""
         gsd_m = abs(grid.resolution.x)
-        halo = round(max(DISTANCES_M) / gsd_m)
+        halo = round(max(DISTANCES_M) / gsd_m) if BOUNDARY in self.sight.measures else 0
         outer = crop(grid, Window(0, 0, *grid.shape).padded(halo))
         truth, truth_share = _see(self._truth, outer)
         truth = self._own_ground(truth, outer)
@@ -75,12 +78,7 @@ class Eyes:
         seen = {name: _see(layer, outer) for name, layer in self._layers.items()}
         classes = {name: codes for name, (codes, _) in seen.items()}
         inner = slice(halo, halo + grid.shape[0]), slice(halo, halo + grid.shape[1])
-        coverage = {"": int((truth[inner] != NODATA).sum())}
-        known = truth != NODATA
-        for name, codes in classes.items():
-            coverage[name] = int(((codes != NODATA) & (truth != NODATA))[inner].sum())
-            known &= codes != NODATA
-        truth = np.where(known, truth, np.uint8(NODATA))
+        truth, coverage = _common(truth, classes, inner)
         return View(
             gsd_m,
             halo,
@@ -96,6 +94,20 @@ class Eyes:
             },
             coverage=coverage,
             thin_px=thin_px,
+        )
+
+    def bits(self, grid: GeoBox) -> BitView:
+        """One window for the confusion matrix alone; density strata need `view`."""
+        truth = _bits(self._truth, grid)
+        if self.sight.area is not None:
+            truth = without(truth, self.sight.area.on(grid) == 0)
+        if self._earlier is not None:
+            truth = without(truth, self._earlier.on(grid) != NODATA)
+        return BitView(
+            (grid.shape[0], grid.shape[1]),
+            truth,
+            {name: _bits(layer, grid) for name, layer in self._layers.items()},
+            {kind: units.on(grid) for kind, units in self.sight.zones.items() if units is not None},
         )
 
     def _own_ground(self, truth: Codes, grid: GeoBox) -> Codes:
@@ -122,8 +134,44 @@ def _see(layer: ClassMap | LabelPolygons | None, grid: GeoBox) -> tuple[Codes, N
     values: NDArray[Any] = layer.on(grid)
     if values.dtype.kind != "f":
         return values, None
-    share: NDArray[np.float32] = values
-    return np.where(np.isnan(share), NODATA, share >= HALF).astype(np.uint8), share
+    return _codes(values), values
+
+
+def _codes(values: NDArray[Any]) -> Codes:
+    """Classes of classes or shares."""
+    if values.dtype.kind != "f":
+        return values
+    return np.where(np.isnan(values), NODATA, values >= HALF).astype(np.uint8)
+
+
+def _bits(layer: ClassMap | LabelPolygons | None, grid: GeoBox) -> Bits:
+    """The same as bits; pixels of a coarser raster are repeated as bits, not as bytes."""
+    if isinstance(layer, ClassMap):
+        if (stored := layer.stored(grid)) is not None:
+            bits = packed_strips(stored, (grid.shape[0], grid.shape[1]))
+            if bits.strange:
+                layer.on(grid)  # refuses it
+            return bits
+        if (found := layer.cells(grid)) is not None:
+            values, factor = found
+            return repeated(packed(_codes(values)), factor, grid.shape[1])
+    return packed(_see(layer, grid)[0])
+
+
+def _common(
+    truth: Codes, classes: Mapping[str, Codes], inner: tuple[slice, slice]
+) -> tuple[Codes, dict[str, int]]:
+    """The truth on the ground that all products know, and how many pixels each of them knows of it."""
+    gappy = {name: codes != NODATA for name, codes in classes.items() if codes.max() == NODATA}
+    known = truth != NODATA
+    whole = int(np.count_nonzero(known[inner]))
+    coverage = {"": whole}
+    for name in classes:
+        there = known[inner] & gappy[name][inner] if name in gappy else None
+        coverage[name] = whole if there is None else int(np.count_nonzero(there))
+    for mask in gappy.values():
+        known &= mask
+    return (np.where(known, truth, np.uint8(NODATA)) if gappy else truth), coverage
 
 
 def _percent_layer(stack: ExitStack, product: Product) -> ClassMap | None:

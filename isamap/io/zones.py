@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from isamap.domain.evaluation import Zones
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
-from isamap.io.vector import Features, load_gazetteer, read_features
+from isamap.io.vector import Features, layer_names, load_gazetteer, read_features
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +52,9 @@ class Polygons:
         found = sorted(tree.query(box, predicate="intersects").tolist())
         parts = [(tree.geometries[index], int(self.codes[index])) for index in found]
         if len(parts) == 1 and parts[0][0].contains(box):
-            return np.full(grid.shape, parts[0][1], np.int32)
+            return _everywhere(parts[0][1], grid)
         if not parts:
-            return np.zeros(grid.shape, np.int32)
+            return _everywhere(0, grid)
         burnt: NDArray[np.int32] = rasterize(parts, grid.shape, transform=grid.transform, dtype="int32")
         return burnt
 
@@ -77,6 +78,11 @@ class Polygons:
         return self._trees[key]
 
 
+def _everywhere(code: int, grid: GeoBox) -> NDArray[np.int32]:
+    """One code for all pixels, stored once: nobody may write into it."""
+    return np.broadcast_to(np.int32(code), (grid.shape[0], grid.shape[1]))
+
+
 @dataclass
 class Units:
     """Named areas: each name is a zone, of one or several polygons."""
@@ -89,6 +95,17 @@ class Units:
         """The zones of a grid."""
         return Zones(self.polygons.on(grid), self.names)
 
+    def overlap(self) -> tuple[str, str] | None:
+        """Two units that share ground, the later of which gets it all; slivers along borders are drawing errors."""
+        shapes = shapely.make_valid(list(self.polygons.geometries))
+        codes = self.polygons.codes
+        for one, other in shapely.STRtree(shapes).query(shapes, predicate="intersects").T.tolist():
+            if one < other and codes[one] != codes[other]:
+                shared = shapely.intersection(shapes[one], shapes[other]).area
+                if shared > SLIVER * min(shapes[one].area, shapes[other].area):
+                    return self.names[codes[one]], self.names[codes[other]]
+        return None
+
     def outlines(self) -> dict[str, BaseGeometry]:
         """The outline of each name, in the CRS of the polygons."""
         parts: dict[str, list[BaseGeometry]] = {}
@@ -97,12 +114,69 @@ class Units:
         return {name: shapely.union_all(shapely.make_valid(shapes)) for name, shapes in parts.items()}
 
 
-def open_units(text: str, column: str | None = None) -> Units:
+@dataclass(frozen=True)
+class Source:
+    """Which features of a vector file somebody means."""
+
+    path: Path
+    """The file."""
+    layer: str | None = None
+    """Of several; None: the only one."""
+    column: str | None = None
+    """That holds classes or names."""
+
+    @property
+    def stamp(self) -> tuple[Path, int]:
+        """What differs when the file does; 0 where there is none."""
+        return self.path.resolve(), self.path.stat().st_mtime_ns if self.path.exists() else 0
+
+
+def source_of(text: str) -> Source:
+    """`FILE[:LAYER][:COLUMN]`; a lone name is a layer if the file has several and one of them is called so."""
+    if Path(text).exists() or ":" not in text:
+        return Source(Path(text))
+    head, _, last = text.rpartition(":")
+    if not Path(head).exists() and ":" in head:
+        file, _, layer = head.rpartition(":")
+        if Path(file).exists():
+            return Source(Path(file), layer or None, last or None)
+    path = Path(head)
+    names = layer_names(path) if path.exists() else []
+    return Source(path, last) if len(names) > 1 and last in names else Source(path, None, last or None)
+
+
+def zones_of(text: str, *, allow_overlap: bool = False) -> Units:
+    """Units by name (`provinces`, `prefectures`) or from a vector file, `FILE[:LAYER][:COLUMN]`; read once.
+
+    Raises:
+        InputError: as `open_units`; or units share ground, so that it would be counted for one of them alone.
+    """
+    if text in LEVELS:
+        return _kept(text, None, ("", 0), allow_overlap)
+    source = source_of(text)
+    return _kept(str(source.path), source, source.stamp, allow_overlap)
+
+
+@lru_cache(maxsize=4)
+def _kept(text: str, source: Source | None, stamp: tuple[object, int], allow_overlap: bool) -> Units:  # noqa: FBT001
+    """Units of a file as it was when it had this stamp; they are asked for in every tile."""
+    del stamp
+    units = open_units(text, source.column, source.layer) if source else open_units(text)
+    if not allow_overlap and (pair := units.overlap()):
+        raise InputError(
+            f"{text}: units {pair[0]} and {pair[1]} overlap: mend them, or count their common ground for the "
+            "second with --allow-overlap"
+        )
+    return units
+
+
+def open_units(text: str, column: str | None = None, layer: str | None = None) -> Units:
     """Units by name (`provinces`, `prefectures`) or from a vector file.
 
     Args:
         text: a packaged level, or a path.
         column: that names the units; the first of `UNIT_FIELDS` that is there if left out.
+        layer: of several in the file.
 
     Raises:
         MissingInputError, InputError, ConfigError: as `read_features`; or the file names no units.
@@ -113,7 +187,7 @@ def open_units(text: str, column: str | None = None) -> Units:
         names = [r.title if titles.count(r.title) == 1 else f"{r.title} ({r.name})" for r in regions]
         return _units([region.geometry for region in regions], names, LONLAT)
     path = Path(text)
-    features = read_features(path)
+    features = read_features(path, layer)
     if column is None:
         there = {key for row in features.attributes for key in row}
         column = next((name for name in UNIT_FIELDS if name in there), None)
@@ -128,21 +202,10 @@ def _units(geometries: Sequence[BaseGeometry], names: Sequence[str], crs: str) -
     codes = {name: code for code, name in enumerate(dict.fromkeys(names), start=1)}
     kept = [(g, codes[n]) for g, n in zip(geometries, names, strict=True) if g.geom_type.endswith("Polygon")]
     polygons = Polygons([g for g, _ in kept], [code for _, code in kept], crs)
-    _warn_of_overlaps(polygons, list(codes))
-    return Units(polygons, {code: name for name, code in codes.items()})
-
-
-def _warn_of_overlaps(polygons: Polygons, names: Sequence[str]) -> None:
-    """Say which units share ground: the later one gets it all. Slivers along borders are drawing errors."""
-    shapes = shapely.make_valid(list(polygons.geometries))
-    tree = shapely.STRtree(shapes)
-    for one, other in tree.query(shapes, predicate="intersects").T.tolist():
-        if one < other and polygons.codes[one] != polygons.codes[other]:
-            shared = shapely.intersection(shapes[one], shapes[other]).area
-            if shared > SLIVER * min(shapes[one].area, shapes[other].area):
-                pair = names[polygons.codes[one] - 1], names[polygons.codes[other] - 1]
-                log.warning("units %s and %s overlap: their common ground counts for the second", *pair)
-                return
+    units = Units(polygons, {code: name for name, code in codes.items()})
+    if pair := units.overlap():
+        log.warning("units %s and %s overlap: their common ground counts for the second", *pair)
+    return units
 
 
 @dataclass
@@ -156,17 +219,25 @@ class LabelPolygons:
         return np.array([NODATA, 0, 1], np.uint8)[self.polygons.on(grid)]
 
 
-def open_labels(path: Path, column: str | None) -> LabelPolygons:
+@lru_cache(maxsize=2)
+def labels_of(source: Source, stamp: tuple[Path, int]) -> LabelPolygons:
+    """The labels of a source as it was when it had this stamp; they are asked for in every tile."""
+    del stamp
+    return open_labels(source.path, source.column, source.layer)
+
+
+def open_labels(path: Path, column: str | None, layer: str | None = None) -> LabelPolygons:
     """Labels from a vector file.
 
     Args:
         path: polygons.
         column: with 1 for ISA and 0 for the rest; without it every polygon is ISA, and nothing is known elsewhere.
+        layer: of several in the file.
 
     Raises:
         InputError: no polygon, or other values than 0 and 1.
     """
-    features = read_features(path)
+    features = read_features(path, layer)
     values = [_label(value) for value in features.column(column, path)] if column else []
     if not column:
         if known := _label_columns(features):

@@ -4,13 +4,14 @@ Each population is a map with known errors. Samples are drawn from it without re
 estimates have to be right on average and the 95 % intervals have to hold the truth in 95 % of the samples.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pytest
 
 from isamap.domain.accuracy import Confusion
+from isamap.domain.caution import cautious
 from isamap.domain.estimation import Stratum, Z, estimate
 from isamap.domain.sampling import STRATA, Census, Picker, allocate, strata_of
 
@@ -96,6 +97,10 @@ def by_map_class_with_rare_misses():
 POPULATIONS = {"strata are map classes": by_map_class, "strata are not": by_distance_and_disagreement}
 
 
+def pair(one):
+    return one.value, one.se
+
+
 def simulate(population, seed):
     """Values and standard errors of every figure, shape (2, draw), per name."""
     rng = np.random.default_rng(seed)
@@ -104,7 +109,7 @@ def simulate(population, seed):
         accuracy = estimate(*population.draw(rng))
         for name in FIGURES:
             figure = getattr(accuracy, name)
-            found[name][:, draw] = astuple(figure[1] if isinstance(figure, dict) else figure)
+            found[name][:, draw] = pair(figure[1] if isinstance(figure, dict) else figure)
     return found
 
 
@@ -153,6 +158,27 @@ def test_rare_misses_in_a_large_stratum_make_intervals_too_short():
     assert coverage(population.truth["area"], *found["area"]) < 0.85
 
 
+@pytest.mark.parametrize("met", [1, 2, 5])
+def test_intervals_that_mind_rare_errors_hold_the_truth(met):
+    """So many misses are met on average; the normal interval of the area holds the truth in 0.71, 0.87, 0.91."""
+    missed = 950_000 * met // 300
+    population = Population(
+        np.array([[[950_000 - missed, missed], [0, 0]], [[0, 0], [10_000, 40_000]]]), (300, 300)
+    )
+    rng, held = np.random.default_rng(22), dict.fromkeys(FIGURES, 0)
+    draws = DRAWS // 4
+    for _ in range(draws):
+        sample = population.draw(rng)
+        accuracy, _ = cautious(estimate(*sample), *sample)
+        for name in FIGURES:
+            figure = getattr(accuracy, name)
+            figure = figure[1] if isinstance(figure, dict) else figure
+            held[name] += figure.low <= population.truth[name] <= figure.high
+    print(f"\n{met} misses met: { ({name: held[name] / draws for name in FIGURES}) }")
+    for name in FIGURES:
+        assert held[name] / draws >= 0.925, name
+
+
 def windows(raster, side_px=175):
     steps = range(0, raster.shape[0], side_px)
     return [raster[top : top + side_px, left : left + side_px] for top in steps for left in steps]
@@ -178,6 +204,6 @@ def test_samples_picked_from_windows_of_a_map_estimate_its_true_area():
         picker.finish()
         stratum, classes, real = map(np.concatenate, zip(*taken, strict=True))
         areas.append(estimate(strata, np.searchsorted(kinds, stratum), classes, real).area[1])
-    values, errors = np.array([astuple(one) for one in areas]).T
+    values, errors = np.array([pair(one) for one in areas]).T
     assert abs(values.mean() - truth.sum()) < 3 * values.std(ddof=1) / np.sqrt(len(areas))
     assert 0.9 <= coverage(truth.sum(), values, errors) <= 0.99

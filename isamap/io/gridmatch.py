@@ -1,0 +1,90 @@
+"""How the pixels of one grid lie on another: the same, evenly parted, or to be warped."""
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.warp import reproject, transform_bounds
+
+from isamap.domain.grid import Window
+
+ALIGNED_PX = 0.01
+WARP_ERROR_PX = 0.01
+EDGE_POINTS = 21
+
+
+def aligned_offset(source: GeoBox, grid: GeoBox) -> tuple[int, int] | None:
+    """Row and column of `source` at which `grid` begins, or None if its pixels are not those of `source`."""
+    if source.crs != grid.crs:
+        return None
+    a, b, c, d, e, f = (~source.transform * grid.transform)[:6]
+    size = max(grid.shape)
+    if max(abs(a - 1), abs(e - 1), abs(b), abs(d)) * size > ALIGNED_PX:
+        return None
+    row, col = round(f), round(c)
+    return (row, col) if max(abs(f - row), abs(c - col)) <= ALIGNED_PX else None
+
+
+def coarse_place(source: GeoBox, grid: GeoBox) -> tuple[int, int, int] | None:
+    """Where `grid` begins in a coarser `source`, in its own pixels (row, column), and how many part one of the source.
+
+    None unless the pixels of `grid` part those of `source` evenly.
+    """
+    if source.crs != grid.crs:
+        return None
+    a, b, c, d, e, f = (~source.transform * grid.transform)[:6]
+    if a <= 0 or (factor := round(1 / a)) < 2:
+        return None
+    size = max(grid.shape)
+    if max(abs(a * factor - 1), abs(e * factor - 1), abs(b) * factor, abs(d) * factor) * size > ALIGNED_PX:
+        return None
+    row, col = round(f * factor), round(c * factor)
+    return (row, col, factor) if max(abs(f * factor - row), abs(c * factor - col)) <= ALIGNED_PX else None
+
+
+def covering(source: GeoBox, crs: Any, grid: GeoBox) -> Window | None:
+    """Pixels of `source`, whose CRS rasterio knows as `crs`, that a grid needs; None if there are none."""
+    left, bottom, right, top = grid.boundingbox
+    with suppress(RasterioError):  # a place the other projection cannot show is elsewhere
+        box = transform_bounds(str(grid.crs), crs, left, bottom, right, top, densify_pts=EDGE_POINTS)
+        inverse = ~source.transform
+        corners = [inverse * (x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
+        cols, rows = zip(*corners, strict=True)
+        if not np.isfinite([*cols, *rows]).all():
+            return None
+        row, col = int(np.floor(min(rows))) - 2, int(np.floor(min(cols))) - 2
+        window = Window(row, col, int(np.ceil(max(rows))) + 2 - row, int(np.ceil(max(cols))) + 2 - col)
+        window = window.clip((source.shape[0], source.shape[1]))
+        return window if window.height and window.width else None
+    return None
+
+
+def warped(values: NDArray[Any], place: Affine, crs: Any, grid: GeoBox, fill: Any) -> NDArray[Any]:
+    """Pixels on another grid: classes to the nearest pixel, shares by area average.
+
+    Args:
+        values: shape (y, x).
+        place: transform of the array.
+        crs: its CRS, as rasterio knows it.
+        grid: where to.
+        fill: value of what nobody knows.
+    """
+    result = np.full(grid.shape, fill, values.dtype)
+    reproject(
+        values,
+        result,
+        src_transform=place,
+        src_crs=crs,
+        src_nodata=fill,
+        dst_transform=grid.transform,
+        dst_crs=str(grid.crs),
+        dst_nodata=fill,
+        resampling=Resampling.average if values.dtype.kind == "f" else Resampling.nearest,
+        tolerance=WARP_ERROR_PX,
+    )
+    return result
