@@ -4,9 +4,9 @@ import dataclasses
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from isamap.errors import ConfigError, MissingInputError
 
@@ -15,6 +15,13 @@ class Settings(BaseModel):
     """Base of everything read from TOML."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _number_or_auto(value: object) -> object:
+    """What `--workers` takes."""
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError("a number or auto")
+    return value
 
 
 class Config(Settings):
@@ -27,10 +34,20 @@ class Config(Settings):
     device: str | None = None
     window: Literal["256", "512", "768", "1024"] | None = None
     batch_size: str | None = None
-    workers: int | None = None
+    workers: Annotated[int | str | None, BeforeValidator(_number_or_auto)] = None
+    memory: str | None = None
+    engine: Literal["local", "dask"] | None = None
+    scheduler_address: str | None = None
     on_error: Literal["stop", "continue"] | None = None
     log_format: Literal["text", "json"] | None = None
     data: Path | None = None
+    source: tuple[str, ...] | None = None
+    months: str | None = None
+    method: Literal["median", "geomedian", "best"] | None = None
+    max_cloud: float | None = None
+    max_scenes: int | None = None
+    allow_host: tuple[str, ...] | None = None
+    mask_snow: bool | None = None
 
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
@@ -43,16 +60,34 @@ def read_toml(path: Path, kind: type[AnySettings]) -> AnySettings:
         MissingInputError: no such file.
         ConfigError: not TOML, an unknown key (the nearest known one is named) or a wrong value.
     """
+    return as_settings(read_tables(path), path, kind)
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of the file at `path`, not yet checked.
+
+    Raises:
+        MissingInputError: no such file.
+        ConfigError: not TOML.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as fault:
         raise MissingInputError(f"{path} cannot be read: {fault.strerror}") from fault
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path} is not UTF-8 text") from fault
-    try:
-        return kind.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as fault:
         raise ConfigError(f"{path} is not valid TOML: {fault}") from fault
+
+
+def as_settings(tables: dict[str, Any], path: Path, kind: type[AnySettings]) -> AnySettings:
+    """The tables that `path` gave as a `kind`.
+
+    Raises:
+        ConfigError: an unknown key (the nearest known one is named) or a wrong value.
+    """
+    try:
+        return kind.model_validate(tables)
     except ValidationError as fault:
         raise ConfigError(f"{path}: {first_fault(fault, kind)}") from fault
 

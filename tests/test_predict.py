@@ -143,7 +143,7 @@ def test_the_batch_size_changes_no_pixel(weights, monkeypatch, precision):
 def tight(predictor, monkeypatch, fits):
     """Let the device hold batches of `fits` windows only; returns the sizes that were tried."""
     tried = []
-    plenty = predictor.probability
+    plenty = predictor.probabilities
 
     def probability(lr, valid):
         tried.append(len(lr))
@@ -151,7 +151,7 @@ def tight(predictor, monkeypatch, fits):
             raise torch.OutOfMemoryError("CUDA out of memory (not really)")
         return plenty(lr, valid)
 
-    monkeypatch.setattr(predictor, "probability", probability)
+    monkeypatch.setattr(predictor, "probabilities", probability)
     return tried
 
 
@@ -198,7 +198,7 @@ def test_other_faults_of_the_device_are_no_lack_of_memory(predictor, monkeypatch
     def broken(lr, valid):
         raise RuntimeError("device-side assert")
 
-    monkeypatch.setattr(predictor, "probability", broken)
+    monkeypatch.setattr(predictor, "probabilities", broken)
     lr, valid = scene(0)
     with pytest.raises(RuntimeError, match="device-side"):
         predictor.predict([lr] * 2, [valid] * 2)
@@ -208,3 +208,63 @@ def test_other_faults_of_the_device_are_no_lack_of_memory(predictor, monkeypatch
 def test_a_device_that_is_not_there_is_a_model_error(weights, device):
     with pytest.raises(ModelError, match="device"):
         Predictor(weights, device)
+
+
+def scheme_predictor(folder, monkeypatch, **changes):
+    monkeypatch.setenv("ISAMAP_PRECISION", "float32")
+    config = NetworkConfig(name="fast", channels=8, blocks=1, **changes)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        network = build(config)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    document, card = pack(network.state_dict(), CARD | {"network": config.model_dump()})
+    path = folder / "small.safetensors"
+    path.write_bytes(document)
+    path.with_suffix(".json").write_bytes(card)
+    return Predictor(path, "cpu")
+
+
+def test_a_class_scheme_gives_the_code_of_the_likeliest_class_and_the_share_of_its_isa(tmp_path, monkeypatch):
+    predictor = scheme_predictor(tmp_path, monkeypatch, classes="fbp24")
+    lr, valid = scene(3)
+    valid[15, 20] = False
+    each = predictor.probabilities(lr[None], valid[None])[0]
+    (made,) = predictor.predict([lr], [valid], percent=True)
+    seen = made.isa != 255
+    codes = each.argmax(dim=0).numpy() + 1
+    np.testing.assert_array_equal(made.isa[seen], codes[seen])
+    assert set(np.unique(made.isa[seen])) <= set(range(1, 25))
+    assert (~seen).sum() == 100
+    isa = sum(each[code - 1] for code in (1, 12, 18, 19, 20, 21, 22, 23, 24)).numpy()
+    np.testing.assert_allclose(made.percent[seen], np.rint(isa * 100)[seen], atol=1)
+    counted = np.isin(made.isa, [1, 12, 18, 19, 20, 21, 22, 23, 24]).sum()
+    assert predictor.count_isa(made.isa) == counted
+
+
+def test_the_layers_of_a_scheme_have_its_colours(tmp_path, monkeypatch):
+    classes, percent = scheme_predictor(tmp_path, monkeypatch, classes="fbp24").layers(probability=True)
+    assert classes.key == "fbp24"
+    assert classes.colours[21] == (250, 150, 150, 255)
+    assert classes.colours[255] == (0, 0, 0, 0)
+    assert percent.key == "probability"
+
+
+def test_an_optional_band_that_is_0_counts_as_missing(tmp_path, monkeypatch):
+    bands = {"bands": ("B02", "B03", "B04", "B11"), "optional": ("B11",)}
+    predictor = scheme_predictor(tmp_path, monkeypatch, **bands)
+    assert predictor.bands == (bands["bands"], ("B11",))
+    lr, valid = scene(4)
+    without = lr.copy()
+    without[3] = 0
+    made = predictor.probability(without[None], valid[None])
+    config = predictor.card.network
+    present = torch.ones(1, 4, *valid.shape)
+    present[:, 3] = 0
+    from isamap.model import settling
+
+    x = config.prepare(torch.from_numpy(lr)[None], present)  # whatever stands there
+    with torch.inference_mode():
+        expected = settling.probability(predictor.network, x, predictor.halo_px)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
+    assert not torch.allclose(made, predictor.probability(lr[None], valid[None]))

@@ -14,7 +14,7 @@ import rasterio
 import torch
 from affine import Affine
 
-from isamap.core import train
+from isamap.core import grounds, train
 from isamap.errors import ConfigError, InputError, MissingInputError, ModelError
 from isamap.io.atomic import write_atomic
 
@@ -79,6 +79,10 @@ def _one_thread():
     torch.set_num_threads(count)
 
 
+def train_run(recipe, **asked):
+    return train.run(recipe, train.Run(**({"device": "cpu"} | asked)))
+
+
 def write(path, values, names=(), gsd_m=10, left=LEFT, top=TOP, **profile):
     count, height, width = values.shape
     profile |= {
@@ -133,6 +137,7 @@ def figures(folder):
     card = json.loads((folder / "fast.json").read_text())
     record = json.loads((folder / "training.json").read_text())
     card["training"]["seconds"] = record["seconds"] = 0
+    card["training"]["cpu_seconds"] = record["cpu_seconds"] = 0
     return (folder / "fast.safetensors").read_bytes(), card, record
 
 
@@ -140,7 +145,7 @@ def figures(folder):
 def straight(data, tmp_path_factory):
     """The folder of an undisturbed run in this process."""
     out = tmp_path_factory.mktemp("straight")
-    assert train.run(data / "recipe.toml", data=data, out=out, device="cpu") == out / "fast.safetensors"
+    assert train_run(data / "recipe.toml", data=data, out=out, device="cpu") == out / "fast.safetensors"
     return out
 
 
@@ -156,7 +161,7 @@ def test_the_log_and_the_card_say_what_was_done(straight):
 
 def test_a_finished_run_has_nothing_left_to_do(data, straight):
     before = {path: path.stat().st_mtime_ns for path in straight.iterdir() if path.suffix}
-    train.run(data / "recipe.toml", data=data, out=straight, device="cpu")
+    train_run(data / "recipe.toml", data=data, out=straight, device="cpu")
     assert before == {path: path.stat().st_mtime_ns for path in straight.iterdir() if path.suffix}
 
 
@@ -177,7 +182,7 @@ def test_a_run_killed_in_the_middle_resumes_and_its_model_maps_a_scene(data, tmp
     assert process.returncode == 0, stderr
     assert stdout.strip() == str(killed / "fast.safetensors")
     assert "resuming at step" in stderr
-    train.run(data / "longer.toml", data=data, out=out, device="cpu")
+    train_run(data / "longer.toml", data=data, out=out, device="cpu")
     assert figures(killed) == figures(out)
 
     maps = tmp_path / "maps"
@@ -221,17 +226,17 @@ def test_a_kill_between_any_two_files_of_a_save_loses_nothing(
 
     monkeypatch.setattr("isamap.core.train.store.write_atomic", dying)
     with pytest.raises(Killed):
-        train.run(data / "recipe.toml", data=data, out=tmp_path, device="cpu")
+        train_run(data / "recipe.toml", data=data, out=tmp_path, device="cpu")
     monkeypatch.undo()
-    train.run(data / "recipe.toml", data=data, out=tmp_path, device="cpu")
+    train_run(data / "recipe.toml", data=data, out=tmp_path, device="cpu")
     assert figures(tmp_path) == figures(straight)
 
 
 def test_a_run_of_another_recipe_is_not_resumed(data, straight, tmp_path):
     (data / "other.toml").write_text(RECIPE + "\n")  # the same recipe, spelled differently
-    train.run(data / "other.toml", data=data, out=tmp_path, device="cpu", steps=2)
+    train_run(data / "other.toml", data=data, out=tmp_path, device="cpu", steps=2)
     assert [entry["step"] for entry in figures(tmp_path)[2]["log"]] == [2]
-    train.run(data / "other.toml", data=data, out=tmp_path, device="cpu")
+    train_run(data / "other.toml", data=data, out=tmp_path, device="cpu")
     assert figures(tmp_path) == figures(straight)
 
 
@@ -258,13 +263,13 @@ def changed(data, *pairs):
 )
 def test_a_recipe_that_cannot_work_says_why(data, tmp_path, pairs, error, message):
     with pytest.raises(error, match=message):
-        train.run(changed(data, *pairs), data=data, out=tmp_path, device="cpu")
+        train_run(changed(data, *pairs), data=data, out=tmp_path, device="cpu")
 
 
 def test_ground_without_validation_is_named(data, tmp_path):
     path = changed(data, ('split = "town-split.tif"', 'split = "town-split.tif"\nvalidate_on = 9'))
     with pytest.raises(InputError, match=r"town-split\.tif has no pixel of value 9"):
-        train.run(path, data=data, out=tmp_path, device="cpu")
+        train_run(path, data=data, out=tmp_path, device="cpu")
 
 
 def test_excluded_ground_is_unlabelled(data):
@@ -272,7 +277,7 @@ def test_excluded_ground_is_unlabelled(data):
     from isamap.core.recipe import Recipe
 
     recipe = read_toml(data / "recipe.toml", Recipe)
-    source = train.simulated_source(recipe.simulated[0], recipe, data)
+    source = grounds.simulated_source(recipe.simulated[0], recipe, data)
     assert (source.isa[:100, :100] == 255).all()
     assert (source.isa[100:] != 255).all()
 
@@ -281,7 +286,7 @@ def test_validation_ground_teaches_nothing(data):
     from isamap.config import read_toml
     from isamap.core.recipe import Recipe
 
-    (source,), (validation,) = train.pair_sources(read_toml(data / "recipe.toml", Recipe), data)
+    (source,), (validation,) = grounds.pair_sources(read_toml(data / "recipe.toml", Recipe), data)
     assert (source.isa[:, 300:] == 255).all()
     assert (source.isa[:, :300] != 255).all()
     assert validation.isa.shape == (400, 100)
@@ -295,17 +300,17 @@ def test_fine_tuning_begins_from_the_given_weights_and_is_another_run(data, stra
     still = RECIPE.replace("steps = 6", "steps = 2\nlearning_rate = 1e-12\nweight_decay = 0.0")
     (data / "still.toml").write_text(still)
     begin = straight / "fast.safetensors"
-    out = train.run(data / "still.toml", data=data, out=tmp_path / "tuned", start=begin, device="cpu")
+    out = train_run(data / "still.toml", data=data, out=tmp_path / "tuned", start=begin, device="cpu")
     assert out.read_bytes() == begin.read_bytes()
     tuned = json.loads(out.with_suffix(".json").read_text())["training"]["recipe"]
-    train.run(data / "still.toml", data=data, out=tmp_path / "fresh", device="cpu")
+    train_run(data / "still.toml", data=data, out=tmp_path / "fresh", device="cpu")
     assert json.loads((tmp_path / "fresh" / "fast.json").read_text())["training"]["recipe"] != tuned
 
 
 def test_fine_tuning_refuses_weights_of_another_network(data, straight, tmp_path):
     (data / "wider.toml").write_text(RECIPE.replace("channels = 8", "channels = 12"))
     with pytest.raises(ModelError, match="another network"):
-        train.run(
+        train_run(
             data / "wider.toml",
             data=data,
             out=tmp_path / "out",
@@ -319,5 +324,116 @@ def test_the_second_date_is_moved_back_by_its_shift():
     first = np.zeros((4, 4), np.float32)
     first[1, 1] = 1
     second = np.roll(first, (1, 1), axis=(0, 1))
-    np.testing.assert_array_equal(train._moved({"B04": second}, (1, 1), 1)["B04"], first)
-    np.testing.assert_array_equal(train._moved({"B04": first}, (1, 1), -1)["B04"], second)
+    np.testing.assert_array_equal(grounds._moved({"B04": second}, (1, 1), 1)["B04"], first)
+    np.testing.assert_array_equal(grounds._moved({"B04": first}, (1, 1), -1)["B04"], second)
+
+
+def target_recipe(data, method, **more):
+    lines = [f"{key} = {value}" for key, value in more.items()]
+    text = RECIPE + "\n".join(["", "[target]", f'method = "{method}"', "chips = 1", *lines, ""])
+    path = data / f"target-{method}.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("method", ["dpa", "dpa+"])
+def test_a_target_on_the_command_line_joins_the_training(data, straight, tmp_path, method):
+    path = target_recipe(data, method, share_weight=0.5)
+    weights = train_run(path, data=data, out=tmp_path, target=(("town-10m.tif", "town-20m.tif"),))
+    card = json.loads(weights.with_suffix(".json").read_text())
+    assert card["training"]["ground"][-1] == "town-10m"
+    assert "town-20m.tif" in card["training"]["data"]
+    log = json.loads((tmp_path / "training.json").read_text())["log"]
+    assert ("agreement" in log[-1]["terms"]) == (method == "dpa+")
+    assert weights.read_bytes() != (straight / "fast.safetensors").read_bytes()
+
+
+def test_the_card_of_an_adapted_model_has_the_scaling_of_its_target(data, tmp_path):
+    """Source and target are one town here, so its own scaling is nearly the network's; brighter ground's is not."""
+    with rasterio.open(data / "town-10m.tif") as src:
+        dn = src.read()
+    write(data / "bright-10m.tif", (dn + 1000).astype(np.uint16), BANDS)
+    path = target_recipe(data, "dpa")
+    same, bright = (
+        train_run(path, data=data, out=tmp_path / name, target=((f"{name}-10m.tif",),))
+        for name in ("town", "bright")
+    )
+    plain = json.loads((tmp_path / "town" / "fast.json").read_text())["network"]
+    card = json.loads((tmp_path / "bright" / "fast.json").read_text())
+    moved = card["network"]
+    assert card["training"]["source_network"]["mean"] == [0.115, 0.105, 0.105, 0.22]
+    np.testing.assert_allclose(plain["mean"], [0.115, 0.105, 0.105, 0.22], atol=0.01)
+    np.testing.assert_allclose(np.subtract(moved["mean"], plain["mean"]), 0.1, atol=1e-4)
+    np.testing.assert_allclose(moved["std"], plain["std"], rtol=1e-3)
+    assert same.is_file()
+    assert bright.is_file()
+
+
+def test_a_target_without_statistics_of_its_own_leaves_the_scaling_alone(data, tmp_path):
+    path = target_recipe(data, "dpa+", own_statistics="false")
+    train_run(path, data=data, out=tmp_path, target=(("town-10m.tif",),))
+    assert json.loads((tmp_path / "fast.json").read_text())["network"]["mean"] == [0.115, 0.105, 0.105, 0.22]
+
+
+def test_the_card_says_where_and_on_which_bytes(straight, data):
+    _, card, _ = figures(straight)
+    import hashlib
+
+    named = card["training"]["data"]
+    assert named.keys() == {
+        *("town-10m.tif", "town-20m.tif", "town-all.tif", "town-isa.tif", "town-rgb.tif", "town-split.tif")
+    }
+    assert named["town-isa.tif"] == hashlib.sha256((data / "town-isa.tif").read_bytes()).hexdigest()
+    ((west, south, east, north),) = card["training"]["footprint"]
+    assert west == pytest.approx(118.05, abs=0.02)
+    assert north == pytest.approx(30.73, abs=0.02)
+    assert 0 < east - west < 0.01
+    assert 0 < north - south < 0.01
+
+
+def test_pictures_and_tensorboard_are_written_where_asked_for(data, straight, tmp_path):
+    from PIL import Image
+
+    pytest.importorskip("tensorboard")
+    train_run(data / "recipe.toml", data=data, out=tmp_path, pictures=True, tensorboard=True)
+    assert figures(tmp_path) == figures(straight)
+    with Image.open(tmp_path / "training.png") as image:
+        assert image.size[0] > 400
+    samples = sorted((tmp_path / "samples").iterdir())
+    assert [path.name for path in samples] == [f"step-{n:06d}.png" for n in (2, 4, 6)]
+    with Image.open(samples[0]) as image:
+        assert image.size[0] == 4 * 100 + 3 * 8  # input, image, probability, labels of 10 pixels' width
+    events = list((tmp_path / "tensorboard").iterdir())
+    assert events
+    assert b"IoU/town" in events[0].read_bytes()
+
+
+def test_tensorboard_that_is_not_installed_is_named(data, tmp_path, monkeypatch):
+    import sys as system
+
+    monkeypatch.setitem(system.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"isamap\[train\]"):
+        train_run(data / "recipe.toml", data=data, out=tmp_path, tensorboard=True)
+
+
+def test_stages_follow_each_other(data, tmp_path):
+    """Image, then segmentation, each from the weights of the one before."""
+    head = RECIPE.replace(
+        'name = "fast"\nchannels = 8', 'name = "staged"\nchannels = 4\ngrowth = 2\nmid_blocks = 1\nfine = 4'
+    )
+    first, second = data / "stage-1.toml", data / "stage-2.toml"
+    first.write_text(
+        head.replace("[schedule]", '[schedule]\ntrain = "image"\nimage_weight = 1.0\nkeep = "last"')
+    )
+    second.write_text(
+        'extends = "stage-1.toml"\n[schedule]\ntrain = "segmentation"\nimage_weight = 0.0\nkeep = "best"\n'
+    )
+    one = train_run(first, data=data, out=tmp_path / "1")
+    two = train_run(second, data=data, out=tmp_path / "2", start=one)
+    import safetensors.torch
+
+    before, after = (safetensors.torch.load_file(path) for path in (one, two))
+    same = {name.split(".")[0] for name in before if torch.equal(before[name], after[name])}
+    assert same == {"first", "second"}
+    card = json.loads(two.with_suffix(".json").read_text())
+    assert card["training"]["start"]["steps"] == 6

@@ -18,8 +18,12 @@ def reference() -> str:
     """The help of every command."""
     parts = [HEAD]
     root = click.Context(cli, info_name="isamap", terminal_width=100, **cli.context_settings)
-    commands = {"": cli, **cli.commands}
-    for name, command in commands.items():
+    commands: dict[str, click.Command] = {"": cli, **cli.commands}
+    order = list(commands)
+    for name, command in list(commands.items()):
+        if name and isinstance(command, click.Group):
+            commands |= {f"{name} {part}": one for part, one in command.commands.items()}
+    for name, command in sorted(commands.items(), key=lambda pair: order.index(pair[0].split(" ")[0])):
         title = f"isamap {name}".strip()
         context = (
             root if not name else click.Context(command, info_name=name, parent=root, terminal_width=100)

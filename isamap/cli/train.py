@@ -26,13 +26,23 @@ from isamap.cli import options
 )
 @options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where the model is trained.")
 @options.option("--steps", type=click.IntRange(1), help="Steps in place of the recipe's.", show_default=False)
+@options.option(
+    "--target",
+    "targets",
+    metavar="FILE[,FILE]",
+    multiple=True,
+    help="Unlabelled imagery to adapt to, 10 m and 20 m files of one date; repeat it for more (see docs/training.md).",
+    show_default=False,
+)
+@options.option("--tensorboard", is_flag=True, help="Write logs that TensorBoard reads.")
+@options.option("--pictures", is_flag=True, help="Draw curves and a sample at every look.")
 @options.wait
 @options.stack(*options.LOGGING)
 def train(recipe: Path, **given: Any) -> None:
     """Train the model that RECIPE (TOML) describes.
 
     A run that was stopped goes on where it was. The folder gets <name>.safetensors and its card <name>.json,
-    the training log, and the state to resume from.
+    the training log, and the state to resume from. Several GPUs: torchrun --nproc-per-node N -m isamap train ...
     """
     options.start_logging(
         verbose=max(given["verbose"], 1), quiet=given["quiet"], log_format=given["log_format"]
@@ -40,13 +50,16 @@ def train(recipe: Path, **given: Any) -> None:
     from isamap.core import train as recipes
     from isamap.model.checkpoint import find
 
-    weights = recipes.run(
-        recipe,
+    asked = recipes.Run(
         data=given["data"],
         out=given["out"],
         start=find(given["start"]) if given["start"] else None,
         device=given["device"],
         steps=given["steps"],
+        target=tuple(tuple(files.split(",")) for files in given["targets"]),
+        tensorboard=given["tensorboard"],
+        pictures=given["pictures"],
         wait=given["wait"],
     )
+    weights = recipes.run(recipe, asked)
     click.echo(weights)

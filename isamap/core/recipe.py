@@ -1,11 +1,20 @@
-"""What a training recipe may say. Paths are relative to the data folder."""
+"""What a training recipe may say. Paths are relative to the data folder.
 
-from typing import Literal
+A recipe that `extends` another one (a path beside it) says only what differs: tables are merged, everything else
+replaces what the other says. Stages of one training share their ground that way.
+"""
 
-from isamap.config import Settings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from isamap.config import Settings, as_settings, read_tables
 from isamap.domain.share import ShareRules
+from isamap.errors import ConfigError
+from isamap.model.adapt import Adaptation
+from isamap.model.checkpoint import NAME
 from isamap.model.networks import NetworkConfig
-from isamap.model.training import Schedule
+from isamap.model.schedule import Schedule
 
 
 class Pair(Settings):
@@ -15,8 +24,8 @@ class Pair(Settings):
     imagery: tuple[str, ...]
     """10 m and 20 m files of one date."""
     isa: tuple[str, ...]
-    """1 m labels, 0, 1 and 255; the first one lies on top."""
-    image: tuple[str, ...]
+    """1 m labels, codes of the network's class scheme (0, 1) and 255; the first one lies on top."""
+    image: tuple[str, ...] = ()
     """1 m images, red, green, blue."""
     split: str
     """10 m raster that says what each pixel is for."""
@@ -58,6 +67,17 @@ class Patches(Settings):
     patch_px: int = 64
 
 
+class Store(Settings):
+    """A chip store of `isamap tile`: its train chips teach, its val chips judge."""
+
+    name: str
+    folder: str
+    sources: tuple[str, ...] = ()
+    """Those of the store that are used; all of them if none is named."""
+    validate_on: bool = True
+    """Whether its val ground is scored."""
+
+
 class ChipCounts(Settings):
     """Chips of each kind in a step."""
 
@@ -65,11 +85,22 @@ class ChipCounts(Settings):
     simulated: int = 2
     scenes: int = 3
     patches: int = 1
+    stores: int = 3
+
+
+class Target(Adaptation):
+    """Unlabelled ground that the network shall learn from while it is trained on the rest."""
+
+    scenes: tuple[UnlabelledScene, ...] = ()
+    stores: tuple[Store, ...] = ()
+    """Chip stores whose target chips it is."""
 
 
 class Recipe(Settings):
     """A training run from end to end."""
 
+    name: str | None = None
+    """Of the model and its files; that of the network if left out."""
     description: str
     """One line for `isamap models`."""
     licence: str
@@ -83,7 +114,95 @@ class Recipe(Settings):
     chips: ChipCounts = ChipCounts()
     shares: ShareRules = ShareRules()
     """How spectra become soft shares."""
-    pairs: tuple[Pair, ...]
+    perceptual: str | None = None
+    """VGG19 weights (safetensors) for the perceptual loss."""
+    target: Target | None = None
+    """What to adapt to."""
+    pairs: tuple[Pair, ...] = ()
     simulated: tuple[Ground, ...] = ()
     scenes: tuple[UnlabelledScene, ...] = ()
     patches: tuple[Patches, ...] = ()
+    stores: tuple[Store, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.name or self.network.name
+
+    @property
+    def grounds(self) -> list[str]:
+        """Names of all ground."""
+        groups: tuple[tuple[Pair | Ground | UnlabelledScene | Patches | Store, ...], ...] = (
+            *(self.pairs, self.simulated, self.scenes, self.patches, self.stores),
+        )
+        targets: list[UnlabelledScene | Store] = []
+        if self.target is not None:
+            targets = [*self.target.scenes, *self.target.stores]
+        return [ground.name for group in groups for ground in group] + [one.name for one in targets]
+
+    def imagery(self) -> list[str]:
+        """Files that say where training took place."""
+        scenes = (*self.scenes, *(self.target.scenes if self.target else ()))
+        pairs = [pair.imagery[0] for pair in self.pairs]
+        return pairs + [date[0] for scene in scenes for date in scene.dates]
+
+    def all_stores(self) -> list[Store]:
+        """Chip stores of source and target."""
+        return [*self.stores, *(self.target.stores if self.target else ())]
+
+    def files(self) -> list[str]:
+        """Every file it names, once."""
+        fields = ("pairs", "simulated", "scenes", "patches", "target")
+        keys = {"imagery", "isa", "image", "split", "dates"}
+        document = self.model_dump(include=set(fields))
+        return sorted(set(_texts(document, keys)) | ({self.perceptual} if self.perceptual else set()))
+
+
+def _texts(part: Any, keys: set[str]) -> Iterator[str]:
+    """Texts under any of the keys, at any depth."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            yield from _leaves(value) if key in keys else _texts(value, keys)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from _texts(value, keys)
+
+
+def _leaves(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from _leaves(value)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe at `path`, with what it extends.
+
+    Raises:
+        MissingInputError: no such file.
+        ConfigError: not TOML, an unknown key (the nearest known one is named), a wrong value, or a circle.
+    """
+    document, here, seen = read_tables(path), path, {path.resolve()}
+    while (base := document.pop("extends", None)) is not None:
+        here = here.parent / str(base)
+        if here.resolve() in seen:
+            raise ConfigError(f"{path} extends itself through {here}")
+        seen.add(here.resolve())
+        document = _merged(read_tables(here), document)
+    recipe = as_settings(document, path, Recipe)
+    if not NAME.fullmatch(recipe.model):
+        raise ConfigError(f"{path}: name: {recipe.model!r} cannot be the name of a model")
+    return recipe
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` laid over `base`, table by table."""
+    both = {
+        key: _merged(base[key], own[key]) for key in base.keys() & own.keys() if _tables(base[key], own[key])
+    }
+    return base | own | both
+
+
+def _tables(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)

@@ -4,255 +4,270 @@ import hashlib
 import json
 import logging
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from affine import Affine
-from numpy.typing import NDArray
-
 from isamap import __version__
-from isamap.config import read_toml
-from isamap.core.recipe import Ground, Patches, Recipe, UnlabelledScene
-from isamap.domain.share import impervious_share
+from isamap.core.grounds import Grounds, class_counts, read_grounds
+from isamap.core.recipe import Recipe, Target, UnlabelledScene, read_recipe
 from isamap.engine.pages import keep_pages
-from isamap.errors import InputError
-from isamap.io import store
-from isamap.io.ground import lay, read_plate, read_reflectance
+from isamap.errors import ConfigError
+from isamap.io import store, training_plots
+from isamap.io.footprint import lonlat_boxes
 from isamap.model import device as devices
+from isamap.model import parallel
+from isamap.model.boards import Board
 from isamap.model.checkpoint import load, load_card, pack
-from isamap.model.chips import Mixture, PairSource, ShareSource, SimulatedSource, Source
-from isamap.model.losses import UNLABELLED
-from isamap.model.training import Progress, Trainer, Validation, as_json, read_record
+from isamap.model.chips import Mixture, Source
+from isamap.model.networks import NetworkConfig
+from isamap.model.samples import sample
+from isamap.model.training import Extras, Progress, Trainer, as_json, read_record
+from isamap.progress import Progress as Bar
 
 log = logging.getLogger(__name__)
 
-SHARE_BANDS = ("B02", "B03", "B04", "B08", "B11")
-"""What the spectral share needs."""
+STATE = "training-state.safetensors"
+LATE_STEPS = 20
+"""Steps after which the time left can be told."""
 
 
-def pair_sources(recipe: Recipe, data: Path) -> tuple[list[Source], list[Validation]]:
-    """Real pairs: the ground to train on and the ground to validate on."""
-    bands = recipe.network.bands
-    sources: list[Source] = []
-    validations = []
-    for pair in recipe.pairs:
-        lr, present, transform = read_reflectance([data / p for p in pair.imagery], bands)
-        scale = recipe.network.scale
-        a, b, c, d, e, f = transform[:6]
-        fine = Affine(a / scale, b / scale, c, d / scale, e / scale, f)
-        shape = (lr.shape[1] * scale, lr.shape[2] * scale)
-        isa = lay([data / p for p in pair.isa], fine, shape, UNLABELLED)[0]
-        image = lay([data / p for p in pair.image], fine, shape, 0)
-        split = read_plate(data / pair.split).values[0]
-        if split.shape != lr.shape[1:]:
-            raise InputError(f"{data / pair.split} is not on the grid of {data / pair.imagery[0]}")
-        parts = {
-            value: np.where(np.kron(split == value, np.ones((scale, scale), np.bool_)), isa, UNLABELLED)
-            for value in (pair.train, pair.validate_on)
-        }
-        sources.append(PairSource(pair.name, lr, present, parts[pair.train].astype(np.uint8), image, scale))
-        if not (split == pair.validate_on).any():
-            raise InputError(f"{data / pair.split} has no pixel of value {pair.validate_on} to validate on")
-        rows, cols = _extent(split == pair.validate_on)
-        fine_rows = slice(rows.start * scale, rows.stop * scale)
-        fine_cols = slice(cols.start * scale, cols.stop * scale)
-        truth = parts[pair.validate_on][fine_rows, fine_cols].astype(np.uint8)
-        validations.append(Validation(pair.name, lr[:, rows, cols], present[:, rows, cols], truth))
-    return sources, validations
+@dataclass(frozen=True)
+class Run:
+    """What the command line says beside the recipe."""
+
+    data: Path
+    """Folder that the recipe's paths start from."""
+    out: Path
+    """Folder of the run."""
+    start: Path | None = None
+    """Weights to begin from: the next stage, or fine-tuning."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    steps: int | None = None
+    """In place of the recipe's."""
+    target: tuple[tuple[str, ...], ...] = ()
+    """More unlabelled imagery to adapt to: files of one date each, relative to `data` or absolute."""
+    tensorboard: bool = False
+    """Whether to write logs for TensorBoard."""
+    pictures: bool = False
+    """Whether to draw curves and samples at every look."""
+    wait: bool = False
+    """Wait for another run on the same folder."""
 
 
-def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Smallest window around the True pixels."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+@dataclass
+class _Clock:
+    """Time of a run, over all its parts."""
+
+    seconds: float
+    cpu_seconds: float
+    first_step: int
+    begun: float = field(default_factory=time.monotonic)
+    cpu_begun: float = field(default_factory=time.process_time)
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Write the time so far into the record."""
+        record["seconds"] = round(self.seconds + time.monotonic() - self.begun)
+        record["cpu_seconds"] = round(self.cpu_seconds + time.process_time() - self.cpu_begun)
+
+    def left(self, step: int, steps: int) -> str:
+        """Time left at the pace of this part."""
+        done = step - self.first_step
+        if done < LATE_STEPS:
+            return ""
+        seconds = (time.monotonic() - self.begun) / done * (steps - step)
+        return f"  {seconds / 60:.0f} min left"
 
 
-def simulated_source(ground: Ground, recipe: Recipe, data: Path) -> SimulatedSource:
-    """A 1 m image and its labels, the excluded window unlabelled."""
-    isa = read_plate(data / ground.isa).values[0].astype(np.uint8)
-    image = read_plate(data / ground.image).values.astype(np.uint8)
-    if ground.exclude:
-        top, bottom, left, right = ground.exclude
-        isa[top:bottom, left:right] = UNLABELLED
-    return SimulatedSource(ground.name, isa, image, recipe.network.bands, recipe.network.scale)
-
-
-def scene_sources(scene: UnlabelledScene, recipe: Recipe, data: Path) -> list[Source]:
-    """One source per date of a place; each date is judged with the other's help."""
-    dates = [read_reflectance([data / p for p in files], SHARE_BANDS) for files in scene.dates]
-    spectra = [dict(zip(SHARE_BANDS, lr, strict=True)) for lr, _, _ in dates]
-    rules = recipe.shares if scene.slack_px is None else replace(recipe.shares, slack_px=scene.slack_px)
-    sources: list[Source] = []
-    for index, files in enumerate(scene.dates):
-        other = _moved(spectra[1 - index], scene.shift_px, 1 - 2 * index) if len(spectra) > 1 else None
-        share, weight = impervious_share(spectra[index], other, rules)
-        weight[~dates[index][1].all(axis=0)] = 0
-        lr, present, _ = read_reflectance([data / p for p in files], recipe.network.bands)
-        sources.append(ShareSource(f"{scene.name}-{index}", lr, present, share, weight, recipe.network.scale))
-    return sources
-
-
-def _moved(
-    spectra: dict[str, NDArray[np.float32]], shift_px: tuple[int, int], sign: int
-) -> dict[str, NDArray[np.float32]]:
-    """Another date on the pixels of this one; what moves out on one side comes in on the other."""
-    dx, dy = (-sign * shift for shift in shift_px)
-    return {band: np.roll(values, (dy, dx), axis=(0, 1)) for band, values in spectra.items()}
-
-
-def patch_sources(patches: Patches, recipe: Recipe, data: Path) -> list[Source]:
-    """Patches of one scene class, stacked downwards in one file."""
-    path = [data / patches.imagery]
-    lr, present, _ = read_reflectance(path, recipe.network.bands)
-    spectra = dict(zip(SHARE_BANDS, read_reflectance(path, SHARE_BANDS)[0], strict=True))
-    share, weight = impervious_share(spectra, rules=recipe.shares)
-    if patches.share == "none":
-        share, weight = np.zeros_like(share), np.ones_like(weight)
-    size = patches.patch_px
-    sources: list[Source] = []
-    for top in range(0, lr.shape[1], size):
-        rows = slice(top, top + size)
-        sources.append(
-            ShareSource(
-                f"{patches.name}-{top // size}",
-                lr[:, rows],
-                present[:, rows],
-                share[rows],
-                weight[rows],
-                recipe.network.scale,
-            )
-        )
-    return sources
-
-
-def trainer(recipe: Recipe, data: Path, device: str, start: Path | None = None) -> Trainer:
-    """The run a recipe describes, ground read and ready to start, from the weights in `start` if given."""
-    pairs, validations = pair_sources(recipe, data)
-    simulated: list[Source] = [simulated_source(ground, recipe, data) for ground in recipe.simulated]
-    scenes = [s for scene in recipe.scenes for s in scene_sources(scene, recipe, data)]
-    patches = [s for group in recipe.patches for s in patch_sources(group, recipe, data)]
+def trainer(recipe: Recipe, grounds: Grounds, device: str, data: Path, start: Path | None = None) -> Trainer:
+    """The run a recipe describes, ready to start, from the weights in `start` if given."""
     counts = recipe.chips
     groups = {
-        "pairs": (pairs, counts.pairs),
-        "simulated": (simulated, counts.simulated),
-        "scenes": (scenes, counts.scenes),
-        "patches": (patches, counts.patches),
+        "pairs": (grounds.pairs, counts.pairs),
+        "simulated": (grounds.simulated, counts.simulated),
+        "scenes": (grounds.scenes, counts.scenes),
+        "patches": (grounds.patches, counts.patches),
+        "stores": (grounds.stores, counts.stores),
     }
     sources: list[tuple[Source, int]] = [
         (Mixture(name, tuple(members)), count)
         for name, (members, count) in groups.items()
         if members and count
     ]
-    training = Trainer(recipe.network, recipe.schedule, sources, validations, devices.resolve(device))
+    if not sources:
+        raise ConfigError("the recipe names no ground to train on")
+    classes = recipe.target is not None or recipe.network.outputs > 1
+    extras = Extras(
+        adaptation=recipe.target,
+        target=grounds.target,
+        counts=class_counts(grounds, recipe) if classes else None,
+        perceptual=data / recipe.perceptual if recipe.perceptual else None,
+    )
+    where = devices.resolve(device)
+    training = Trainer(recipe.network, recipe.schedule, sources, grounds.validations, where, extras)
     if start is not None:
         training.start_from(load(start)[1])
     return training
 
 
-def run(
-    path: Path,
-    *,
-    data: Path,
-    out: Path,
-    start: Path | None = None,
-    device: str = "auto",
-    steps: int | None = None,
-    wait: bool = False,
-) -> Path:
-    """Train what the recipe at `path` describes; resumes a run of the same recipe in `out`.
-
-    Args:
-        path: TOML recipe.
-        data: folder that the recipe's paths start from.
-        out: folder of the run.
-        start: weights to begin from: fine-tuning.
-        device: auto, cpu, cuda or cuda:N.
-        steps: in place of the recipe's.
-        wait: wait for another run on the same folder.
+def run(path: Path, asked: Run) -> Path:
+    """Train what the recipe at `path` describes; resumes a run of the same recipe in the same folder.
 
     Returns:
         The weights, safetensors; their card lies beside them.
     """
     keep_pages()
-    recipe = read_toml(path, Recipe)
-    if steps is not None:
-        recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"steps": steps})})
-    document = recipe.model_dump_json().encode() + (start.read_bytes() if start else b"")
-    digest = hashlib.sha256(document).hexdigest()
-    with store.lock(out / ".isamap.lock", wait=wait, what=str(out)):
-        training = trainer(recipe, data, device, start)
-        record = _resume(training, out, digest)
-        record["start"] = load_card(start).training if start else None
-        started, cpu_started = (
-            time.monotonic() - record["seconds"],
-            time.process_time() - record["cpu_seconds"],
+    recipe = _recipe(path, asked)
+    with parallel.group(asked.device) as device, _alone(asked):
+        grounds = read_grounds(recipe, asked.data)
+        training = trainer(recipe, grounds, device, asked.data, asked.start)
+        record = _resume(training, asked, _digest(recipe, asked))
+        steps, first = recipe.schedule.steps, training.progress.step
+        clock = _Clock(record["seconds"], record["cpu_seconds"], first)
+        board = Board(asked.out / "tensorboard") if asked.tensorboard and parallel.rank() == 0 else None
+        with Bar(steps - first, "step", recipe.model, show=parallel.rank() == 0) as bar:
+            for progress in training.run(bar.advance):
+                clock.note(record)
+                record["log"].append(as_json(progress))
+                if parallel.rank() == 0:
+                    _report(progress, record, steps, clock)
+                    _save(training, asked, record, (recipe, grounds))
+                    _draw(training, asked, record, board)
+                parallel.wait()
+    return asked.out / f"{recipe.model}.safetensors"
+
+
+def _recipe(path: Path, asked: Run) -> Recipe:
+    """The recipe with what the command line changes."""
+    recipe = read_recipe(path)
+    if asked.steps is not None:
+        recipe = recipe.model_copy(
+            update={"schedule": recipe.schedule.model_copy(update={"steps": asked.steps})}
         )
-        for progress in training.run():
-            record["seconds"] = round(time.monotonic() - started)
-            record["cpu_seconds"] = round(time.process_time() - cpu_started)
-            record["log"].append(as_json(progress))
-            log.info(
-                "step %d/%d  loss %.3f  %s  %d s",
-                progress.step,
-                recipe.schedule.steps,
-                progress.loss,
-                "  ".join(f"{name} IoU {iou:.3f}" for name, iou in progress.isa_iou.items()),
-                record["seconds"],
-            )
-            _save(training, out, record, recipe)
-    return out / f"{recipe.network.name}.safetensors"
+    if asked.target:
+        more = tuple(UnlabelledScene(name=Path(files[0]).stem, dates=(files,)) for files in asked.target)
+        target = recipe.target or Target()
+        recipe = recipe.model_copy(
+            update={"target": target.model_copy(update={"scenes": target.scenes + more})}
+        )
+    return recipe
 
 
-STATE = "training-state.safetensors"
+def _digest(recipe: Recipe, asked: Run) -> str:
+    """What decides whether a run is the same."""
+    document = recipe.model_dump_json().encode() + (asked.start.read_bytes() if asked.start else b"")
+    return hashlib.sha256(document).hexdigest()
 
 
-def _resume(training: Trainer, out: Path, digest: str) -> dict[str, Any]:
-    """Continue the run in `out` if it is one of the same recipe; its record, or a fresh one."""
-    state = out / STATE
+@contextmanager
+def _alone(asked: Run) -> Iterator[None]:
+    """Nobody else trains in this folder; of several processes the first one sees to it."""
+    if parallel.rank():
+        parallel.wait()
+        yield
+        return
+    with store.lock(asked.out / ".isamap.lock", wait=asked.wait, what=str(asked.out)):
+        parallel.wait()
+        yield
+
+
+def _resume(training: Trainer, asked: Run, digest: str) -> dict[str, Any]:
+    """Continue the run in the folder if it is one of the same recipe; its record, or a fresh one."""
+    state = asked.out / STATE
     record = read_record(state) if state.is_file() else None
     if record is None or record["recipe"] != digest:
-        return {"recipe": digest, "seconds": 0, "cpu_seconds": 0, "best": 0.0, "log": []}
+        start = load_card(asked.start).training if asked.start else None
+        return {"recipe": digest, "seconds": 0, "cpu_seconds": 0, "best": 0.0, "log": [], "start": start}
     training.restore(state.read_bytes(), Progress(**record["log"][-1]))
     log.info("resuming at step %d", training.progress.step)
     return record
 
 
-def _save(training: Trainer, out: Path, record: dict[str, Any], recipe: Recipe) -> None:
+def _report(progress: Progress, record: dict[str, Any], steps: int, clock: _Clock) -> None:
+    """A log line for people."""
+    ious = "".join(f"  {name} IoU {iou:.3f}" for name, iou in progress.isa_iou.items())
+    terms = "".join(f"  {name} {value:.3f}" for name, value in progress.terms.items())
+    left = clock.left(progress.step, steps)
+    log.info(
+        "step %d/%d  loss %.3f%s%s  %d s%s",
+        progress.step,
+        steps,
+        progress.loss,
+        terms,
+        ious,
+        record["seconds"],
+        left,
+    )
+
+
+def _save(training: Trainer, asked: Run, record: dict[str, Any], made_of: tuple[Recipe, Grounds]) -> None:
     """Keep weights and card if they are the ones to keep so far, then the state to resume from; the record for people last."""
-    progress = training.progress
+    progress, out, recipe = training.progress, asked.out, made_of[0]
     if progress.mean_iou >= record["best"] or recipe.schedule.keep == "last":
         record["best"] = max(record["best"], progress.mean_iou)
-        weights, card = pack(training.weights(), _card(training, record, recipe))
-        name = recipe.network.name
+        weights, card = pack(training.weights(), _card(training, record, asked, made_of))
+        name = recipe.model
         store.write_atomic(out / f"{name}.safetensors", weights)
         store.write_atomic(out / f"{name}.json", card)
     store.write_atomic(out / STATE, training.state(record))
     store.write_atomic(out / "training.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
-def _card(training: Trainer, record: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def _draw(training: Trainer, asked: Run, record: dict[str, Any], board: Board | None) -> None:
+    """Curves, samples and TensorBoard's logs, where they were asked for."""
+    progress = training.progress
+    if board is not None:
+        board.add(progress)
+    if not asked.pictures:
+        return
+    store.write_atomic(asked.out / "training.png", training_plots.curves(record["log"]))
+    if training.validations:
+        panels = sample(training.average, training.validations[0], training.device)
+        path = asked.out / "samples" / f"step-{progress.step:06d}.png"
+        store.write_atomic(path, training_plots.side_by_side(panels))
+
+
+def _card(
+    training: Trainer, record: dict[str, Any], asked: Run, made_of: tuple[Recipe, Grounds]
+) -> dict[str, Any]:
     """What is known of the weights as they are now."""
-    ground = [
-        g.name for group in (recipe.pairs, recipe.simulated, recipe.scenes, recipe.patches) for g in group
-    ]
+    recipe, grounds = made_of
+    network = _network(recipe.network, grounds)
     return {
-        "name": recipe.network.name,
+        "name": recipe.model,
         "version": __version__,
         "description": recipe.description,
-        "network": recipe.network.model_dump(),
+        "network": network.model_dump(),
         "threshold": recipe.threshold or training.progress.threshold,
         "licence": recipe.licence,
         "attribution": recipe.attribution,
         "training": {
             "recipe": record["recipe"],
-            "ground": ground,
+            "ground": recipe.grounds,
+            "footprint": lonlat_boxes([asked.data / name for name in recipe.imagery()] + grounds.shards),
+            "data": {name: _sha256(asked.data / name) for name in recipe.files()} | grounds.digests,
             "steps": training.progress.step,
             "seconds": record["seconds"],
             "cpu_seconds": record["cpu_seconds"],
+            "processes": parallel.world(),
             **devices.describe(training.device),
             "start": record["start"],
+            **({"source_network": recipe.network.model_dump()} if network != recipe.network else {}),
         },
         "metrics": {"validation": {k: round(v, 4) for k, v in training.progress.isa_iou.items()}},
     }
+
+
+def _network(config: NetworkConfig, grounds: Grounds) -> NetworkConfig:
+    """The network as the card describes it: adapted to a target, it sees that target's reflectance as it is."""
+    if grounds.source_scaling is None or grounds.target_scaling is None:
+        return config
+    return grounds.target_scaling.config(grounds.source_scaling, config)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

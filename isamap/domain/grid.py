@@ -219,13 +219,13 @@ def refine(geobox: GeoBox, scale: int = SCALE) -> GeoBox:
     return GeoBox((height * scale, width * scale), transform, geobox.crs)
 
 
-def is_on_grid(geobox: GeoBox) -> bool:
-    """Whether a grid is north-up with square 10 m pixels in a projected CRS in metres."""
+def is_on_grid(geobox: GeoBox, gsd_m: float = GSD_M) -> bool:
+    """Whether a grid is north-up with square pixels of `gsd_m` in a projected CRS in metres."""
     if geobox.crs is None or not geobox.crs.projected:
         return False
     metric = all(axis.unit_conversion_factor == 1 for axis in geobox.crs.proj.axis_info[:2])
     a, b, _, d, e, _ = geobox.transform[:6]
-    return metric and bool(np.allclose([a, b, d, e], [GSD_M, 0, 0, -GSD_M], rtol=0, atol=1e-6))
+    return metric and bool(np.allclose([a, b, d, e], [gsd_m, 0, 0, -gsd_m], rtol=0, atol=1e-6))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ NODATA = 255
 """Of both map rasters: no look at the ground, or a missing band."""
 BLOCK_PX = 512
 """Internal blocks; 2560 output pixels (a window of 256) are five of them."""
+ZSTD_LEVEL = 1
+"""Higher levels cost more than they save (docs/design/0005-cog.md)."""
 FIRST_ACQUISITION, FAR_FUTURE = "2015-06-23T00:00:00Z", "2100-01-01T00:00:00Z"
 """From Sentinel-2A's launch on: the time span of an input whose date nobody gave."""
 
@@ -70,19 +72,6 @@ OVERVIEW_VALID = Layer(
     colours={},
 )
 PREVIEW_KEY, PREVIEW_SUFFIX = "preview", ".png"
-
-
-def cog_profile(layer: Layer) -> dict[str, Any]:
-    """Creation options of GDAL's COG driver. One thread: N tiles side by side beat N threads in one."""
-    return {
-        "COMPRESS": "ZSTD",
-        "LEVEL": 1,
-        "BLOCKSIZE": BLOCK_PX,
-        "OVERVIEWS": "FORCE_USE_EXISTING",
-        "OVERVIEW_RESAMPLING": layer.overview,
-        "BIGTIFF": "IF_SAFER",
-        "NUM_THREADS": 1,
-    }
 
 
 def overview_factors(shape: tuple[int, int]) -> list[int]:

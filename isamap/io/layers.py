@@ -16,7 +16,6 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from isamap.domain.bands import band_index, name_from_stem
-from isamap.domain.grid import GSD_M
 from isamap.errors import InputError
 from isamap.io.guard import one_line, open_raster, reason
 from isamap.io.placing import REPROJECT, geobox_of, nesting_fault
@@ -80,9 +79,9 @@ def lay_out(src: Any, bands: dict[str, int], grid: GeoBox, *, reproject: bool) -
     return Layer(
         path=Path(src.name),
         bands=bands,
-        factor=round(geobox.resolution.x / GSD_M),
-        row_off=round((geobox.boundingbox.top - grid.boundingbox.top) / GSD_M),
-        col_off=round((grid.boundingbox.left - geobox.boundingbox.left) / GSD_M),
+        factor=round(geobox.resolution.x / grid.resolution.x),
+        row_off=round((geobox.boundingbox.top - grid.boundingbox.top) / grid.resolution.x),
+        col_off=round((grid.boundingbox.left - geobox.boundingbox.left) / grid.resolution.x),
         warp=warp,
         nodata=_nodata(src, first),
         integer=not dtype.startswith("float"),
@@ -188,9 +187,12 @@ def open_layer(layer: Layer, opened: ExitStack) -> LayerFile:
 
 
 def find_bands(
-    files: Sequence[Any], wanted: tuple[str, ...], override: tuple[str | None, ...] | None
+    files: Sequence[Any],
+    wanted: tuple[str, ...],
+    override: tuple[str | None, ...] | None,
+    optional: Sequence[str] = (),
 ) -> list[dict[str, int]]:
-    """Index of the wanted bands in each file."""
+    """Index of the wanted bands in each file; those that are optional may be in none."""
     names = [_names(src) for src in files]
     total = sum(map(len, names))
     if override is not None and len(override) != total:
@@ -206,7 +208,7 @@ def find_bands(
             found.append(band_index(own, wanted, given))
         except InputError as error:
             raise InputError(f"{one_line(src.name)}: {error}") from error
-    _check_found(files, found, names, wanted)
+    _check_found(files, found, names, wanted, optional)
     return found
 
 
@@ -221,6 +223,7 @@ def _check_found(
     found: Sequence[dict[str, int]],
     names: Sequence[list[str | None]],
     wanted: Sequence[str],
+    optional: Sequence[str],
 ) -> None:
     holders = {
         band: [src.name for src, bands in zip(files, found, strict=True) if band in bands] for band in wanted
@@ -230,7 +233,7 @@ def _check_found(
             raise InputError(
                 f"{one_line(paths[1])}: holds {band}, and so does {one_line(paths[0])}: give one of them"
             )
-    missing = [band for band, paths in holders.items() if not paths]
+    missing = [band for band, paths in holders.items() if not paths and band not in optional]
     if missing:
         own = [name or "unnamed" for name in chain.from_iterable(names)]
         advice = "give the file that holds them too"

@@ -53,13 +53,13 @@ def check_position(src: Any) -> None:
         )
 
 
-def scene_grid(files: Sequence[Any], *, reproject: bool) -> GeoBox:
-    """The 10 m grid of a scene: that of its first file on such a grid, else, if allowed, of the local UTM zone."""
-    faults = [grid_fault(geobox_of(src)) for src in files]
+def scene_grid(files: Sequence[Any], *, reproject: bool, gsd_m: float = GSD_M) -> GeoBox:
+    """The grid of a scene: that of its first file with such pixels, else, if allowed, of the local UTM zone."""
+    faults = [grid_fault(geobox_of(src), gsd_m) for src in files]
     if None in faults:
         return geobox_of(files[faults.index(None)])
     if reproject:
-        return utm_grid(min(files, key=lambda src: src.res))
+        return utm_grid(min(files, key=lambda src: src.res), gsd_m)
     raise InputError(f"{one_line(files[0].name)}: {faults[0]}: {REPROJECT}")
 
 
@@ -68,11 +68,12 @@ def nesting_fault(geobox: GeoBox, grid: GeoBox) -> str | None:
     if geobox.crs != grid.crs:
         return f"lies in {name_crs(geobox.crs)}, the 10 m grid in {name_crs(grid.crs)}"
     a, b, left, d, e, top = geobox.transform[:6]
-    factor = round(a / GSD_M)
-    size_m = factor * GSD_M
+    gsd_m = abs(float(grid.resolution.x))
+    factor = round(a / gsd_m)
+    size_m = factor * gsd_m
     if factor not in GSD_FACTORS or not np.allclose([a, b, d, e], [size_m, 0, 0, -size_m], 0, PIXEL_ERROR_M):
         return f"has pixels of {a:.9g} x {-e:.9g} m, which do not nest in the 10 m grid"
-    row_off, col_off = (top - grid.transform.f) / GSD_M, (grid.transform.c - left) / GSD_M
+    row_off, col_off = (top - grid.transform.f) / gsd_m, (grid.transform.c - left) / gsd_m
     if max(abs(row_off - round(row_off)), abs(col_off - round(col_off))) > SHIFT_PX:
         return f"is shifted against the 10 m grid by {-col_off % 1:.3g} pixels east, {row_off % 1:.3g} north"
     spare_rows = factor * geobox.shape[0] - grid.shape[0] - row_off
@@ -82,25 +83,23 @@ def nesting_fault(geobox: GeoBox, grid: GeoBox) -> str | None:
     return None
 
 
-def grid_fault(geobox: GeoBox) -> str | None:
-    """Why a grid is not north-up, square, 10 m and true to area, or None."""
+def grid_fault(geobox: GeoBox, gsd_m: float = GSD_M) -> str | None:
+    """Why a grid is not north-up, square, of that pixel size and true to area, or None."""
     crs: Any = geobox.crs
     a, b, _, d, e, _ = geobox.transform[:6]
     if not crs.projected:
         return f"lies in {name_crs(crs)}, which is no projected CRS in metres"
     if b or d or e > 0:
         return "is rotated" if b or d else "is stored south-up"
-    if not is_on_grid(geobox):
-        return f"has pixels of {a:.9g} x {-e:.9g} ({crs.units[0]}), not {GSD_M} m"
+    if not is_on_grid(geobox, gsd_m):
+        return f"has pixels of {a:.9g} x {-e:.9g} ({crs.units[0]}), not {gsd_m:g} m"
     area = pyproj.Proj(crs.proj).get_factors(*_centre(geobox)).areal_scale
     if not abs(area - 1) <= MAX_AREA_ERROR:  # also where it is infinite
-        return (
-            f"lies in {name_crs(crs)}, where a {GSD_M} m pixel covers {GSD_M * GSD_M / area:.0f} m2 of ground"
-        )
+        return f"lies in {name_crs(crs)}, where a {gsd_m:g} m pixel covers {gsd_m * gsd_m / area:.0f} m2 of ground"
     return None
 
 
-def utm_grid(src: Any, gsd_m: int = GSD_M) -> GeoBox:
+def utm_grid(src: Any, gsd_m: float = GSD_M) -> GeoBox:
     """Grid of the local UTM zone, on multiples of its pixel size, that covers a raster."""
     geobox = geobox_of(src)
     lon, lat = _centre(geobox)
@@ -121,7 +120,7 @@ def utm_grid(src: Any, gsd_m: int = GSD_M) -> GeoBox:
     shape = (top - floor(y.min() / gsd_m), ceil(x.max() / gsd_m) - left)
     if max(shape) > MAX_SIDE_PX:
         raise InputError(
-            f"{one_line(src.name)}: would be {shape[1]} x {shape[0]} pixels of {gsd_m} m: cut it"
+            f"{one_line(src.name)}: would be {shape[1]} x {shape[0]} pixels of {gsd_m:g} m: cut it"
         )
     return GeoBox(shape, Affine(gsd_m, 0, left * gsd_m, 0, -gsd_m, top * gsd_m), f"EPSG:{epsg}")
 

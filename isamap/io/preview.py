@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from isamap.domain.grid import Window
-from isamap.domain.product import CLASSES, NODATA
+from isamap.domain.product import CLASSES, NODATA, Layer
 from isamap.io.guard import open_raster
 from isamap.io.store import storage_errors
 
@@ -46,28 +46,28 @@ class Thumbnail:
         )
 
 
-def write_preview(path: Path, thumbnail: Thumbnail, classes: Path) -> None:
-    """PNG of the input (left) and the map (right)."""
+def write_preview(path: Path, thumbnail: Thumbnail, classes: Path, layer: Layer = CLASSES) -> None:
+    """PNG of the input (left) and the map (right), in the colours of its layer."""
     with open_raster(classes) as src:
         gsd_m = abs(src.transform.a)
         shrink = max(src.shape) / PANEL_PX
         size = tuple(max(1, round(side / shrink)) for side in src.shape[::-1])
         values = src.read(1, out_shape=size[::-1])
     table = np.full((256, 3), 255, np.uint8)
-    for value, colour in CLASSES.colours.items():
+    for value, colour in layer.colours.items():
         if value != NODATA:
             table[value] = colour[:3]
     mapped = Image.fromarray(table[values])
     sheet = Image.new("RGB", (2 * size[0] + GAP_PX, size[1] + BAR_PX), PAPER)
     sheet.paste(thumbnail.picture(size), (0, 0))
     sheet.paste(mapped, (size[0] + GAP_PX, 0))
-    _legend(ImageDraw.Draw(sheet), size, gsd_m * shrink)
+    _legend(ImageDraw.Draw(sheet), size, gsd_m * shrink, layer)
     with storage_errors(path):
         sheet.save(path, format="PNG", compress_level=1)
 
 
-def _legend(draw: ImageDraw.ImageDraw, size: tuple[int, int], m_per_px: float) -> None:
-    """Scale bar under the input, colours under the map."""
+def _legend(draw: ImageDraw.ImageDraw, size: tuple[int, int], m_per_px: float, layer: Layer) -> None:
+    """Scale bar under the input, colours under the map; a scheme of many classes is only named."""
     font = ImageFont.load_default(size=20)
     top = size[1] + 16
     length_m = _round_length(size[0] * m_per_px / 4)
@@ -75,6 +75,9 @@ def _legend(draw: ImageDraw.ImageDraw, size: tuple[int, int], m_per_px: float) -
     label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
     draw.text((16 + length_m / m_per_px, top), f"{label}   Sentinel-2, 10 m", fill=INK, font=font)
     left = size[0] + GAP_PX
+    if layer.key != CLASSES.key:
+        draw.text((left, top), layer.description, fill=INK, font=font)
+        return
     for value, label in ((1, "impervious"), (0, "pervious")):
         draw.rectangle((left, top + 2, left + 24, top + 22), fill=CLASSES.colours[value][:3], outline=INK)
         draw.text((left + 32, top), label, fill=INK, font=font)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from isamap.domain.bands import VISIBLE, to_reflectance, unit_fault
-from isamap.domain.grid import Window, windows
+from isamap.domain.grid import GSD_M, Window, windows
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, one_line, open_raster
 from isamap.io.layers import Layer, LayerFile, find_bands, lay_out, open_layer
@@ -99,8 +99,8 @@ class Scene:
             halo_px: pixels added on every side.
 
         Returns:
-            reflectance: float32, shape (band, y, x), at most 2.0, 0 where not valid.
-            valid: shape (y, x), True where every band was seen.
+            reflectance: float32, shape (band, y, x), at most 2.0, 0 where not valid and in bands the scene lacks.
+            valid: shape (y, x), True where every band it has was seen.
 
         Raises:
             InputError: the file is damaged here, or the values are no reflectance.
@@ -112,7 +112,7 @@ class Scene:
         stacks = [file.read(rows, cols, valid, seen) for file in self._files()]
         if any(layer.undeclared for layer in self._layers):
             valid &= seen
-        reflectance = np.empty((len(self.bands), *padded.shape), np.float32)
+        reflectance = np.zeros((len(self.bands), *padded.shape), np.float32)
         for layer, stack in zip(self._layers, stacks, strict=True):
             for band, values in zip(layer.bands, stack, strict=True):
                 if fault := unit_fault(values, valid, self.offset):
@@ -144,12 +144,16 @@ class Scene:
         return files
 
 
-def open_scene(source: SceneInput, wanted: Sequence[str]) -> Scene:
+def open_scene(
+    source: SceneInput, wanted: Sequence[str], optional: Sequence[str] = (), gsd_m: float = GSD_M
+) -> Scene:
     """Scene with the wanted bands, after every check that file headers allow.
 
     Args:
         source: the files.
         wanted: ESA band names, in the order `Scene.read` shall return them.
+        optional: those of them that it may lack.
+        gsd_m: pixel of its grid.
 
     Raises:
         MissingInputError: a file is not there.
@@ -159,7 +163,7 @@ def open_scene(source: SceneInput, wanted: Sequence[str]) -> Scene:
         files = [stack.enter_context(open_raster(path)) for path in source.paths]
         for src in files:
             check_position(src)
-        found = find_bands(files, tuple(wanted), source.bands)
+        found = find_bands(files, tuple(wanted), source.bands, optional)
         used = {src: bands for src, bands in zip(files, found, strict=True) if bands}
         for src, bands in used.items():
             check_bands(src, bands.values())
@@ -167,7 +171,7 @@ def open_scene(source: SceneInput, wanted: Sequence[str]) -> Scene:
                 raise InputError(
                     f"{one_line(src.name)}: holds reflectance as floats: --offset is for integer DN"
                 )
-        geobox = scene_grid(list(used), reproject=source.reproject)
+        geobox = scene_grid(list(used), reproject=source.reproject, gsd_m=gsd_m)
         layers = [lay_out(src, bands, geobox, reproject=source.reproject) for src, bands in used.items()]
     return Scene(source, tuple(wanted), geobox, layers)
 

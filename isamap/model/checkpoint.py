@@ -1,7 +1,12 @@
-"""Models on disk: `<name>.safetensors` with its card `<name>.json` beside it. Nothing is ever unpickled."""
+"""Models on disk: `<name>.safetensors` with its card `<name>.json` beside it. Nothing is ever unpickled.
+
+A model is found by its path, or by its name among the packaged ones and those that `isamap models add` keeps.
+"""
 
 import hashlib
 import json
+import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,8 +19,10 @@ from torch import Tensor
 
 from isamap.config import Settings, first_fault
 from isamap.errors import MissingInputError, ModelError
-from isamap.model.networks import MODELS, Network, NetworkConfig, build
+from isamap.model.networks import Network, NetworkConfig, build
 
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""What a registered model may be called."""
 PACKAGED = Path(str(files("isamap") / "data" / "models"))
 MAX_BYTES = 2 * 1024**3
 """Weights larger than this are not ours."""
@@ -46,20 +53,36 @@ class Card(Settings):
     """Scores on validation ground."""
 
 
+def registry() -> Path:
+    """Folder of the user's own models: ISAMAP_MODELS, or `isamap/models` among the user's data."""
+    if own := os.environ.get("ISAMAP_MODELS"):
+        return Path(own)
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "isamap" / "models"
+
+
+def known() -> dict[str, Path]:
+    """Weights of every packaged and registered model by name; a packaged name cannot be taken."""
+    found = {
+        path.stem: path for folder in (registry(), PACKAGED) for path in sorted(folder.glob("*.safetensors"))
+    }
+    return {name: path for name, path in sorted(found.items()) if NAME.fullmatch(name)}
+
+
 def find(name: str) -> Path:
-    """The safetensors file of a packaged model or at a path.
+    """The safetensors file of a packaged or registered model, or at a path.
 
     Raises:
         MissingInputError: neither.
         ModelError: a file of another kind, e.g. a pickle.
     """
-    packaged = PACKAGED / f"{name}.safetensors"
-    if name in MODELS and packaged.is_file():
-        return packaged
+    if NAME.fullmatch(name) and name in (named := known()):
+        return named[name]
     path = Path(name)
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.safetensors")))
-        raise MissingInputError(f"no model {name}: give the path of a .safetensors file or one of {known}")
+        raise MissingInputError(
+            f"no model {name}: give the path of a .safetensors file or one of {', '.join(known())}"
+        )
     if path.suffix != ".safetensors":
         raise ModelError(
             f"{path} is not a .safetensors file: isamap loads no other kind, pickles can run code"

@@ -35,7 +35,7 @@ class Chip:
     present: NDArray[np.bool_]
     """`(band, s, s)`, True where the reflectance is real."""
     isa: NDArray[np.uint8]
-    """`(S, S)`, 0 or 1, 255 where unlabelled."""
+    """`(S, S)`, 0 or 1 (of a class scheme, the number of the class from 0), 255 where unlabelled."""
     image: Float
     """`(3, S, S)`, standardised 1 m image; 0 where there is none."""
     known: NDArray[np.bool_]
@@ -207,11 +207,18 @@ def turn(chip: Chip, quarter_turns: int, *, mirror: bool) -> Chip:
     return Chip(**{name: lay(value) for name, value in vars(chip).items()})  # type: ignore[arg-type]  # lay keeps the dtype
 
 
-def jitter(chip: Chip, bands: tuple[str, ...], rng: np.random.Generator) -> Chip:
-    """The chip under another sun and air, sometimes without its near infrared.
+def jitter(
+    chip: Chip,
+    bands: tuple[str, ...],
+    rng: np.random.Generator,
+    optional: tuple[str, ...] = (),
+    hidden_share: float = 0.0,
+) -> Chip:
+    """The chip under another sun and air, sometimes without its near infrared or its optional bands.
 
     Between top-of-atmosphere and surface reflectance lie a path radiance that falls with wavelength and a
-    gain; both are drawn wide enough that one network serves either level.
+    gain; both are drawn wide enough that one network serves either level. The optional bands come and go together,
+    as they do in scenes.
     """
     path = np.array([PATH_RADIANCE.get(b, 0.0) for b in bands], np.float32)[:, None, None]
     air = float(rng.uniform(-0.2, 1.0)) if rng.random() < HALF else 0.0
@@ -221,6 +228,8 @@ def jitter(chip: Chip, bands: tuple[str, ...], rng: np.random.Generator) -> Chip
     present = chip.present.copy()
     if "B08" in bands and rng.random() < NO_INFRARED:
         present[bands.index("B08")] = False
+    if optional and rng.random() < hidden_share:
+        present[[bands.index(band) for band in optional]] = False
     return replace(chip, lr=np.where(present, lr, 0).astype(np.float32), present=present)
 
 

@@ -9,9 +9,10 @@ from isamap.errors import ModelError
 
 
 def use_threads(count: int) -> None:
-    """Let torch use `count` threads; 0 leaves it one per core, -n gives this process an nth of them."""
+    """Let torch use `count` threads; 0 leaves it one per core, -n gives this process an nth of those it may use."""
     if count < 0:
-        count = max(1, (os.cpu_count() or 1) // -count)
+        own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        count = max(1, own // -count)
     if count > 0:
         torch.set_num_threads(count)
 

@@ -1,15 +1,20 @@
-"""Prediction of one batch of windows on the device: reflectance in, classes and percent out."""
+"""Prediction of one batch of windows on the device: reflectance in, classes and percent out.
+
+A network of a class scheme gives the code of the likeliest class of each pixel; its percent is the probability that the
+pixel is impervious, whichever of the scheme's impervious classes it is.
+"""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isamap.domain.product import NODATA
+from isamap.domain.classes import SCHEMES
+from isamap.domain.product import CLASSES, NODATA, PROBABILITY, Layer
 from isamap.errors import ModelError
 from isamap.model import settling
 from isamap.model.checkpoint import load
@@ -26,7 +31,7 @@ class Prediction:
     """A window of the map, without halo."""
 
     isa: NDArray[np.uint8]
-    """0 or 1, 255 where the input has nothing, `(Y, X)`."""
+    """0 or 1, or codes of the class scheme; 255 where the input has nothing, `(Y, X)`."""
     percent: NDArray[np.uint8] | None
     """Probability in percent 0-100, 255 where the input has nothing, `(Y, X)`; None if not asked for."""
 
@@ -45,12 +50,38 @@ class Predictor:
         self.dtype = dtype_of(self.device)
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this combination
         self.threshold = self.card.threshold if threshold is None else threshold
+        self.scheme = SCHEMES[self.card.network.classes]
         self.scale = self.card.network.scale
         self.halo_px = settling.halo_of(network)
         """Real neighbour pixels wanted on every side of a window."""
 
+    @property
+    def bands(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Bands in the order wanted, and those of them that a scene may lack."""
+        return self.card.network.bands, self.card.network.optional
+
+    def layers(self, *, probability: bool) -> tuple[Layer, ...]:
+        """The rasters that this model's maps consist of."""
+        classes = CLASSES
+        if self.scheme.name != "isa":
+            legend = ", ".join(f"{one.code} {one.name}" for one in self.scheme.classes)
+            title = f"Land cover, {self.scheme.name}: {legend}, {NODATA} nodata"
+            colours, what = self.scheme.colours, f"land cover, {self.scheme.name}"
+            classes = replace(CLASSES, key=self.scheme.name, title=title, description=what, colours=colours)
+        return (classes, PROBABILITY) if probability else (classes,)
+
+    def count_isa(self, classes: NDArray[np.uint8]) -> int:
+        """Impervious pixels of a class map."""
+        if self.scheme.name != "isa":
+            classes = self.scheme.to_isa(classes)
+        return int(np.count_nonzero(classes == 1))
+
     def probability(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
-        """ISA probability without halo, float32 `(n, y * scale, x * scale)` on the device.
+        """ISA probability without halo, float32 `(n, y * scale, x * scale)` on the device; see `probabilities`."""
+        return settling.impervious(self.probabilities(lr, valid), self.card.network)
+
+    def probabilities(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
+        """Probability of each output without halo, float32 `(n, outputs, y * scale, x * scale)` on the device.
 
         Args:
             lr: reflectance `(n, band, y + 2 * halo, x + 2 * halo)`, 0 where missing.
@@ -61,11 +92,21 @@ class Predictor:
         lr = np.pad(lr, ((0, 0), (0, 0), *grow))
         valid = np.pad(valid, ((0, 0), *grow))
         pixels, present = (self._upload(a) for a in (lr, valid))
-        x = self.card.network.prepare(pixels, present[:, None].expand_as(pixels))
+        x = self.card.network.prepare(pixels, self._present(pixels, present))
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            isa = settling.probability(self.network, x, self.halo_px)
-        return isa[..., : height * self.scale, : width * self.scale]
+            each = settling.probabilities(self.network, x, self.halo_px)
+        return each[..., : height * self.scale, : width * self.scale]
+
+    def _present(self, pixels: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """Presence per band: an optional band is absent where it is 0, as it was in training."""
+        config, every = self.card.network, present[:, None].expand_as(pixels)
+        if not config.optional:
+            return every
+        every = every.clone()
+        for index in (config.bands.index(band) for band in config.optional):
+            every[:, index] &= pixels[:, index] != 0
+        return every
 
     def _upload(self, array: NDArray[np.generic]) -> torch.Tensor:
         """The array on the device, through pinned memory where that helps."""
@@ -92,8 +133,8 @@ class Predictor:
             ModelError: not even one window fits into the device's memory.
         """
         try:
-            probability = self.probability(np.stack(lr), np.stack(valid))
-            made = [self._finish(p, v, percent=percent) for p, v in zip(probability, valid, strict=True)]
+            each = self.probabilities(np.stack(lr), np.stack(valid))
+            made = [self._finish(p, v, percent=percent) for p, v in zip(each, valid, strict=True)]
         except torch.OutOfMemoryError as fault:
             if len(lr) == 1:
                 raise ModelError(
@@ -107,13 +148,17 @@ class Predictor:
         first = self.predict(lr[:half], valid[:half], percent=percent)
         return first + self.predict(lr[half:], valid[half:], percent=percent)
 
-    def _finish(self, probability: torch.Tensor, valid: NDArray[np.bool_], *, percent: bool) -> Prediction:
-        """Threshold and quantise on the device, then fetch one byte per pixel."""
+    def _finish(self, each: torch.Tensor, valid: NDArray[np.bool_], *, percent: bool) -> Prediction:
+        """Decide and quantise on the device, then fetch one byte per pixel; `each` is `(outputs, Y, X)`."""
         halo = self.halo_px
         core = torch.from_numpy(valid[halo : valid.shape[0] - halo, halo : valid.shape[1] - halo])
         nothing = ~core.to(self.device).repeat_interleave(self.scale, 0).repeat_interleave(self.scale, 1)
-        isa = (probability >= self.threshold).to(torch.uint8).masked_fill_(nothing, NODATA)
+        probability = settling.impervious(each[None], self.card.network)[0]
+        chosen = probability >= self.threshold if len(each) == 1 else each.argmax(dim=0)
+        classes = chosen.to(torch.uint8).masked_fill_(nothing, NODATA).cpu().numpy()
+        if len(each) > 1:
+            classes = self.scheme.code_of(classes)
         if not percent:
-            return Prediction(isa.cpu().numpy(), None)
+            return Prediction(classes, None)
         hundredths = (probability * 100).round_().to(torch.uint8).masked_fill_(nothing, NODATA)
-        return Prediction(isa.cpu().numpy(), hundredths.cpu().numpy())
+        return Prediction(classes, hundredths.cpu().numpy())

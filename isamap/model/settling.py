@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from isamap.model.networks import Network, crop
+from isamap.model.networks import Network, NetworkConfig, crop
 
 SETTLE_ROWS = 640
 """Rows of 1 m pixels that settle at one time."""
@@ -15,18 +15,37 @@ def halo_of(network: Network) -> int:
 
 
 def probability(network: Network, x: Tensor, halo_px: int) -> Tensor:
-    """ISA probability without halo, float32 `(n, y * scale, x * scale)`.
+    """ISA probability without halo, float32 `(n, y * scale, x * scale)`; of a class scheme, that of its ISA classes.
+
+    Args: as for `probabilities`.
+    """
+    return impervious(probabilities(network, x, halo_px), network.config)
+
+
+def impervious(each: Tensor, config: NetworkConfig) -> Tensor:
+    """ISA probability `(n, Y, X)` from that of each output `(n, outputs, Y, X)`."""
+    channels = config.isa_channels
+    return each[:, 0] if config.outputs == 1 else each[:, channels].sum(dim=1)
+
+
+def activate(logits: Tensor) -> Tensor:
+    """Probabilities, float32: of ISA from one output, of each class from several."""
+    return torch.sigmoid(logits.float()) if logits.shape[1] == 1 else torch.softmax(logits.float(), dim=1)
+
+
+def probabilities(network: Network, x: Tensor, halo_px: int) -> Tensor:
+    """Probability of each output without halo, float32 `(n, outputs, y * scale, x * scale)`.
 
     Args:
         network: any member of the family.
         x: its input, `(n, 2 * band, y + 2 * halo, x + 2 * halo)`.
         halo_px: at least `halo_of(network)`.
     """
-    logits, scale = network(x, halo_px - 1)[:, 0], network.config.scale
+    logits, scale = network(x, halo_px - 1), network.config.scale
     strips = []
     for top in range(0, logits.shape[-2] - 2 * scale, SETTLE_ROWS):  # strips: float32 takes room
-        fine = logits[:, top : top + SETTLE_ROWS + 2 * scale]
-        strips.append(settle(torch.sigmoid(fine.float()), scale))
+        fine = logits[..., top : top + SETTLE_ROWS + 2 * scale, :]
+        strips.append(settle(activate(fine), scale))
     return torch.cat(strips, dim=-2)
 
 
@@ -37,7 +56,7 @@ def settle(fine: Tensor, scale: int) -> Tensor:
     otherwise print its share as a pattern of dots, the same in every coarse pixel.
 
     Args:
-        fine: `(n, y, x)`.
+        fine: `(..., y, x)`.
         scale: fine pixels per coarse pixel and side.
     """
     for axis in (-2, -1):

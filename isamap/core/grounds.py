@@ -1,0 +1,287 @@
+"""The ground a training recipe names, read into memory: what chips are cut from, and what is kept to judge by."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from isamap.core.recipe import Ground, Pair, Patches, Recipe, Store, UnlabelledScene
+from isamap.domain.classes import SCHEMES
+from isamap.domain.share import impervious_share
+from isamap.errors import ConfigError, InputError
+from isamap.io.chipstore import ChipStore, open_chips
+from isamap.io.ground import lay, read_plate, read_reflectance
+from isamap.model.adapt import Scaling
+from isamap.model.chips import PairSource, ShareSource, SimulatedSource, Source
+from isamap.model.losses import UNLABELLED
+from isamap.model.stores import StoreSource
+from isamap.model.validation import Validation
+
+SHARE_BANDS = ("B02", "B03", "B04", "B08", "B11")
+"""What the spectral share needs."""
+IN_MEMORY_BYTES = 4 << 30
+"""Stores up to this size are read whole: chips can then begin at any pixel."""
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """Everything a recipe trains on and judges by."""
+
+    pairs: list[Source]
+    simulated: list[Source]
+    scenes: list[Source]
+    patches: list[Source]
+    stores: list[Source]
+    target: list[Source]
+    """Unlabelled ground to adapt to, seen as the recipe says."""
+    validations: list[Validation]
+    source_scaling: Scaling | None
+    """Mean and deviation of the labelled ground, where a target is seen through its own."""
+    target_scaling: Scaling | None
+    """Mean and deviation of the target."""
+    shards: list[Path]
+    """Imagery of chip stores."""
+    digests: dict[str, str]
+    """Of each chip store."""
+
+    @property
+    def labelled(self) -> list[Source]:
+        """Ground with labels."""
+        return [*self.pairs, *self.simulated, *self.stores]
+
+
+def read_grounds(recipe: Recipe, data: Path) -> Grounds:
+    """All ground of a recipe."""
+    pairs, validations = pair_sources(recipe, data)
+    stores, more = store_sources(recipe, data)
+    target = target_sources(recipe, data)
+    real = [*pairs, *(source for source in stores if isinstance(source, PairSource))]
+    own = scaling(real) if recipe.target and recipe.target.own_statistics else None
+    there = scaling(target) if own else None
+    if own is not None and there is not None:
+        target = [replace(source, lr=_moved_onto(source, there, own)) for source in target]
+    return Grounds(
+        pairs=[*pairs],
+        simulated=[simulated_source(ground, recipe, data) for ground in recipe.simulated],
+        scenes=[source for scene in recipe.scenes for source in scene_sources(scene, recipe, data)],
+        patches=[source for group in recipe.patches for source in patch_sources(group, recipe, data)],
+        stores=[*stores],
+        target=[*target],
+        validations=validations + more,
+        source_scaling=own,
+        target_scaling=there,
+        shards=[
+            path for store in recipe.all_stores() for path in sorted((data / store.folder).glob("*.lr.tif"))
+        ],
+        digests={store.folder: open_chips(data / store.folder).digest for store in recipe.all_stores()},
+    )
+
+
+def target_sources(recipe: Recipe, data: Path) -> list[ShareSource]:
+    """Unlabelled ground to adapt to: scenes with their soft shares, target chips of stores without any."""
+    if recipe.target is None:
+        return []
+    found = [source for scene in recipe.target.scenes for source in scene_sources(scene, recipe, data)]
+    for store in recipe.target.stores:
+        with open_chips(data / store.folder) as chips:
+            names = store.sources or tuple(name for name in chips.sources if chips.select("target", name))
+            for name in names:
+                ground = chips.ground(name, "target", recipe.network.bands)
+                nothing = np.zeros(ground.lr.shape[1:], np.float32)
+                found.append(
+                    ShareSource(name, ground.lr, ground.present, nothing, nothing, recipe.network.scale)
+                )
+    return found
+
+
+def scaling(sources: "list[PairSource] | list[ShareSource]") -> Scaling:
+    """Mean and deviation over real ground."""
+    if not sources:
+        raise ConfigError("own_statistics needs real labelled ground and a target: name pairs or stores")
+    return Scaling.of([(source.lr, source.present) for source in sources])
+
+
+def _moved_onto(source: ShareSource, own: Scaling, other: Scaling) -> NDArray[np.float32]:
+    return np.where(source.present, own.onto(other, source.lr), 0).astype(np.float32)
+
+
+def labels_of(codes: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:
+    """Label codes as the network's outputs number them."""
+    scheme = SCHEMES[recipe.network.classes]
+    return scheme.channel_of(scheme.check(codes))
+
+
+def class_counts(grounds: Grounds, recipe: Recipe) -> NDArray[np.int64]:
+    """Labelled pixels of each class on the ground that teaches."""
+    counts = np.zeros(256, np.int64)
+    for source in grounds.labelled:
+        if isinstance(source, PairSource | SimulatedSource):
+            counts += np.bincount(source.isa.ravel(), minlength=256)
+        elif isinstance(source, StoreSource):
+            counts += source.counts()
+    return counts[: max(2, recipe.network.outputs)]
+
+
+def pair_sources(recipe: Recipe, data: Path) -> tuple[list[PairSource], list[Validation]]:
+    """Real pairs: the ground to train on and the ground to validate on."""
+    made = [_pair(pair, recipe, data) for pair in recipe.pairs]
+    return [source for source, _ in made], [validation for _, validation in made]
+
+
+def _pair(pair: Pair, recipe: Recipe, data: Path) -> tuple[PairSource, Validation]:
+    """One pair, split."""
+    lr, present, transform = read_reflectance([data / p for p in pair.imagery], recipe.network.bands)
+    scale = recipe.network.scale
+    a, b, c, d, e, f = transform[:6]
+    fine = Affine(a / scale, b / scale, c, d / scale, e / scale, f)
+    shape = (lr.shape[1] * scale, lr.shape[2] * scale)
+    codes = lay([data / p for p in pair.isa], fine, shape, UNLABELLED)[0]
+    image = lay([data / p for p in pair.image], fine, shape, 0) if pair.image else _no_image(shape)
+    split = read_plate(data / pair.split).values[0]
+    if split.shape != lr.shape[1:]:
+        raise InputError(f"{data / pair.split} is not on the grid of {data / pair.imagery[0]}")
+    if not (split == pair.validate_on).any():
+        raise InputError(f"{data / pair.split} has no pixel of value {pair.validate_on} to validate on")
+    taught, kept = (
+        np.where(np.kron(split == value, np.ones((scale, scale), np.bool_)), codes, UNLABELLED).astype(
+            np.uint8
+        )
+        for value in (pair.train, pair.validate_on)
+    )
+    rows, cols = _extent(split == pair.validate_on)
+    truth = SCHEMES[recipe.network.classes].to_isa(
+        kept[rows.start * scale : rows.stop * scale, cols.start * scale : cols.stop * scale]
+    )
+    source = PairSource(pair.name, lr, present, labels_of(taught, recipe), image, scale)
+    return source, Validation(pair.name, lr[:, rows, cols], present[:, rows, cols], truth)
+
+
+def _no_image(shape: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.broadcast_to(np.zeros((3, 1, 1), np.uint8), (3, *shape))
+
+
+def store_sources(recipe: Recipe, data: Path) -> tuple[list[Source], list[Validation]]:
+    """Chip stores: shards as ground in memory, or, where that is too much, chips read when they are cut."""
+    sources: list[Source] = []
+    validations: list[Validation] = []
+    for store in recipe.stores:
+        with open_chips(data / store.folder) as chips:
+            names = _shards(store, chips, recipe, data)
+            size = sum(_ground_bytes(chips, name, len(recipe.network.bands)) for name in names)
+            for name in names:
+                rows = chips.select("train", name)
+                if rows and size <= IN_MEMORY_BYTES:
+                    sources.append(_shard_ground(chips, name, recipe))
+                elif rows:
+                    sources.append(StoreSource(name, partial(replace, chips), rows, recipe.network))
+                if store.validate_on:
+                    validations += _shard_validation(chips, name, recipe)
+    return sources, validations
+
+
+def _shards(store: Store, chips: ChipStore, recipe: Recipe, data: Path) -> list[str]:
+    """Shards of a store that can teach this network.
+
+    Raises:
+        InputError: one that is named cannot, or none can.
+    """
+    network = recipe.network
+
+    def fits(name: str) -> bool:
+        shard = chips.sources.get(name)
+        return shard is not None and (shard.scale, shard.scheme) == (network.scale, network.classes)
+
+    names = list(store.sources) or [name for name in chips.sources if fits(name)]
+    wrong = [name for name in names if not fits(name)]
+    if wrong or not names:
+        raise InputError(
+            f"{data / store.folder} has no source {' '.join(wrong) or 'at all'} of scale {network.scale} "
+            f"and class scheme {network.classes}"
+        )
+    return names
+
+
+def _ground_bytes(chips: ChipStore, name: str, bands: int) -> int:
+    shard = chips.sources[name]
+    height, width = shard.shape
+    return height * width * (5 * bands + shard.scale**2 * 4)
+
+
+def _shard_ground(chips: ChipStore, name: str, recipe: Recipe) -> PairSource:
+    ground, scale = chips.ground(name, "train", recipe.network.bands), recipe.network.scale
+    image = _no_image(ground.labels.shape) if ground.hr is None else ground.hr
+    return PairSource(name, ground.lr, ground.present, labels_of(ground.labels, recipe), image, scale)
+
+
+def _shard_validation(chips: ChipStore, name: str, recipe: Recipe) -> list[Validation]:
+    kept = chips.validation(name, "val", recipe.network.bands)
+    if kept is None:
+        return []
+    return [Validation(name, kept.lr, kept.present, SCHEMES[recipe.network.classes].to_isa(kept.labels))]
+
+
+def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Smallest window around the True pixels."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+
+
+def simulated_source(ground: Ground, recipe: Recipe, data: Path) -> SimulatedSource:
+    """A 1 m image and its labels, the excluded window unlabelled."""
+    isa = labels_of(read_plate(data / ground.isa).values[0].astype(np.uint8), recipe)
+    image = read_plate(data / ground.image).values.astype(np.uint8)
+    if ground.exclude:
+        top, bottom, left, right = ground.exclude
+        isa[top:bottom, left:right] = UNLABELLED
+    return SimulatedSource(ground.name, isa, image, recipe.network.bands, recipe.network.scale)
+
+
+def scene_sources(scene: UnlabelledScene, recipe: Recipe, data: Path) -> list[ShareSource]:
+    """One source per date of a place; each date is judged with the other's help."""
+    dates = [read_reflectance([data / p for p in files], SHARE_BANDS) for files in scene.dates]
+    spectra = [dict(zip(SHARE_BANDS, lr, strict=True)) for lr, _, _ in dates]
+    rules = recipe.shares if scene.slack_px is None else replace(recipe.shares, slack_px=scene.slack_px)
+    sources: list[ShareSource] = []
+    for index, files in enumerate(scene.dates):
+        other = _moved(spectra[1 - index], scene.shift_px, 1 - 2 * index) if len(spectra) > 1 else None
+        share, weight = impervious_share(spectra[index], other, rules)
+        weight[~dates[index][1].all(axis=0)] = 0
+        lr, present, _ = read_reflectance([data / p for p in files], recipe.network.bands)
+        sources.append(ShareSource(f"{scene.name}-{index}", lr, present, share, weight, recipe.network.scale))
+    return sources
+
+
+def _moved(
+    spectra: dict[str, NDArray[np.float32]], shift_px: tuple[int, int], sign: int
+) -> dict[str, NDArray[np.float32]]:
+    """Another date on the pixels of this one; what moves out on one side comes in on the other."""
+    dx, dy = (-sign * shift for shift in shift_px)
+    return {band: np.roll(values, (dy, dx), axis=(0, 1)) for band, values in spectra.items()}
+
+
+def patch_sources(patches: Patches, recipe: Recipe, data: Path) -> list[Source]:
+    """Patches of one scene class, stacked downwards in one file."""
+    path = [data / patches.imagery]
+    lr, present, _ = read_reflectance(path, recipe.network.bands)
+    spectra = dict(zip(SHARE_BANDS, read_reflectance(path, SHARE_BANDS)[0], strict=True))
+    share, weight = impervious_share(spectra, rules=recipe.shares)
+    if patches.share == "none":
+        share, weight = np.zeros_like(share), np.ones_like(weight)
+    size = patches.patch_px
+    sources: list[Source] = []
+    for top in range(0, lr.shape[1], size):
+        rows = slice(top, top + size)
+        sources.append(
+            ShareSource(
+                f"{patches.name}-{top // size}",
+                lr[:, rows],
+                present[:, rows],
+                share[rows],
+                weight[rows],
+                recipe.network.scale,
+            )
+        )
+    return sources

@@ -1,0 +1,42 @@
+"""What a model is told about the place it maps: near its training ground, far from it, or nothing known."""
+
+import logging
+
+import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from test_predict import CARD
+
+from isamap.model.checkpoint import Card
+from isamap.model.fitting import far_from_training, warn_if_far
+
+PLACE = GeoBox((100, 100), Affine(10, 0, 500_000, 0, -10, 3_320_000), "EPSG:32648")
+"""Near 105.0 E, 30.0 N."""
+
+
+def card(*boxes):
+    return Card.model_validate(CARD | {"weights_sha256": "0" * 64, "training": {"footprint": boxes}})
+
+
+@pytest.mark.parametrize(
+    ("boxes", "far"),
+    [
+        ((), None),
+        (((104.9, 29.9, 105.1, 30.1),), None),
+        (((104.0, 29.0, 104.6, 29.7),), None),
+        (((55.0, 25.0, 55.3, 25.2),), 49.7),
+        (((55.0, 25.0, 55.3, 25.2), (105.2, 30.1, 105.3, 30.2)), None),
+        (((104.9, 40.0, 105.1, 41.0),), 10.0),
+    ],
+)
+def test_the_distance_to_training_ground_is_told_where_it_is_far(boxes, far):
+    found = far_from_training(card(*boxes), PLACE)
+    assert found == (None if far is None else pytest.approx(far, abs=0.1))
+
+
+def test_far_ground_is_warned_of_and_near_ground_is_not(caplog):
+    caplog.set_level(logging.WARNING)
+    warn_if_far(card((104.9, 29.9, 105.1, 30.1)), PLACE, "here")
+    assert not caplog.records
+    warn_if_far(card((55.0, 25.0, 55.3, 25.2)), PLACE, "scene")
+    assert "scene lies 50 degrees from the ground small was trained on" in caplog.text

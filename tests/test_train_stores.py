@@ -1,0 +1,222 @@
+"""From `isamap tile` through `isamap train` to maps: ISA of a town, and 24 classes of Gaofen-2 at 4 m."""
+
+import json
+
+import fbp_folder
+import numpy as np
+import pytest
+import rasterio
+import torch
+import towns
+from affine import Affine
+from click.testing import CliRunner
+
+from isamap.cli import cli
+from isamap.core import grounds, tile, train
+from isamap.core.recipe import read_recipe
+from isamap.domain.classes import FBP24
+from isamap.domain.splits import Rules
+from isamap.domain.tiling import Source, TileRecipe
+from isamap.errors import InputError
+from isamap.model.checkpoint import load
+from isamap.model.stores import StoreSource
+
+HEAD = """
+description = "for tests"
+licence = "CC0-1.0"
+attribution = ["nobody"]
+"""
+TOWN = (
+    HEAD
+    + """
+[network]
+name = "fast"
+channels = 8
+blocks = 1
+
+[schedule]
+steps = 4
+warmup_steps = 1
+chip_px = 16
+border_px = 2
+evaluate_every = 2
+
+[[stores]]
+name = "town"
+folder = "chips"
+"""
+)
+FBP = (
+    HEAD
+    + """
+[network]
+name = "bilinear"
+classes = "fbp24"
+scale = 1
+gsd_m = 4.0
+bands = ["B02", "B03", "B04", "B08"]
+mean = [0.363, 0.390, 0.371, 0.506]
+std = [0.231, 0.231, 0.244, 0.254]
+channels = 8
+
+[schedule]
+steps = 200
+ema_decay = 0.98
+learning_rate = 5e-3
+warmup_steps = 10
+chip_px = 48
+border_px = 4
+image_weight = 0.0
+share_weight = 0.0
+evaluate_every = 100
+
+[chips]
+stores = 4
+
+[[stores]]
+name = "fbp"
+folder = "chips"
+"""
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Tiny networks lose more than they win by a second thread, above all on a busy machine."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+def cut(data, out, source, **settings):
+    tile.run(tile.Request(TileRecipe(sources=(source,), **settings).checked(), data, out))
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("town")
+    towns.write_town(folder, towns.make_town(128, 128))
+    source = Source(
+        name="town", imagery=("imagery.tif",), image=("image.tif",), labels=("isa.tif",), licence="CC0-1.0"
+    )
+    cut(folder, folder / "chips", source, chip_px=32, split=Rules(val=0.2, buffer_m=160))
+    (folder / "recipe.toml").write_text(TOWN)
+    return folder
+
+
+def asked(data, out):
+    return train.Run(data=data, out=out, device="cpu")
+
+
+def test_a_store_trains_and_its_val_ground_judges(town, tmp_path):
+    weights = train.run(town / "recipe.toml", asked(town, tmp_path))
+    card = json.loads(weights.with_suffix(".json").read_text())
+    assert card["metrics"]["validation"].keys() == {"town"}
+    assert card["training"]["ground"] == ["town"]
+    assert card["training"]["data"].keys() == {"chips"}
+    west, south, east, north = card["training"]["footprint"][0]
+    assert west < east < west + 0.02
+    assert south < north < south + 0.02
+
+
+def test_no_pixel_of_the_val_ground_teaches(town):
+    recipe = read_recipe(town / "recipe.toml")
+    (source,), (kept,) = grounds.store_sources(recipe, town)
+    assert (source.isa != 255).any()
+    assert (kept.isa != 255).any()
+    with rasterio.open(town / "chips" / "town.split.tif") as src:
+        split = np.kron(src.read(1), np.ones((10, 10), np.uint8))
+    assert (source.isa[split != 1] == 255).all()
+
+
+def test_a_store_too_large_for_memory_gives_the_chips_it_was_cut_into(town, monkeypatch):
+    recipe = read_recipe(town / "recipe.toml")
+    (whole,), _ = grounds.store_sources(recipe, town)
+    monkeypatch.setattr(grounds, "IN_MEMORY_BYTES", 0)
+    (source,), _ = grounds.store_sources(recipe, town)
+    assert isinstance(source, StoreSource)
+    for seed in range(5):
+        chip = source.cut(np.random.default_rng(seed), 16)
+        assert chip.lr.shape == (4, 16, 16)
+        assert chip.isa.shape == chip.known.shape == (160, 160)
+        places = np.argwhere(np.isclose(whole.lr[0], chip.lr[0, 0, 0]))
+        row, col = next(
+            (r, c) for r, c in places if np.array_equal(whole.lr[:, r : r + 16, c : c + 16], chip.lr)
+        )
+        fine = whole.isa[row * 10 : row * 10 + 160, col * 10 : col * 10 + 160]
+        known = chip.isa != 255
+        np.testing.assert_array_equal(chip.isa[known], fine[known])
+    counts = source.counts()
+    assert counts[0] > 0
+    assert counts[1] > 0
+    with pytest.raises(InputError, match="32 pixels wide"):
+        source.cut(np.random.default_rng(0), 33)
+
+
+def test_a_store_of_another_scale_is_refused(town, tmp_path):
+    path = town / "other.toml"
+    path.write_text(TOWN.replace("channels = 8", "channels = 8\nscale = 8"))
+    with pytest.raises(InputError, match=r"no source at all of scale 8 and class scheme isa"):
+        train.run(path, asked(town, tmp_path))
+    path.write_text(TOWN.replace('folder = "chips"', 'folder = "chips"\nsources = ["village"]'))
+    with pytest.raises(InputError, match="no source village"):
+        train.run(path, asked(town, tmp_path))
+
+
+@pytest.fixture(scope="module")
+def fbp(tmp_path_factory):
+    """A miniature of Five-Billion-Pixels, tiled and learnt."""
+    folder = tmp_path_factory.mktemp("fbp")
+    fbp_folder.make_folder(folder / "fbp", images=4, side=192)
+    source = Source(name="fbp", folder=".", sensor="gaofen-2")
+    cut(folder / "fbp", folder / "chips", source, scheme="fbp24", chip_px=64, split=Rules(val=0.3))
+    (folder / "recipe.toml").write_text(FBP)
+    return folder, train.run(folder / "recipe.toml", asked(folder, folder / "run"))
+
+
+@pytest.mark.slow
+def test_five_billion_pixels_goes_from_its_folder_to_a_map_of_24_classes(fbp, tmp_path):
+    weights = fbp[1]
+    card, network = load(weights)
+    assert (card.network.classes, network.config.outputs, network.radius_px) == ("fbp24", 24, 62)
+    assert card.metrics["validation"]
+    pixels, codes = fbp_folder.make_image(np.random.default_rng(77), 192)
+    scene = tmp_path / "gf2.tif"
+    place = {"crs": "EPSG:32650", "transform": Affine(4, 0, 500_000, 0, -4, 3_400_000)}
+    fbp_folder.write_tiff(scene, pixels.astype(np.float32) / 255, **place)
+    infer = ["infer", "--input", scene, "--bands", "B08,B04,B03,B02", "--model", weights, "--probability"]
+    done = CliRunner().invoke(
+        cli, [*map(str, infer), "--device", "cpu", "-o", str(tmp_path)], standalone_mode=False, obj={}
+    )
+    assert done.exception is None, done.exception
+    with rasterio.open(tmp_path / "gf2-isa.tif") as src:
+        classes, colours = src.read(1), src.colormap(1)
+        assert src.res == (4, 4)
+        assert src.descriptions == ("land cover, fbp24",)
+    assert set(np.unique(classes)) <= set(range(1, 25))
+    assert {code: colours[code][:3] for code in range(1, 25)} == {
+        one.code: one.colour for one in FBP24.classes
+    }
+    known = codes > 0
+    isa, truth = (FBP24.to_isa(part) == 1 for part in (classes, codes))
+    # Of 24: in the miniature only brightness, which training jitters, tells most of them apart.
+    assert np.mean((classes == codes)[known]) > 0.1
+    assert np.mean((isa == truth)[known]) > 0.8
+    with rasterio.open(tmp_path / "gf2-isa.prob.tif") as src:
+        percent = src.read(1)
+    assert percent[isa].mean() > percent[~isa].mean() + 20
+    item = json.loads((tmp_path / "gf2-isa.json").read_text())
+    assert item["properties"]["isamap:isa_share"] == pytest.approx(isa.mean(), abs=1e-5)
+    assert "fbp24" in item["assets"]
+
+
+@pytest.mark.slow
+def test_a_10_m_scene_does_not_fit_a_4_m_model(fbp, tmp_path):
+    values = np.full((4, 32, 32), 0.2, np.float32)
+    place = {"crs": "EPSG:32650", "transform": Affine(10, 0, 500_000, 0, -10, 3_400_000)}
+    scene = fbp_folder.write_tiff(tmp_path / "s2.tif", values, **place)
+    infer = ["infer", "--input", scene, "--bands", "B08,B04,B03,B02", "--model", fbp[1], "-o", tmp_path]
+    done = CliRunner().invoke(cli, list(map(str, infer)), standalone_mode=False, obj={})
+    assert isinstance(done.exception, InputError)
+    assert "not 4 m" in str(done.exception)
