@@ -112,7 +112,7 @@ def _without_item(subject: Subject) -> Finding:
     if (subject.target.directory / f"{stem}{CLASSES.suffix}").exists():
         return Finding(stem, "item", f"{stem}.tif has no item: it may be incomplete", AGAIN)
     if subject.composite is not None and not subject.composite.is_file():
-        todo = f"put its composite at {subject.composite} and run isamap infer"
+        todo = f"run isamap infer, which makes its composite too, or put one at {subject.composite}"
     else:
         todo = "run isamap infer"
     return Finding(stem, "coverage", "not mapped", todo)

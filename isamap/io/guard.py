@@ -41,8 +41,12 @@ _PSEUDO_PATH = re.compile(r"/vsi|<|[A-Za-z][A-Za-z0-9_+.]+:", re.ASCII)
 _OPEN_LOCK = threading.Lock()
 
 
-def open_raster(path: Path) -> Any:
+def open_raster(path: Path, driver: str = "") -> Any:
     """Open dataset of a GeoTIFF or JPEG 2000 file whose size is within the limits.
+
+    Args:
+        path: the file.
+        driver: GDAL's, where the file's name does not tell: `GTiff` or `JP2OpenJPEG`.
 
     Raises:
         MissingInputError: there is no such file.
@@ -58,7 +62,7 @@ def open_raster(path: Path) -> Any:
         raise InputError(f"{one_line(path)}: is no regular file: give a GeoTIFF (or .jp2)")
     if path.stat().st_size == 0:
         raise InputError(f"{one_line(path)}: is empty (0 bytes): fetch it again")
-    driver = "JP2OpenJPEG" if path.suffix.lower() == ".jp2" else "GTiff"
+    driver = driver or ("JP2OpenJPEG" if path.suffix.lower() == ".jp2" else "GTiff")
     try:
         # Options are process-wide: without the lock another thread's exit would switch ours off.
         with _OPEN_LOCK, rasterio.Env(**GDAL_ENV), warnings.catch_warnings():

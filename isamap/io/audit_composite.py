@@ -1,0 +1,113 @@
+"""The audit of one finished composite: its item, its file, every pixel against what the item says of it."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.errors import RasterioError
+from rio_cogeo.cogeo import cog_validate
+
+from isamap.domain.audit import Finding, grid_fault, place_fault
+from isamap.domain.composite import ASSET, BAND_NAMES, NODATA, look_statistics, made_of
+from isamap.domain.grid import MARGIN_PX, Tile
+from isamap.errors import InputError
+from isamap.io import store
+from isamap.io.composite import read_composite
+from isamap.io.guard import check_complete, open_raster, reason
+from isamap.io.placing import geobox_of
+
+AGAIN = "run isamap fetch again"
+"""It sees for itself that the composite must be redone."""
+AFRESH = "run isamap fetch again with --overwrite"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A composite to be audited."""
+
+    path: Path
+    """Its file."""
+    tile: Tile
+    """That it must be of."""
+    quick: bool = False
+    """Read no pixels and no checksum."""
+
+
+def audit_composite(one: Candidate) -> tuple[Finding, ...]:
+    """What is off with a composite; nothing for a file without item, which the user may have put there.
+
+    Raises:
+        StorageError: the disk does not give a file.
+    """
+    with store.storage_errors(one.path):
+        return tuple(_findings(one))
+
+
+def _findings(one: Candidate) -> Iterator[Finding]:
+    name = str(one.tile)
+    item_path = one.path.with_suffix(".json")
+    if not item_path.exists():
+        return
+    item = store.read_item(item_path)
+    asset = ((item or {}).get("assets") or {}).get(ASSET)
+    if item is None or not made_of(item) or not isinstance(asset, dict):
+        yield Finding(name, "item", f"{item_path.name} of the composite is no item of isamap", AGAIN)
+        return
+    if fault := _file_fault(one, asset):
+        yield Finding(name, "file", f"composite {fault}", AGAIN)
+        return
+    try:
+        yield from _raster_findings(one, item)
+    except (InputError, RasterioError) as error:
+        text = str(error) if isinstance(error, InputError) else reason(error)
+        yield Finding(name, "file", f"composite: {text.replace(str(one.path), one.path.name)}", AGAIN)
+
+
+def _file_fault(one: Candidate, asset: Mapping[str, Any]) -> str:
+    """Is the file there, of the size and with the checksum that the item gives?"""
+    if not one.path.is_file():
+        return "is missing, its item is there"
+    size = one.path.stat().st_size
+    if size != asset.get("file:size"):
+        return f"has {size} bytes, not {asset.get('file:size')}"
+    if one.quick:
+        return ""
+    with one.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    same = asset.get("file:checksum") == store.SHA256 + digest
+    return "" if same else "is not the file its item describes (sha256)"
+
+
+def _raster_findings(one: Candidate, item: Mapping[str, Any]) -> Iterator[Finding]:
+    """What header and pixels show."""
+    name = str(one.tile)
+    with open_raster(one.path) as src:
+        geobox, count, dtypes = geobox_of(src), src.count, set(src.dtypes)
+        descriptions, nodata = src.descriptions, src.nodata
+        check_complete(src, 1)
+    if (count, dtypes, nodata) != (len(BAND_NAMES), {"uint16"}, NODATA) or descriptions != BAND_NAMES:
+        text = (
+            f"composite has the bands {', '.join(map(str, descriptions))}, not uint16 {', '.join(BAND_NAMES)}"
+        )
+        yield Finding(name, "format", text, AFRESH)
+        return
+    if fault := grid_fault(geobox, one.tile.geobox(margin_px=MARGIN_PX)):
+        yield Finding(name, "grid", f"composite {fault}", AFRESH)
+    elif fault := place_fault(item, geobox):
+        yield Finding(name, "item", f"item of the composite {fault}", AFRESH)
+    valid, errors, warnings = cog_validate(one.path, strict=True, quiet=True)
+    if not valid:
+        yield Finding(name, "layout", f"composite: {'; '.join(errors + warnings)}", AFRESH)
+    if one.quick:
+        return
+    values, looks = read_composite(one.path)
+    odd = int(np.count_nonzero((values == NODATA).any(axis=0) != (looks == 0)))
+    if odd:
+        yield Finding(
+            name, "nodata", f"composite: {odd} pixels have values without a look, or the reverse", AFRESH
+        )
+    if item["properties"].get("isamap:looks") != look_statistics(looks):
+        yield Finding(name, "share", "item of the composite counts other clear looks than its file", AFRESH)

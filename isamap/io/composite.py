@@ -1,0 +1,55 @@
+"""Composites as files, on disk or on their way to a model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from isamap.domain.composite import BAND_NAMES, NODATA, cog_profile
+from isamap.errors import InputError
+from isamap.io.encode import encode
+from isamap.io.guard import one_line, open_raster
+
+
+@dataclass(frozen=True)
+class Made:
+    """A composite that is not on disk; small enough to be sent to another process."""
+
+    content: bytes
+    """Of the file it would be."""
+    digest: str
+    """sha256 of the content."""
+    item: dict[str, Any]
+    """The STAC item that would lie beside it, without checksums."""
+
+
+def encode_composite(
+    values: NDArray[np.uint16], looks: NDArray[np.uint16], geobox: GeoBox, tags: Mapping[str, str]
+) -> bytes:
+    """The file of a composite; its bytes depend on the arguments alone.
+
+    Args:
+        values: uint16, (6, y, x) in the order of `sources.BANDS`.
+        looks: clear looks, uint16, (y, x).
+        geobox: their grid.
+        tags: for the header.
+    """
+    pixels = np.concatenate([values, looks[None]])
+    return encode(pixels, geobox, BAND_NAMES, NODATA, cog_profile(), tags)
+
+
+def read_composite(path: Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Values uint16 (6, y, x) and clear looks uint16 (y, x) of a composite on disk.
+
+    Raises:
+        InputError, MissingInputError: it is none, or is not there.
+    """
+    with open_raster(path) as src:
+        if src.descriptions != BAND_NAMES:
+            raise InputError(f"{one_line(path)} is no composite: its bands are {src.descriptions}")
+        pixels: NDArray[np.uint16] = src.read()
+    return pixels[:-1], pixels[-1]

@@ -1,0 +1,198 @@
+"""Scenes of a tile: catalogues asked in order until one has something, their answers checked, and the pixels read."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from odc.geo.geobox import GeoBox
+
+from isamap.domain.composite import period
+from isamap.domain.grid import Tile
+from isamap.domain.scenes import Dropped, SceneItem, Selection, deduplicate, item_id, scene_of, select
+from isamap.domain.sources import Source, source_of
+from isamap.domain.stack import Look
+from isamap.errors import BusyError, ConfigError, InputError, IsamapError, MissingInputError, RemoteError
+from isamap.io.folder import folder_items, folder_source
+from isamap.io.remote import ScenePixels
+from isamap.io.stac import cached_search, kept_search
+
+log = logging.getLogger(__name__)
+
+NOTHING = Source("", "", ())
+SILENCE_S = 300
+"""A catalogue that did not answer is not asked again for so long: its tiles would all wait in vain."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of catalogues."""
+
+    sources: tuple[str, ...]
+    """Names, addresses or folders, in order of preference."""
+    year: int
+    """Of the scenes."""
+    selection: Selection
+    """Which of them count."""
+    refresh: bool = False
+    """Ask again instead of taking kept answers."""
+    allowed: tuple[str, ...] = ()
+    """Hosts, `HOST` or `HOST:PORT`, that the user allows beside those of the sources."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Scenes of a tile."""
+
+    source: Source
+    """Whose they are."""
+    scenes: tuple[SceneItem, ...]
+    """That count, by (datetime, id)."""
+    dropped: tuple[Dropped, ...]
+    """That do not, with the reason."""
+    passed_over: tuple[str, ...] = ()
+    """Sources that were asked before, each with why it was passed over."""
+
+    @classmethod
+    def nothing(cls) -> Self:
+        """No scene of no source."""
+        return cls(NOTHING, (), ())
+
+
+def open_source(text: str) -> tuple[Source, Path | None]:
+    """The source that the user names, and its folder if it is one.
+
+    Raises:
+        ConfigError: it is no known name, no address and no folder.
+    """
+    folder = Path(text)
+    if folder.is_dir():
+        return folder_source(folder), folder
+    try:
+        return source_of(text), None
+    except ConfigError as fault:
+        if folder.is_absolute() or text.startswith("."):
+            raise MissingInputError(f"--source {text}: there is no such folder") from fault
+        raise
+
+
+class Finder:
+    """Finds scenes of tiles and reads them; one per process."""
+
+    def __init__(self, query: Query, cache: Path, side_by_side: int = 1) -> None:
+        self.query, self.cache = query, cache
+        self.sources = [open_source(text) for text in query.sources]
+        """Rows, and the folders of those that are folders."""
+        rows = [source for source, _ in self.sources]
+        self.pixels = ScenePixels(rows, share=side_by_side, named=query.allowed)
+        self._folders: dict[Path, list[dict[str, Any]]] = {}
+        self._asked: set[tuple[str, int, int, int]] = set()
+        self._silent: dict[str, tuple[float, RemoteError | BusyError]] = {}
+
+    def close(self) -> None:
+        """Stop what is on its way."""
+        self.pixels.close()
+
+    def find(self, tile: Tile) -> Found:
+        """Scenes of the first source that answers and has some.
+
+        Raises:
+            RemoteError, BusyError: no source answers.
+            MissingInputError: those that answer have no scene.
+        """
+        passed_over: list[str] = []
+        faults: list[IsamapError] = []
+        for source, folder in self.sources:
+            try:
+                items = self._items(source, folder, tile)
+            except (RemoteError, BusyError) as fault:
+                faults.append(fault)
+                passed_over.append(f"{source.name}: {fault}")
+                continue
+            except MissingInputError as fault:  # a folder without scenes
+                passed_over.append(f"{source.name}: {fault}")
+                continue
+            found = chosen(items, source, tile, self.query.selection)
+            if found.scenes:
+                return Found(source, found.scenes, found.dropped, tuple(passed_over))
+            passed_over.append(f"{source.name}: {_why_none(found.dropped)}")
+        if len(faults) == len(self.sources):
+            raise faults[-1]
+        where = "; ".join(passed_over)
+        raise MissingInputError(f"{tile}: no scene of {self.query.year} can be used ({where})")
+
+    def looks(self, found: Found, geobox: GeoBox) -> Iterator[Look | InputError]:
+        """Pixels of every scene in order, or why a scene cannot be used.
+
+        Raises:
+            RemoteError, BusyError: a scene cannot be read: names item, asset and window.
+        """
+        return self.pixels.looks(found.scenes, geobox)
+
+    def kept(self, tile: Tile) -> Found | None:
+        """Scenes of the first source whose kept answer has some; None without one. Nobody is asked."""
+        for source, folder in self.sources:
+            items = self._folder(folder) if folder else kept_search(source, tile, *self._span, self.cache)
+            if items is None:
+                return None
+            found = chosen(items, source, tile, self.query.selection)
+            if found.scenes:
+                return found
+        return Found.nothing()
+
+    @property
+    def _span(self) -> tuple[str, str]:
+        """The whole year: months are chosen here, so that one answer serves all."""
+        return period(self.query.year)
+
+    def _items(self, source: Source, folder: Path | None, tile: Tile) -> list[dict[str, Any]]:
+        """Raw items of the ground around a tile."""
+        if folder is not None:
+            return self._folder(folder)
+        group = (source.name, tile.epsg, tile.ix // 4, tile.iy // 4)
+        again = self.query.refresh and group not in self._asked
+        if not again and (kept := kept_search(source, tile, *self._span, self.cache)) is not None:
+            return kept
+        when, fault = self._silent.get(source.name, (0.0, None))
+        if fault is not None and time.monotonic() - when < SILENCE_S:
+            raise fault
+        client = self.pixels.client(source)
+        try:
+            items = cached_search(source, tile, *self._span, client, self.cache, refresh=again)
+        except (RemoteError, BusyError) as silence:
+            log.warning("%s does not answer: %s", source.name, silence)
+            self._silent[source.name] = time.monotonic(), silence
+            raise
+        self._asked.add(group)
+        return items
+
+    def _folder(self, folder: Path) -> list[dict[str, Any]]:
+        if folder not in self._folders:
+            self._folders[folder] = folder_items(folder)
+        return self._folders[folder]
+
+
+def chosen(items: Sequence[Mapping[str, Any]], source: Source, tile: Tile, selection: Selection) -> Found:
+    """Scenes of a tile among raw items: checked, once each, chosen; independent of the order of the items."""
+    scenes: list[SceneItem] = []
+    refused: set[Dropped] = set()
+    for raw in items:
+        try:
+            scenes.append(scene_of(raw, source))
+        except InputError as fault:
+            name = item_id(raw)
+            refused.add(Dropped(name, str(fault).removeprefix(f"{name}: ")))
+    near, elsewhere = select(scenes, tile, Selection(100.0, len(scenes) or 1))
+    kept, doubles = deduplicate(near, [source.name], tile.footprint())
+    best, others = select(kept, tile, selection)
+    nearby = [one for one in elsewhere if one.reason != "does not meet the tile"]
+    return Found(source, tuple(best), tuple(sorted({*refused, *nearby, *doubles, *others})))
+
+
+def _why_none(dropped: Sequence[Dropped]) -> str:
+    """Why a source that answered has no scene."""
+    if not dropped:
+        return "has no scene here"
+    return f"none of {len(dropped)} scenes counts, e.g. {dropped[0].id}: {dropped[0].reason}"

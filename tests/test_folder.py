@@ -1,0 +1,220 @@
+"""Scenes of a local folder become the same items as those of a catalogue."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from scenery.safe import write_safe
+from scenery.scenes import Look, sample
+
+from isamap.domain.grid import Window, crop
+from isamap.domain.scenes import scene_of
+from isamap.domain.sources import BANDS, SCL
+from isamap.errors import InputError, MissingInputError
+from isamap.io import folder as folders
+from isamap.io.folder import METADATA, folder_items, folder_source
+from isamap.io.remote import ScenePixels
+
+C1 = "sentinel-2-c1-l2a"
+PC = "planetary-computer"
+LOOKS = [
+    Look("2021-04-03", baseline="03.00"),
+    Look("2022-06-05", baseline="04.00", platform="B"),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return sample(tmp_path_factory.mktemp("scenes"), LOOKS, shapes=(C1,))
+
+
+@pytest.fixture(scope="module")
+def products(made, tmp_path_factory):
+    root = tmp_path_factory.mktemp("safe")
+    write_safe(made, root / "year" / "2021")
+    return root
+
+
+@pytest.fixture
+def copy(products, tmp_path):
+    shutil.copytree(products, tmp_path / "safe")
+    return tmp_path / "safe"
+
+
+def scenes(path):
+    source = folder_source(path)
+    return [scene_of(item, source) for item in folder_items(path)]
+
+
+def test_products_become_scenes(products, made):
+    old, new = scenes(products)
+    assert [one.product for one in (old, new)] == [made.granules[k, PC].product for k in range(2)]
+    assert (old.baseline, new.baseline) == ("03.00", "04.00")
+    assert (old.declared_offset, new.declared_offset) == (0, -1000)
+    assert (old.platform, new.platform) == ("S2A", "S2B")
+    for k, scene in enumerate((old, new)):
+        granule = made.granules[k, PC]
+        assert (
+            scene.datetime[:10]
+            == granule.datatake[:4] + "-" + granule.datatake[4:6] + "-" + granule.datatake[6:8]
+        )
+        assert scene.orbit == granule.orbit
+        assert scene.mgrs == granule.mgrs
+        assert scene.epsg == granule.geobox.crs.epsg
+        assert scene.cloud_cover == pytest.approx(granule.cloud_cover, abs=0.01)
+        assert scene.footprint.intersects(granule.geobox.footprint("EPSG:4326").geom)
+        assert {Path(asset.href).suffix for asset in scene.assets.values()} == {".jp2"}
+
+
+def test_pixels_of_products_are_those_of_their_files(products, made):
+    source = folder_source(products)
+    geobox = crop(made.place.geobox, Window(40, 60, 320, 320))
+    found = scenes(products)
+    with ScenePixels([source]) as pixels:
+        looks = list(pixels.looks(found, geobox))
+        assert pixels.requests == 0
+    for scene, look in zip(found, looks, strict=True):
+        for band, values in (*zip(BANDS, look.dn, strict=True), (SCL, look.scl)):
+            with rasterio.open(scene.assets[band].href) as src:
+                factor = round(src.res[0] / 10)
+                whole = src.read(1).repeat(factor, 0).repeat(factor, 1)
+            assert np.array_equal(values, whole[40:360, 60:380])
+
+
+def test_items_with_their_files_beside_them_become_scenes(made, tmp_path):
+    for k, item in enumerate(made.items(C1)):
+        for asset in item["assets"].values():
+            name = Path(asset["href"]).name
+            (tmp_path / str(k)).mkdir(exist_ok=True)
+            shutil.copy(asset["href"], tmp_path / str(k) / name)
+            asset["href"] = ("./" if k else f"file://{tmp_path}/0/") + name
+        (tmp_path / str(k) / "item.json").write_text(json.dumps(item))
+    (tmp_path / "catalog.json").write_text('{"type": "Catalog"}')
+    (tmp_path / "notes.json").write_text("[1, 2]")
+    found = scenes(tmp_path)
+    assert [scene.id for scene in found] == sorted(made.granules[k, C1].id(C1) for k in range(2))
+    assert all(
+        Path(asset.href).is_relative_to(tmp_path) for scene in found for asset in scene.assets.values()
+    )
+
+
+def test_a_product_may_be_named_itself(products):
+    (product,) = (products / "year" / "2021").glob("S2A*")
+    assert len(scenes(product)) == 1
+
+
+@pytest.mark.parametrize("band", ["B04", "SCL"])
+def test_a_product_without_a_band_is_no_scene(copy, band):
+    next(copy.glob(f"year/2021/S2A*/GRANULE/*/IMG_DATA/R*/*_{band}_*.jp2")).unlink()
+    first, second = folder_items(copy)
+    with pytest.raises(InputError, match=f"no asset for {band}"):
+        scene_of(first, folder_source(copy))
+    assert scene_of(second, folder_source(copy))
+
+
+def test_a_product_with_two_granules_or_damaged_metadata_is_left_out(copy, caplog):
+    first, second = sorted((copy / "year" / "2021").iterdir())
+    (first / "GRANULE" / "L2A_T48RXT_A000000_20210101T000000").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert len(folder_items(copy)) == 1
+    assert "2 granules" in caplog.text
+    (second / METADATA).write_text((second / METADATA).read_text()[:1000])
+    with pytest.raises(MissingInputError, match="no Sentinel-2 L2A scene"):
+        folder_items(copy)
+
+
+_LAUGHS = "".join(f'<!ENTITY e{k + 1} "{(f"&e{k};" if k else "ha") * 10}">' for k in range(12))
+BOMB = f"<!DOCTYPE x [{_LAUGHS}]><x>&e12;</x>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x><PRODUCT_URI>&a;</PRODUCT_URI></x>',
+        '<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd"><x/>',
+        BOMB,
+        "<x><y></x>",
+        "",
+        "\0" * 100,
+        "<x>" * 100_000,
+    ],
+)
+def test_metadata_that_are_an_attack_are_left_out(copy, text, caplog):
+    for product in (copy / "year" / "2021").iterdir():
+        (product / METADATA).write_text(text)
+    with pytest.raises(MissingInputError):
+        folder_items(copy)
+    assert "root:" not in caplog.text
+
+
+def test_metadata_that_are_too_large_are_left_out(copy, monkeypatch):
+    monkeypatch.setattr(folders, "MAX_METADATA_BYTES", 100)
+    with pytest.raises(MissingInputError):
+        folder_items(copy)
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        *(
+            "/etc/passwd",
+            "../../secret.tif",
+            "file:///etc/passwd",
+            "https://10.0.0.1/x.tif",
+            "s3://bucket/x.tif",
+        ),
+        *(
+            "/vsicurl/http://127.0.0.1/x.tif",
+            "GTIFF_DIR:1:./B02.tif",
+            "x\0.tif",
+            "none.tif",
+            "a" * 5000,
+            7,
+            None,
+            "link.tif",
+        ),
+    ],
+)
+def test_items_reach_nothing_outside_the_folder(made, tmp_path, href):
+    (tmp_path / "secret.tif").write_bytes(b"II*\0")
+    inside = tmp_path / "scenes" / "one"
+    inside.mkdir(parents=True)
+    (inside / "link.tif").symlink_to(tmp_path / "secret.tif")
+    item = made.items(C1)[0]
+    for asset in item["assets"].values():
+        asset["href"] = href
+    (inside / "item.json").write_text(json.dumps(item))
+    (raw,) = folder_items(tmp_path / "scenes")
+    assert raw["assets"] == {}
+
+
+def test_links_and_hidden_folders_are_not_followed(copy, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(copy)
+    shutil.copytree(copy, tmp_path / "elsewhere" / ".hidden")
+    with pytest.raises(MissingInputError):
+        folder_items(tmp_path / "elsewhere")
+
+
+def test_json_that_is_no_item_does_no_harm(tmp_path, made):
+    for k, text in enumerate(
+        ("", "{", "[" * 200_000, "null", '{"type": "Feature"}', '{"type": "Feature", "assets": []}')
+    ):
+        (tmp_path / f"{k}.json").write_text(text)
+    with pytest.raises(MissingInputError):
+        folder_items(tmp_path)
+    (tmp_path / "item.json").write_text(json.dumps(made.items(C1)[0] | {"assets": {"blue": 7, "red": None}}))
+    (raw,) = folder_items(tmp_path)
+    assert raw["assets"] == {}
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    for call in (folder_source, folder_items):
+        with pytest.raises(MissingInputError, match="no such folder"):
+            call(tmp_path / "none")
+    with pytest.raises(MissingInputError, match=r"expected \.SAFE products"):
+        folder_items(tmp_path)
