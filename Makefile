@@ -7,7 +7,7 @@ DEMO := demo
 SCENE := examples/chongqing/chongqing-20180402
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type bench docs accuracy change-bench train-fast train-bilinear train-equal clean
+.PHONY: help demo test lint type bench docs accuracy change-bench train-fast train-bilinear train-equal train-family train-staged train-joint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ demo: $(VENV)/installed ## map Bishan, Chongqing, from the bundled Sentinel-2 sc
 	@echo "Its picture: $(CURDIR)/$(DEMO)/chongqing-20180402-isa.png"
 
 test: $(VENV)/installed-for-work ## run the tests
-	ISAMAP_DATA=$(DATA) $(BIN)/python -m pytest -q
+	ISAMAP_DATA=$(DATA) $(BIN)/python -m pytest -q -n 2
 
 lint: $(VENV)/installed-for-work ## check style
 	$(BIN)/ruff check .
@@ -50,6 +50,7 @@ docs: $(VENV)/installed ## write the command-line reference
 bench: $(VENV)/installed-for-work ## measure speed and memory, as ratios
 	$(BIN)/python tests/bench/speed.py --write docs/benchmarks.md
 	$(BIN)/python tests/bench/evaluate.py --write docs/benchmarks.md
+	PYTHONPATH=.:tests $(BIN)/python tests/bench/fetch.py --write docs/benchmarks.md
 
 accuracy: $(VENV)/installed-for-work ## print the accuracy tables from the stored weights
 	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --write docs/accuracy.md
@@ -68,6 +69,24 @@ train-equal: $(VENV)/installed ## train both networks at equal budget, for the c
 	$(BIN)/isamap train examples/train/equal/fast.toml --data $(DATA) -o runs/equal-fast
 	$(BIN)/isamap train examples/train/equal/bilinear.toml --data $(DATA) -o runs/equal-bilinear
 	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --models runs/equal-bilinear/bilinear.safetensors runs/equal-fast/fast.safetensors
+
+FAMILY := fast bilinear joint joint-no-image joint-no-skips
+train-family: $(VENV)/installed ## train every network for a few CPU minutes, for the comparison alone
+	export OMP_NUM_THREADS=1; for name in $(FAMILY) staged-1; do \
+		$(BIN)/isamap train examples/train/family/$$name.toml --data $(DATA) -o runs/family/$$name --device cpu || exit; done
+	OMP_NUM_THREADS=1 $(BIN)/isamap train examples/train/family/staged-2.toml --start runs/family/staged-1/staged.safetensors --data $(DATA) -o runs/family/staged-2 --device cpu
+	OMP_NUM_THREADS=1 $(BIN)/isamap train examples/train/family/staged.toml --start runs/family/staged-2/staged.safetensors --data $(DATA) -o runs/family/staged --device cpu
+	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --models $(foreach name,$(FAMILY) staged,runs/family/$(name)/$(name).safetensors)
+
+train-staged: $(VENV)/installed ## train Prog-ESRGAN and its segmenter, four stages, on a GPU
+	$(BIN)/isamap train examples/train/staged/1-image.toml --data $(DATA) -o runs/staged-1
+	$(BIN)/isamap train examples/train/staged/2-adversarial.toml --start runs/staged-1/staged.safetensors --data $(DATA) -o runs/staged-2
+	$(BIN)/isamap train examples/train/staged/3-segmentation.toml --start runs/staged-2/staged.safetensors --data $(DATA) -o runs/staged-3
+	$(BIN)/isamap train examples/train/staged/4-joint.toml --start runs/staged-3/staged.safetensors --data $(DATA) -o runs/staged-4
+
+train-joint: $(VENV)/installed ## train joint, two stages, on a GPU
+	$(BIN)/isamap train examples/train/joint/1-image.toml --data $(DATA) -o runs/joint-1
+	$(BIN)/isamap train examples/train/joint/2-joint.toml --start runs/joint-1/joint.safetensors --data $(DATA) -o runs/joint-2
 
 clean: ## remove what the other targets made, but no training run
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,19 @@ def _own_log():
     before = root.handlers[:]
     yield
     root.handlers[:] = before
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch):
+    """No test of this process reaches another machine."""
+    real = socket.socket.connect
+
+    def connect(self, address):
+        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in {"127.0.0.1", "::1"}:
+            raise OSError(f"a test wanted to connect to {address}")
+        return real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,24 @@ def isamap(monkeypatch, tmp_path, capfd) -> Callable[..., Ended]:
             for number, handler in caught.items():
                 signal.signal(number, handler)
             if mapping := sys.modules.get("isamap.core.mapping"):
-                mapping._mapper.cache_clear()  # another run would load the weights again
+                mapping.mapper.cache_clear()  # another run would load the weights again
         return Ended(int(end.value.code or 0), *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """A year of scenes of one tile (skies.make); read only."""
+    import skies
+
+    return skies.make(tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.fixture
+def sky(scenes):
+    """Their catalogue and their pixels, on loopback."""
+    import skies
+
+    with skies.serve(scenes) as served:
+        yield served

@@ -21,6 +21,7 @@ from rio_cogeo.cogeo import cog_validate
 from isamap.io import store
 
 COMMANDS = (
+    "fetch",
     "infer",
     "mosaic",
     "evaluate",
@@ -152,7 +153,10 @@ def test_a_batch_size_that_is_no_number_is_exit_2(infer):
         pytest.param(("infer", "--tiles", TILE, "--year", "2021", "--model", "none"), 66, "none", id="model"),
         pytest.param(("models", "none"), 66, "none", id="model-to-show"),
         pytest.param(
-            ("infer", "--tiles", TILE, "--year", "2021", "--model", "MODEL"), 66, TILE[:0], id="tiles"
+            ("infer", "--tiles", TILE, "--year", "2021", "--model", "MODEL", "--no-fetch"),
+            66,
+            TILE[:0],
+            id="tiles",
         ),
         pytest.param(("infer", "--tiles", "@no.txt", "--year", "2021"), 66, "no.txt", id="list-of-tiles"),
         pytest.param(("infer", "--aoi", "no.geojson", "--year", "2021"), 66, "no.geojson", id="aoi"),
@@ -180,7 +184,8 @@ def test_what_is_missing_or_bad_is_named_on_one_line(isamap, scene, model, argum
 
 
 def test_a_year_without_composites_says_where_they_belong(isamap, model):
-    ended = isamap("infer", "--tiles", TILE, "--year", 2021, "--workspace", "ws", "--model", model)
+    area = ("--tiles", TILE, "--year", 2021, "--workspace", "ws")
+    ended = isamap("infer", *area, "--model", model, "--no-fetch")
     assert ended.code == 66
     assert "ws/composites/2021" in ended.err
     assert names(Path()) == set()
@@ -765,7 +770,7 @@ def test_a_tile_without_composite_is_exit_3_and_the_report_names_it(isamap, two_
     (workspace / "composites" / "2021" / f"{NEXT_TILE}.tif").unlink()
     for path in maps_of(workspace).glob(f"{NEXT_TILE}*"):
         path.unlink()
-    ended = over_tiles(isamap, workspace, model, "--json")
+    ended = over_tiles(isamap, workspace, model, "--json", "--no-fetch")
     assert ended.code == 3
     rows = ended.document["maps"]
     assert [(row["name"], row["state"]) for row in rows] == [(TILE, "skipped"), (NEXT_TILE, "missing")]
@@ -776,6 +781,7 @@ def test_a_tile_without_composite_is_exit_3_and_the_report_names_it(isamap, two_
 def test_small_maps_are_the_same_bytes_for_any_worker_count_and_order(scene, model, tmp_path):
     from isamap.core import infer as recipe
     from isamap.core.mapping import Options
+    from isamap.engine import Engine
     from isamap.io.raster import SceneInput
 
     inputs = [scene, tiny.write_scene(tmp_path / "in" / "b.tif", Window(0, 0, 70, 90))]
@@ -783,7 +789,7 @@ def test_small_maps_are_the_same_bytes_for_any_worker_count_and_order(scene, mod
     for workers, order in ((1, 1), (2, 1), (2, -1)):
         out = tmp_path / f"{workers}{order}"
         jobs = [recipe.raster_job(SceneInput((path,)), out) for path in inputs[::order]]
-        report = recipe.run(jobs, Options(model=str(model), threads=-workers), workers=workers)
+        report = recipe.run(jobs, Options(model=str(model), threads=-workers), how=Engine(workers=workers))
         assert report.count("mapped") == 2
         made.append(contents(out))
     assert made[0] == made[1] == made[2]

@@ -49,6 +49,19 @@ def over(isamap, workspace, *arguments):
     return isamap("status", "--tiles", ",".join(ALL), "--year", 2021, "--workspace", workspace, *arguments)
 
 
+def test_reports_of_shards_count_too_and_the_last_word_holds(isamap, workspace):
+    runs = workspace / "runs"
+    failed, fine = ({"name": ALL[2], "state": state, "error": "of a shard"} for state in ("failed", "mapped"))
+    put(runs / "infer-fast-2021.shard-2-of-8.json", NOW - 40, json.dumps({"maps": [failed]}))
+    put(runs / "infer-fast-2021.shard-x.json", NOW, json.dumps({"maps": [fine]}))
+    put(runs / "infer-fast-2021.shard-1-of-8.json", NOW, "no JSON")
+    (standing,) = over(isamap, workspace, "--json").document["products"]
+    assert standing["failed"] == {ALL[2]: "of a shard"}
+    put(runs / "infer-fast-2021.shard-1-of-4.json", NOW - 30, json.dumps({"maps": [fine]}))
+    (standing,) = over(isamap, workspace, "--json").document["products"]
+    assert standing["failed"] == {}
+
+
 def test_every_tile_is_counted_once(isamap, workspace):
     ended = over(isamap, workspace, "--json")
     assert ended.code == 0

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import driver_cog
 import numpy as np
 import pytest
 import rasterio
@@ -19,7 +20,7 @@ from rasterio.windows import Window
 from isamap.core import verify as recipe
 from isamap.domain import audit, seams
 from isamap.domain.grid import MARGIN_PX, Tile
-from isamap.domain.product import CLASSES, PROBABILITY, cog_profile
+from isamap.domain.product import CLASSES, PROBABILITY
 from isamap.io import store
 from isamap.io.cog import CogWriter
 from isamap.io.placing import geobox_of
@@ -56,7 +57,7 @@ def town(tmp_path_factory, model):
             ]
         )
     assert not end.value.code
-    sys.modules["isamap.core.mapping"]._mapper.cache_clear()
+    sys.modules["isamap.core.mapping"].mapper.cache_clear()
     return folder / "maps"
 
 
@@ -131,7 +132,7 @@ def rewrite(folder, layer=CLASSES, overviews=None, cog=True, **profile):
         if overviews is not None:
             with rasterio.open(draft, "r+", driver="GTiff") as dst:
                 dst.write(values, 1)
-        rasterio.shutil.copy(draft, path, driver="COG", **cog_profile(layer))
+        rasterio.shutil.copy(draft, path, driver="COG", **driver_cog.profile_of(layer))
     else:
         shutil.copy(draft, path)
     draft.unlink()
@@ -155,7 +156,7 @@ def test_a_clean_map_gives_no_finding_and_exit_0(isamap, town):
 @pytest.mark.parametrize("name", [f"{STEM}.tif", f"{STEM}.prob.tif", f"{STEM}.json"])
 def test_a_map_may_be_named_by_any_of_its_files(isamap, town, name):
     document = isamap("verify", town / name, "--json").document
-    counts = {"maps": 1, "edges": 0, "problems": 0, "warnings": 0}
+    counts = {"maps": 1, "composites": 0, "edges": 0, "problems": 0, "warnings": 0}
     assert document == {"schema": 1, "command": "verify", **counts, "findings": []}
 
 
@@ -563,7 +564,7 @@ def mapped(tmp_path_factory, model):
     with pytest.raises(SystemExit) as end:
         main(["infer", *area, "--model", str(model), "-q"])
     assert not end.value.code
-    sys.modules["isamap.core.mapping"]._mapper.cache_clear()
+    sys.modules["isamap.core.mapping"].mapper.cache_clear()
     return workspace
 
 

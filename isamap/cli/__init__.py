@@ -14,11 +14,13 @@ from isamap import __version__
 from isamap.cli.change import change
 from isamap.cli.doctor import doctor
 from isamap.cli.evaluate import evaluate
+from isamap.cli.fetch import fetch
 from isamap.cli.infer import infer
 from isamap.cli.models import models
 from isamap.cli.mosaic import mosaic
 from isamap.cli.regions import regions
 from isamap.cli.status import status
+from isamap.cli.tile import tile
 from isamap.cli.train import train
 from isamap.cli.verify import verify
 from isamap.errors import IsamapError, StorageError
@@ -50,7 +52,7 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
     ctx.ensure_object(dict)["debug"] = debug
 
 
-for command in (infer, mosaic, evaluate, change, status, verify, doctor, train, models, regions):
+for command in (fetch, infer, mosaic, evaluate, change, status, verify, doctor, tile, train, models, regions):
     cli.add_command(command)
 
 

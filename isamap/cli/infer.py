@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import options
+from isamap.cli import engines, options
 
 if TYPE_CHECKING:
+    from isamap.core.composing import Live
     from isamap.core.infer import Report
     from isamap.core.mapping import Job, Options
 
@@ -18,7 +19,9 @@ Examples:
   isamap infer --input scene-10m.tif -o maps
   isamap infer --input scene-10m.tif --input scene-20m.tif --probability -o maps
   isamap infer --input stack.tif --bands B04,B03,B02,B08 --reproject -o maps
-  isamap infer --region yreb/CN032070 --year 2021 --workspace /data/isamap -j 2
+  isamap infer --region yreb/CN032070 --year 2021 --workspace /data/isamap -j auto
+  isamap infer --region yreb --year 2021 --workspace /data/isamap --shard 2/8
+  isamap infer --bbox 106.18,29.55,106.28,29.62 --year 2021 --months 4-10 --keep-composites
 """
 
 
@@ -81,11 +84,16 @@ Examples:
     metavar="auto|N",
     help="Windows in one forward pass; halved when the device runs out of memory.",
 )
-@options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps made at the same time.")
-@options.option("--max-tiles", type=click.IntRange(1), help="Stop after this many maps.", show_default=False)
+@options.stack(*engines.ENGINE)
 @options.option(
-    "--on-error", type=click.Choice(["stop", "continue"]), default="continue", help="After a failed map."
+    "--no-fetch", is_flag=True, help="Never use the network: tiles without composite are missing."
 )
+@options.option(
+    "--keep-composites", is_flag=True, help="Publish the composites made on the way, as `isamap fetch` does."
+)
+@options.stack(*options.COMPOSING)
+@options.max_tiles
+@options.on_error
 @options.option("--overwrite", is_flag=True, help="Redo finished maps.")
 @options.wait
 @options.report_file
@@ -94,27 +102,43 @@ Examples:
 def infer(**given: Any) -> None:
     """Map impervious surface at 1 m from 10 m Sentinel-2 imagery.
 
-    Give either --input (a raster of your own) or an area (--region, --bbox, --aoi or --tiles) with --year, for
-    which composites lie in the workspace. Finished maps are skipped; the command can be repeated at any time.
+    Give either --input (a raster of your own) or an area (--region, --bbox, --aoi or --tiles) with --year. Tiles are
+    mapped from the composites in the workspace; where there is none it is made on the way from public catalogues, as
+    `isamap fetch` makes it. Finished maps are skipped; the command can be repeated at any time.
     """
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
     from isamap.core import infer as recipe
 
-    jobs = _jobs(given)
+    how = engines.settle(given, gpu=_gpu(given))
+    jobs, live = _jobs(given), _live(given)
     if given["dry_run"]:
-        _print_plan(recipe.plan(jobs), as_json=given["as_json"])
+        _print_plan(recipe.plan(jobs, live=live is not None), as_json=given["as_json"])
         return
     report = recipe.run(
         jobs,
         _options(given),
-        workers=given["workers"],
+        how=how,
         wait=given["wait"],
         stop_at_failure=given["on_error"] == "stop",
+        live=live,
     )
     if path := _report_path(given):
         recipe.write_report(report, path)
     _print(report, as_json=given["as_json"], quiet=given["quiet"])
     report.raise_for_failures()
+
+
+def _gpu(given: dict[str, Any]) -> bool:
+    """Whether maps may be made on a GPU, as far as the number of workers or their choice depends on it."""
+    if given["device"] != "auto":
+        return str(given["device"]) != "cpu"
+    if given["scheduler_address"]:
+        return True  # of the machines of its workers, which say themselves what they have
+    if given["engine"] == "local" and given["workers"] != "auto":
+        return False
+    from isamap.model.device import resolve
+
+    return resolve("auto").type == "cuda"
 
 
 def _options(given: dict[str, Any]) -> "Options":
@@ -131,10 +155,21 @@ def _options(given: dict[str, Any]) -> "Options":
         device=given["device"],
         window_px=int(given["window"]),
         batch=0 if batch == "auto" else int(batch),
-        threads=0 if given["workers"] == 1 else -given["workers"],
+        threads=0 if given["workers"] == 1 and given["engine"] == "local" else -given["workers"],
         overwrite=given["overwrite"],
-        show_progress=given["workers"] == 1 and not given["quiet"],
+        show_progress=given["workers"] == 1 and given["engine"] == "local" and not given["quiet"],
     )
+
+
+def _live(given: dict[str, Any]) -> "Live | None":
+    """How missing composites are made; None if they are not."""
+    if given["no_fetch"] and given["keep_composites"]:
+        raise click.UsageError("--keep-composites needs composites to be made: drop --no-fetch")
+    if given["inputs"] or given["no_fetch"]:
+        return None
+    from isamap.core.composing import Live
+
+    return Live(options.composing(given), keep=given["keep_composites"])
 
 
 def _jobs(given: dict[str, Any]) -> list["Job"]:
@@ -145,6 +180,8 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
     if bool(given["inputs"]) == bool(area) or len(area) > 1:
         raise click.UsageError("give exactly one of --input, --region, --bbox, --aoi and --tiles")
     if given["inputs"]:
+        if given["shard"]:
+            raise click.UsageError("--shard goes with an area: --input is one map")
         from isamap.domain.bands import parse_bands
         from isamap.io.raster import SceneInput
 
@@ -157,6 +194,8 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
     if foreign:
         raise click.UsageError(f"{foreign[0]} goes with --input: composites say themselves what they hold")
     tiles = options.tiles_of(given)[: given["max_tiles"]]
+    if given["shard"]:
+        tiles = given["shard"].own(tiles)
     return recipe.tile_jobs(tiles, given["year"], given["workspace"], given["out"], given["model"])
 
 
@@ -166,7 +205,8 @@ def _report_path(given: dict[str, Any]) -> Path | None:
         path: Path | None = given["report"]
         return path
     model = Path(given["model"]).stem
-    return Path(given["workspace"]) / "runs" / f"infer-{model}-{given['year']}.json"
+    name = engines.report_name(f"infer-{model}-{given['year']}", given["shard"])
+    return Path(given["workspace"]) / "runs" / name
 
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
@@ -174,7 +214,7 @@ def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(plan))
         return
-    for key in ("requested", "new", "mapped_before", "missing", "read_gb"):
+    for key in ("requested", "new", "mapped_before", "missing", "to_fetch", "read_gb"):
         click.echo(f"{key.replace('_', ' '):>14}  {plan[key]}")
 
 

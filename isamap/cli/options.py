@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from isamap.core.composing import Settings
     from isamap.domain.grid import Tile
     from isamap.domain.region import Region
 
@@ -65,6 +66,72 @@ report_file = option(
     show_default=False,
 )
 of_model = option("--model", default="fast", metavar="NAME", help="Whose maps of the workspace.")
+max_tiles = option(
+    "--max-tiles", type=click.IntRange(1), help="Stop after this many tiles.", show_default=False
+)
+on_error = option(
+    "--on-error", type=click.Choice(["stop", "continue"]), default="continue", help="After a failed tile."
+)
+
+
+def _months(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
+    """Months as numbers."""
+    from isamap.domain.fetch_plan import parse_months
+    from isamap.errors import ConfigError
+
+    try:
+        return parse_months(text)
+    except ConfigError as fault:
+        raise click.BadParameter(str(fault)) from fault
+
+
+months = option(
+    "--months",
+    metavar="4-10|4,5,6",
+    default="1-12",
+    callback=_months,
+    help="Months whose scenes count.",
+)
+source = option(
+    "--source",
+    metavar="NAME|URL|FOLDER",
+    multiple=True,
+    help="A known catalogue, a STAC API, or a folder of scenes; repeat it: the next one is asked where one fails or "
+    "has nothing [default: earth-search-c1, earth-search, planetary-computer].",
+    show_default=False,
+)
+COMPOSING = (
+    months,
+    source,
+    option(
+        "--method",
+        type=click.Choice(["median", "geomedian", "best"]),
+        default="median",
+        help="How clear looks become one value.",
+    ),
+    option(
+        "--max-cloud",
+        type=click.FloatRange(0, 100),
+        default=60.0,
+        help="Percent of cloud up to which a scene is read.",
+    ),
+    option(
+        "--max-scenes",
+        type=click.IntRange(1, 400),
+        default=60,
+        help="Scenes of a tile, those with the least cloud.",
+    ),
+    option("--mask-snow", is_flag=True, help="Snow is no clear look either."),
+    option(
+        "--allow-host",
+        metavar="HOST[:PORT]",
+        multiple=True,
+        help="Read pixels from this host too; repeat it. Needed where a catalogue of --source keeps them elsewhere.",
+        show_default=False,
+    ),
+    option("--refresh", is_flag=True, help="Ask the catalogues again instead of taking kept answers."),
+)
+"""How composites are made of scenes."""
 MAPS = (
     option("--year", type=click.IntRange(2015, 2100), help="Year of the maps in the workspace."),
     workspace,
@@ -96,6 +163,32 @@ def start_logging(*, verbose: int, quiet: bool, log_format: str) -> None:
 
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose + 1, 2)]
     configure(level, log_format)
+
+
+def composing(given: dict[str, Any]) -> "Settings":
+    """How composites are made, as the command line says."""
+    from isamap.core.composing import Settings
+    from isamap.domain.cloudmask import MaskRules
+    from isamap.domain.scenes import Selection
+    from isamap.domain.sources import DEFAULT
+
+    return Settings(
+        workspace=given["workspace"],
+        year=given["year"],
+        sources=tuple(given["source"]) or DEFAULT,
+        method=given["method"],
+        selection=Selection(given["max_cloud"], given["max_scenes"], given["months"]),
+        rules=MaskRules(snow=given["mask_snow"]),
+        refresh=given["refresh"],
+        allowed=tuple(given["allow_host"]),
+        side_by_side=side_by_side(given),
+    )
+
+
+def side_by_side(given: dict[str, Any]) -> int:
+    """Processes that share the rate of requests: workers of this run, and the runs of other shards."""
+    shard = given["shard"]
+    return int(given["workers"]) * (shard.count if shard else 1)
 
 
 def tiles_of(given: dict[str, Any]) -> "list[Tile]":

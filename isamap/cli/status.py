@@ -9,7 +9,7 @@ import click
 from isamap.cli import options
 
 if TYPE_CHECKING:
-    from isamap.core.status import Standing
+    from isamap.core.status import Composites, Standing
 
 EXAMPLES = """
 \b
@@ -42,7 +42,7 @@ def status(**given: Any) -> None:
     """Tell where the maps of a workspace stand, while a run goes on or after it.
 
     Per model and year: tiles wanted, done, failed, waiting, at work, rate and time left; then each
-    failed tile with its error. Only looks: no lock is taken, nothing is written.
+    failed tile with its error; then the composites that were fetched. Only looks: no lock is taken, nothing is written.
     """
     import time
 
@@ -59,18 +59,19 @@ def status(**given: Any) -> None:
     model = Path(given["model"]).stem if given["model"] else None
     while True:
         standings = recipe.run(given["workspace"], model, given["year"], tiles)
-        document = recipe.document(standings, given["workspace"])
+        fetched = recipe.composites(given["workspace"], given["year"], tiles)
+        document = recipe.document(standings, given["workspace"], fetched)
         if given["as_json"]:
             click.echo(json.dumps(document, ensure_ascii=False))
         else:
-            _print(standings, document["free_bytes"])
+            _print(standings, fetched, document["free_bytes"])
         if given["watch"] is None:
             return
         time.sleep(given["watch"])
 
 
-def _print(standings: "list[Standing]", free_bytes: int) -> None:
-    """A table, then what failed, then the disk."""
+def _print(standings: "list[Standing]", fetched: "list[Composites]", free_bytes: int) -> None:
+    """A table, then what failed, then composites, then the disk."""
     rows = [HEAD, *(_row(standing) for standing in standings)]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -78,6 +79,15 @@ def _print(standings: "list[Standing]", free_bytes: int) -> None:
     for standing in standings:
         for tile, text in standing.failed.items():
             click.echo(f"failed  {standing.model} {standing.year}  {tile}  {' '.join(text.split())}")
+    for one in fetched:
+        if one.fetched:
+            run = f", process {one.pid}" if one.pid is not None else ""
+            click.echo(
+                f"composites {one.year}: {one.done} fetched, {one.foreign} others, {len(one.failed)} failed, "
+                f"{len(one.at_work)} at work, {one.size_bytes / 1e9:.3f} GB{run}"
+            )
+        for tile, text in one.failed.items():
+            click.echo(f"failed  composite {one.year}  {tile}  {' '.join(text.split())}")
     click.echo(f"{free_bytes / 1e9:.1f} GB free")
 
 

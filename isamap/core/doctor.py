@@ -17,7 +17,7 @@ State = Literal["ok", "warning", "problem"]
 
 LIBRARIES = (
     *("torch", "rasterio", "rio-cogeo", "numpy", "pyproj", "shapely", "odc-geo", "pystac"),
-    *("pydantic", "safetensors", "pillow", "filelock", "click", "tqdm"),
+    *("pydantic", "safetensors", "pillow", "zstandard", "click", "tqdm"),
 )
 """Distributions that isamap does not start without."""
 EXTRAS = {

@@ -2,18 +2,22 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from isamap.core.mapping import Job, Mapped, Options, map_job
+from isamap import engine
+from isamap.core.composing import Errand, Live, composer, prepare, release
+from isamap.core.mapping import Job, Mapped, Options, map_job, mapper, published
 from isamap.domain import product
 from isamap.domain.grid import MARGIN_PX, Tile
-from isamap.engine import local
+from isamap.engine import LOCAL, Engine, local
 from isamap.errors import IsamapError, MissingInputError, ModelError, PartialError, StorageError
 from isamap.io import store
+from isamap.io.occupy import occupy
 from isamap.io.raster import SceneInput
 from isamap.model.checkpoint import find
 from isamap.progress import Progress
@@ -90,19 +94,26 @@ def tile_jobs(tiles: Sequence[Tile], year: int, workspace: Path, out: Path | Non
     ]
 
 
-def plan(jobs: Sequence[Job]) -> dict[str, Any]:
-    """What a run would do, from file names alone: `--dry-run`."""
-    missing = [job.name for job in jobs if not all(path.is_file() for path in job.source.paths)]
-    there = [job for job in jobs if job.name not in set(missing)]
+def plan(jobs: Sequence[Job], *, live: bool = False) -> dict[str, Any]:
+    """What a run would do, from file names alone: `--dry-run`.
+
+    Args:
+        jobs: the maps.
+        live: whether composites that are missing will be made on the way.
+    """
+    without = [job for job in jobs if not all(path.is_file() for path in job.source.paths)]
+    lost = set() if live else {job.name for job in without}
+    there = [job for job in jobs if job.name not in lost]
     mapped = sum(job.target.item_path.is_file() for job in there)
-    size = sum(path.stat().st_size for job in there for path in job.source.paths)
+    size = sum(path.stat().st_size for job in there for path in job.source.paths if path.is_file())
     return {
         "schema": SCHEMA,
         "command": "infer",
         "requested": len(jobs),
         "new": len(there) - mapped,
         "mapped_before": mapped,
-        "missing": len(missing),
+        "missing": len(lost),
+        "to_fetch": sum(not job.target.item_path.is_file() for job in without) if live else 0,
         "read_gb": round(size / 1e9, 3),
     }
 
@@ -111,18 +122,20 @@ def run(
     jobs: Sequence[Job],
     options: Options,
     *,
-    workers: int = 1,
+    how: Engine = LOCAL,
     wait: bool = False,
     stop_at_failure: bool = False,
+    live: Live | None = None,
 ) -> Report:
     """Make the maps; finished ones are skipped, leftovers of dead runs are swept.
 
     Args:
         jobs: maps into one directory.
         options: how to map.
-        workers: maps made at the same time.
+        how: where they are made.
         wait: wait for another run on the same directory instead of refusing.
         stop_at_failure: raise the first failure instead of going on.
+        live: how to make composites of grid tiles that have none; None: such tiles are missing.
 
     Raises:
         BusyError: another run holds the directory.
@@ -130,14 +143,23 @@ def run(
         StorageError, ModelError: nothing could go on.
         IsamapError: the first failure, with `stop_at_failure`.
     """
-    if not any(path.is_file() for job in jobs for path in job.source.paths):
+    if not jobs:  # a shard of few tiles may be empty
+        return Report()
+    if live is None and not any(path.is_file() for job in jobs for path in job.source.paths):
         raise MissingInputError(f"{jobs[0].source.paths[0]} does not exist" + _and_others(jobs))
     report = Report()
-    directory = jobs[0].target.directory
-    with store.lock(directory / ".isamap.lock", wait=wait, what=str(directory)):
-        store.sweep(directory)
+    if live is not None and not _all_there(jobs):
+        composer(live.settings)  # a wrong source is no fault of a tile
+    directories = [jobs[0].target.directory]
+    if live is not None and live.keep:
+        directories.append(live.settings.directory)
+    with ExitStack() as held:
+        held.callback(release)
+        for directory in directories:
+            held.enter_context(occupy(directory, shard=how.shard_name, wait=wait))
+        outcomes = held.enter_context(closing(_outcomes(jobs, options, how, live)))
         with Progress(len(jobs), "map", "infer", show=len(jobs) > 1) as bar:
-            for outcome in local.run(jobs, partial(map_job, options), workers):
+            for outcome in outcomes:
                 report.rows.append(_row(outcome))
                 if outcome.fault is not None:
                     if len(jobs) > 1:  # a lone fault is the command's own last word
@@ -149,11 +171,55 @@ def run(
     return report
 
 
+def _all_there(jobs: Sequence[Job]) -> bool:
+    """Whether no composite is to be made."""
+    return all(path.is_file() for job in jobs for path in job.source.paths)
+
+
+def _outcomes(
+    jobs: Sequence[Job], options: Options, how: Engine, live: Live | None
+) -> Generator[local.Outcome[Job, Mapped], None, None]:
+    """Every map as it ends; with one worker the next composite is made while a map is."""
+    if live is None or _all_there(jobs):
+        yield from engine.run(jobs, partial(map_job, options), how)
+    elif how.kind != "local" or how.workers > 1 or len(jobs) == 1:
+        yield from engine.run(jobs, partial(map_live, options, live), how)
+    else:
+        by_name = {job.name: job for job in jobs}
+        ahead = partial(prepare, live, _expected(options, jobs[0]))
+        for ready in local.run([_errand(job) for job in jobs], ahead, apart=True):
+            job = by_name[str(ready.job.tile)]
+            if ready.result is None:
+                yield local.Outcome(job, None, ready.fault)
+            elif ready.result.done:
+                yield local.Outcome(job, Mapped("skipped", published(job, options)), None)
+            else:
+                yield local.attempt(job, partial(mapper(options).map, made=ready.result.made))
+
+
+def map_live(options: Options, live: Live, job: Job) -> Mapped:
+    """Make one map, and the composite that it needs if there is none."""
+    ready = prepare(live, _expected(options, job), _errand(job))
+    if ready.done:
+        return Mapped("skipped", published(job, options))
+    return mapper(options).map(job, ready.made)
+
+
+def _errand(job: Job) -> Errand:
+    return Errand(Tile.parse(job.name), job.target)
+
+
+def _expected(options: Options, job: Job) -> dict[str, Any] | None:
+    """Provenance of a finished map but for its input; None if it is to be made anyway."""
+    return None if options.overwrite else mapper(options).provenance(job, "")
+
+
 def _and_others(jobs: Sequence[Job]) -> str:
     """What to say of missing inputs after the first."""
-    if len(jobs) == 1:
+    if not jobs[0].margin_px:
         return ""
-    return f", nor does a composite of any other of the {len(jobs)} tiles: put <tile>.tif there"
+    others = f", nor does a composite of any other of the {len(jobs)} tiles" if len(jobs) > 1 else ""
+    return f"{others}: run isamap fetch, or leave out --no-fetch"
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 
 from isamap import __version__
 from isamap.domain import product
+from isamap.domain.composite import made_of
 from isamap.domain.grid import Window, refine, windows
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError
 from isamap.io import raster, store
 from isamap.io.cog import CogWriter
+from isamap.io.composite import Made
 from isamap.io.preview import Thumbnail, write_preview
 from isamap.model import device
 from isamap.model.checkpoint import find
+from isamap.model.fitting import warn_if_far
 from isamap.model.predict import Prediction, Predictor
 from isamap.progress import Progress
 
@@ -118,18 +121,31 @@ class Mapper:
         device.use_threads(options.threads)
         self.options = options
         self.predictor = Predictor(find(options.model), options.device, options.threshold)
-        cuda = self.predictor.device.type == "cuda"
-        self.batch = options.batch or (8 if cuda else 1)
+        self.batch = options.batch or (8 if self.predictor.device.type == "cuda" else 1)
 
-    def map(self, job: Job) -> Mapped:
+    def map(self, job: Job, made: Made | None = None) -> Mapped:
         """Make one map, or find it done.
+
+        Args:
+            job: the map.
+            made: the tile's composite, where it is not on disk.
 
         Raises:
             InputError, MissingInputError: the imagery is bad or missing.
             ModelError: the model does not fit it or the device.
             StorageError: the disk refuses.
         """
-        with raster.open_scene(job.source, self.predictor.card.network.bands) as scene:
+        if made is None:
+            return self._map(job, _item_beside(job))
+        with store.publish(job.target) as working:  # never committed: the composite is gone after the block
+            path = working.path(job.source.paths[0].name)
+            with store.storage_errors(path, needed_bytes=len(made.content)):
+                path.write_bytes(made.content)
+            return self._map(replace(job, source=replace(job.source, paths=(path,))), made.item)
+
+    def _map(self, job: Job, item: dict[str, Any] | None) -> Mapped:
+        """Make one map of files, or find it done; `item` describes the composite."""
+        with raster.open_scene(job.source, *self.predictor.bands, self.predictor.card.network.gsd_m) as scene:
             digest = scene.digest()
             if len(job.source.paths) == 1:
                 store.check_asset(job.source.paths[0], digest)
@@ -137,8 +153,9 @@ class Mapper:
             if not self.options.overwrite and store.state(job.target, provenance) is store.State.DONE:
                 return Mapped("skipped", published(job, self.options))
             raster.check_scene(scene)
+            warn_if_far(self.predictor.card, scene.geobox, job.name)
             log.info("mapping %s (%d x %d px)", job.name, scene.geobox.shape[1], scene.geobox.shape[0])
-            return self._publish(job, scene, provenance)
+            return self._publish(job, scene, provenance, made_of(item))
 
     def provenance(self, job: Job, digest: str) -> dict[str, Any]:
         """Everything the bytes of a map depend on, as a JSON document."""
@@ -160,8 +177,10 @@ class Mapper:
             "layers": [layer.key for layer in self.options.layers],
         }
 
-    def _publish(self, job: Job, scene: raster.Scene, provenance: dict[str, Any]) -> Mapped:
-        """Write the rasters, the picture and the item of a map."""
+    def _publish(
+        self, job: Job, scene: raster.Scene, provenance: dict[str, Any], origin: dict[str, Any]
+    ) -> Mapped:
+        """Write the rasters, the picture and the item of a map; `origin` says what its composite was made of."""
         core = scene.geobox
         if job.margin_px:
             margin = slice(job.margin_px, -job.margin_px)
@@ -171,19 +190,23 @@ class Mapper:
         tags = {"isamap_version": __version__, "isamap_model": f"{card.name} {card.version}"}
         tags["isamap_threshold"] = f"{self.predictor.threshold:g}"
         shape = (core.shape[0], core.shape[1])
+        layers = self.predictor.layers(probability=self.options.probability)
         with store.publish(job.target) as publication:
             thumbnail = Thumbnail(shape, scene.bands)
             with ExitStack() as stack:
                 writers = [
                     stack.enter_context(CogWriter(publication.path(stem + layer.suffix), geobox, layer, tags))
-                    for layer in self.options.layers
+                    for layer in layers
                 ]
                 tally = self._stream(job, scene, shape, writers, thumbnail)
             if not tally.valid:
                 raise InputError(f"{job.source.paths[0]}: no pixel has all bands: nothing to map")
-            write_preview(publication.path(stem + product.PREVIEW_SUFFIX), thumbnail, writers[0].path)
+            write_preview(
+                publication.path(stem + product.PREVIEW_SUFFIX), thumbnail, writers[0].path, layers[0]
+            )
             share = tally.isa / tally.valid
             properties = {
+                **origin,
                 "isamap:provenance": provenance,
                 "isamap:model": {
                     "name": card.name,
@@ -194,7 +217,7 @@ class Mapper:
                 "isamap:isa_share": round(share, 6),
                 "isamap:valid_share": round(tally.valid / (geobox.shape[0] * geobox.shape[1]), 6),
             }
-            publication.commit(product.map_item(stem, geobox, job.span, self.options.layers, properties))
+            publication.commit(product.map_item(stem, geobox, job.span, layers, properties))
         return Mapped("mapped", published(job, self.options), share)
 
     def _stream(
@@ -234,7 +257,7 @@ class Mapper:
                 inner = slice(halo, halo + piece.window.height), slice(halo, halo + piece.window.width)
                 thumbnail.add(piece.window, piece.lr[:, *inner], piece.valid[inner])
                 tally.valid += int(np.count_nonzero(prediction.isa != product.NODATA))
-                tally.isa += int(np.count_nonzero(prediction.isa == 1))
+                tally.isa += self.predictor.count_isa(prediction.isa)
 
         area_km2 = shape[0] * shape[1] / 1e4
         with Progress(area_km2, "km2", job.name, show=self.options.show_progress) as bar:
@@ -261,12 +284,17 @@ def published(job: Job, options: Options) -> tuple[Path, ...]:
     return (*(directory / name for name in names), job.target.item_path)
 
 
+def _item_beside(job: Job) -> dict[str, Any] | None:
+    """STAC item of the composite that a tile is mapped from, if it has one."""
+    return store.read_item(job.source.paths[0].with_suffix(".json")) if job.margin_px else None
+
+
 @lru_cache(maxsize=1)
-def _mapper(options: Options) -> Mapper:
+def mapper(options: Options) -> Mapper:
     """This process's loaded model."""
     return Mapper(options)
 
 
 def map_job(options: Options, job: Job) -> Mapped:
     """Make one map with the model that this process keeps loaded."""
-    return _mapper(options).map(job)
+    return mapper(options).map(job)

@@ -78,25 +78,86 @@ def run(
     ]
 
 
-def document(standings: Sequence[Standing], workspace: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Composites:
+    """Where the composites of one year stand that `isamap fetch` makes."""
+
+    year: int
+    """Of the composites."""
+    done: int
+    """Those with an item, of the area if there is one."""
+    foreign: int
+    """Rasters without an item: put there by hand."""
+    failed: dict[str, str]
+    """Why tiles failed in the last fetch that ended, and have not been made since."""
+    at_work: dict[str, int]
+    """Composites that are being made, each with its process."""
+    pid: int | None
+    """Process of the run that holds the folder, if there is one on this machine."""
+    last: str | None
+    """When the last one was finished, UTC."""
+    size_bytes: int
+    """Of all files in the folder."""
+
+    @property
+    def fetched(self) -> bool:
+        """Whether fetch has anything to do with that year."""
+        return bool(self.done or self.failed or self.at_work or self.pid)
+
+
+def composites(
+    workspace: Path, year: int | None = None, tiles: Collection[str] | None = None
+) -> list[Composites]:
+    """Look at the composites of every year, or of one."""
+    folder = workspace / "composites"
+    return [_composites(workspace, when, tiles) for when in ledger.years(folder) if year in {None, when}]
+
+
+def _composites(workspace: Path, year: int, tiles: Collection[str] | None) -> Composites:
+    directory = workspace / "composites" / str(year)
+    folder = ledger.look(directory)
+    asked = ledger.last_reports(workspace / "runs" / f"fetch-{year}.json", "tiles")
+    failed = {
+        stem: text
+        for stem, (ended, text) in asked.items()
+        if text is not None and (tiles is None or stem in tiles) and folder.finished.get(stem, 0.0) < ended
+    }
+    wanted = {stem: when for stem, when in folder.finished.items() if tiles is None or stem in tiles}
+    rasters = {stem for stem in ledger.times(directory) if tiles is None or stem in tiles}
+    return Composites(
+        year=year,
+        done=len(wanted),
+        foreign=len(rasters - set(folder.finished)),
+        failed=dict(sorted(failed.items())),
+        at_work=folder.at_work,
+        pid=folder.pid,
+        last=_utc(max(wanted.values(), default=None)),
+        size_bytes=folder.size_bytes,
+    )
+
+
+def document(
+    standings: Sequence[Standing], workspace: Path, fetched: Sequence[Composites] = ()
+) -> dict[str, Any]:
     """The outcome as a JSON document."""
     return {
         "schema": SCHEMA,
         "command": "status",
         "free_bytes": system.free_bytes(workspace),
         "products": [asdict(standing) for standing in standings],
+        "composites": [asdict(one) for one in fetched],
     }
 
 
 def _standing(workspace: Path, model: str, year: int, tiles: Collection[str] | None, now: float) -> Standing:
     folder = ledger.look(product.map_directory(workspace, model, year))
     composites = ledger.times(workspace / "composites" / str(year))
-    ended, asked = ledger.last_report(workspace / "runs" / f"infer-{model}-{year}.json")
+    asked = ledger.last_reports(workspace / "runs" / f"infer-{model}-{year}.json")
     wanted = {*composites, *folder.finished, *asked} if tiles is None else set(tiles)
     done = {stem: when for stem, when in folder.finished.items() if stem in wanted}
     failed = {
         stem: text
-        for stem, text in asked.items()
+        for stem, (ended, text) in asked.items()
         if text is not None and stem in wanted and folder.finished.get(stem, 0.0) < ended
     }
     waiting = (wanted & set(composites)) - set(done) - set(failed)

@@ -14,6 +14,7 @@ from isamap.engine import local
 from isamap.errors import CheckError, InputError, MissingInputError
 from isamap.io import store
 from isamap.io.audit import Audited, Subject, audit
+from isamap.io.audit_composite import Candidate, audit_composite
 from isamap.io.holders import RUN_LOCK, holder
 from isamap.io.leftovers import leftovers
 from isamap.io.pixels import read_strips
@@ -41,6 +42,8 @@ class Report:
 
     maps: int = 0
     """Maps that were asked for."""
+    composites: int = 0
+    """Composites of those maps that were looked at."""
     edges: int = 0
     """Shared edges that were compared."""
     problems: int = 0
@@ -63,6 +66,7 @@ class Report:
             "schema": SCHEMA,
             "command": "verify",
             "maps": self.maps,
+            "composites": self.composites,
             "edges": self.edges,
             "problems": self.problems,
             "warnings": self.warnings,
@@ -149,8 +153,28 @@ def run(subjects: Sequence[Subject], report: Report, workers: int = 1) -> Iterat
     for directory in directories:
         yield from leftovers(directory, {target.stem for target in named if target.directory == directory})
     yield from census.findings()
+    yield from _composites(subjects, report, workers)
     if not all(subject.quick for subject in subjects):
         yield from _seams(readable, report, workers)
+
+
+def _composites(subjects: Sequence[Subject], report: Report, workers: int) -> Iterator[Finding]:
+    """What is off with the composites that are there."""
+    candidates = [
+        Candidate(subject.composite, subject.tile, subject.quick)
+        for subject in subjects
+        if subject.composite is not None and subject.tile is not None
+    ]
+    there = [one for one in candidates if one.path.exists() or one.path.with_suffix(".json").exists()]
+    report.composites = len(there)
+    for directory in {one.path.parent for one in there if holder(one.path.parent / RUN_LOCK) is not None}:
+        yield Finding("-", "running", f"a run holds {directory}", "verify again when it has ended", "warning")
+    with Progress(len(there), "composite", "verify", show=len(there) > 1) as bar:
+        for outcome in local.run(there, audit_composite, workers):
+            yield from outcome.result or ()
+            if outcome.fault is not None:
+                yield Finding(str(outcome.job.tile), "file", str(outcome.fault), AGAIN)
+            bar.advance()
 
 
 def _findings(outcome: local.Outcome[Subject, Audited]) -> Iterator[Finding]:

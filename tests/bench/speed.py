@@ -15,8 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import encode
 import numpy as np
 import rasterio
 import tables
@@ -48,7 +50,7 @@ def end_to_end(path: Path) -> dict[str, float]:
     from isamap.io.raster import SceneInput
 
     mapper = Mapper(Options(window_px=WINDOW, overwrite=True))
-    forwards = timed(mapper.predictor, "probability")
+    forwards = timed(mapper.predictor, "probabilities")
     with tempfile.TemporaryDirectory() as out:
         job = raster_job(SceneInput((path,)), Path(out))
         clock = Clock()
@@ -68,7 +70,7 @@ def forward_only(path: Path) -> dict[str, float]:
         for (window,) in batches(tuple(scene.geobox.shape), WINDOW, 1):
             lr, valid = scene.read(window, predictor.halo_px)
             clock = Clock()
-            predictor.probability(lr[None], valid[None])
+            predictor.probabilities(lr[None], valid[None])
             seconds, cpu = seconds + clock.read()["wall"], cpu + clock.read()["cpu"]
     return {"wall": seconds, "cpu": cpu}
 
@@ -125,6 +127,7 @@ MEASURES: dict[str, Callable[[Path], dict[str, float]]] = {
     "end_to_end": end_to_end,
     "forward_only": forward_only,
     "eager": eager,
+    **{way: partial(encode.measured, way) for way in ("isamap", "unchecked", "driver", "rio_cogeo")},
 }
 
 
@@ -189,7 +192,12 @@ def main() -> None:
     lines = [tables.machine() + "\n"]
     print(lines[0], flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for part in (speed(Path(folder), args.side, args.rounds), memory(Path(folder), args.memory)):
+        parts = (
+            speed(Path(folder), args.side, args.rounds),
+            encode.table(SCENE, Path(folder), args.rounds, measure),
+            memory(Path(folder), args.memory),
+        )
+        for part in parts:
             for line in part:
                 print(line, flush=True)
                 lines.append(line)

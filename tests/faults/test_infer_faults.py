@@ -68,7 +68,7 @@ def wait_until(true, timeout_s=120):
 
 def drafts(folder):
     """Maps being written."""
-    return list(folder.glob(".part-*/*.draft.tif"))
+    return list(folder.glob(".part-*/*.spool"))
 
 
 def is_running(session):

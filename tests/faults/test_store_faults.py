@@ -20,7 +20,7 @@ from crashpoints import (
 )
 
 from isamap.errors import BusyError, StorageError
-from isamap.io import locks, store
+from isamap.io import claims, locks, store
 from isamap.io.store import State, Target, lock, publish, storage_errors, sweep
 
 OLD, NEW, OTHER = b"old", b"new", b"other"
@@ -135,6 +135,7 @@ def test_everything_is_on_disk_before_the_step_that_relies_on_it(tmp_path, monke
     record("unlink", lambda path: Path(path).name)
     run(tmp_path, NEW, ONE)
     (part,) = {name for _, name in log if name.startswith(".part-")}
+    assert log.pop() == ("unlink", ".claim-t.lock")
     assert log == [
         ("fsync", "t.tif"),
         ("fsync", "t.json"),
@@ -268,15 +269,35 @@ def test_a_sweep_leaves_the_part_directory_of_a_live_run(tmp_path):
     target = Target(tmp_path, "t")
     pid = held_by_child(lambda: publish(target))
     try:
-        with publish(target):
+        with publish(Target(tmp_path, "u")):
             parts = set(files_in(tmp_path))
-            assert len(parts) == 4
+            assert len(parts) == 6
             assert sweep(tmp_path) == []
             assert set(files_in(tmp_path)) == parts
     finally:
         kill(pid)
-    (part,) = tmp_path.iterdir()
-    assert sweep(tmp_path) == [part]
+    claim, part = sorted(tmp_path.iterdir())
+    assert sweep(tmp_path) == [claim, part]
+    assert files_in(tmp_path) == {}
+
+
+def test_a_product_is_made_by_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "PATIENCE_S", 0.2)
+    target = Target(tmp_path, "t")
+    pid = held_by_child(lambda: publish(target))
+    try:
+        with pytest.raises(BusyError, match=r"another run is at work on .*t\.json"), publish(target):
+            pass
+    finally:
+        kill(pid)
+    run(tmp_path, NEW)
+    assert broken_products(tmp_path) == []
+
+
+def test_a_product_may_be_claimed_within_its_own_claim(tmp_path):
+    target = Target(tmp_path, "t")
+    with publish(target) as outer, publish(target) as inner:
+        assert outer.directory != inner.directory
     assert files_in(tmp_path) == {}
 
 
@@ -300,7 +321,7 @@ def test_a_part_directory_swept_while_it_is_being_locked_is_made_anew(tmp_path, 
 
     def sweep_then_flock(fd, operation):
         name = Path(f"/proc/self/fd/{fd}").readlink()
-        if not swept:
+        if not swept and name.parent.name.startswith(".part-"):
             swept.append(name.parent)
             assert sweep(tmp_path) == swept
         real(fd, operation)

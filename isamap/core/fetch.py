@@ -1,0 +1,122 @@
+"""`isamap fetch`: which composites to make, what they will cost, and what became of them."""
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from isamap import engine
+from isamap.core.composing import Fetched, Settings, composer, fetch_tile, release
+from isamap.domain import fetch_plan, product
+from isamap.domain.fetch_tables import SCHEMA, Report, Row, row_of_item
+from isamap.domain.grid import Tile
+from isamap.engine import LOCAL, Engine, local
+from isamap.errors import IsamapError, MissingInputError, StorageError
+from isamap.io import store
+from isamap.io.occupy import occupy
+from isamap.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SAMPLED, SAMPLE_S = 40, 4.0
+"""Tiles, evenly spread, whose kept search results a plan looks at, and for how long at most."""
+
+
+def run(
+    tiles: Sequence[Tile],
+    settings: Settings,
+    *,
+    how: Engine = LOCAL,
+    wait: bool = False,
+    overwrite: bool = False,
+    stop_at_failure: bool = False,
+) -> Report:
+    """Make the composites; finished ones are skipped, leftovers of dead runs are swept.
+
+    Args:
+        tiles: of the area.
+        settings: how composites are made.
+        how: where they are made.
+        wait: wait for another run on the same year instead of refusing.
+        overwrite: redo what is done.
+        stop_at_failure: raise the first failure instead of going on.
+
+    Raises:
+        BusyError: another run holds the year.
+        ConfigError: a source is not known.
+        StorageError: nothing could go on.
+        IsamapError: the first failure, with `stop_at_failure`.
+    """
+    report = Report({"year": settings.year})
+    composer(settings)  # a wrong source is no fault of a tile
+    if not tiles:  # a shard of few tiles may be empty
+        return report
+    work = partial(fetch_tile, settings, overwrite)
+    with ExitStack() as held:
+        held.callback(release)
+        held.enter_context(occupy(settings.directory, shard=how.shard_name, wait=wait))
+        bar = held.enter_context(Progress(len(tiles), "tile", "fetch", show=len(tiles) > 1))
+        for outcome in engine.run(tiles, work, how):
+            report.rows.append(_row(outcome, settings))
+            if outcome.fault is not None:
+                if len(tiles) > 1:  # a lone fault is the command's own last word
+                    log.error("%s: %s", outcome.job, outcome.fault)
+                report.faults.append(outcome.fault)
+                _check_going_on(outcome.fault, stop_at_failure=stop_at_failure)
+            bar.advance()
+    report.rows.sort(key=lambda row: row.name)
+    return report
+
+
+def _check_going_on(fault: IsamapError, *, stop_at_failure: bool) -> None:
+    """Raise a fault that the next tile would meet as well."""
+    if stop_at_failure or isinstance(fault, StorageError):
+        raise fault
+
+
+def _row(outcome: local.Outcome[Tile, Fetched], settings: Settings) -> Row:
+    """An outcome as a line of the report."""
+    name = str(outcome.job)
+    if outcome.result is None:
+        missing = isinstance(outcome.fault, MissingInputError)
+        return Row(name, "missing" if missing else "failed", error=str(outcome.fault))
+    log.info("%s %s", outcome.result.state, name)
+    path = product.composite_path(settings.workspace, settings.year, outcome.job)
+    return row_of_item(name, outcome.result.state, str(path), outcome.result.item)
+
+
+def plan(tiles: Sequence[Tile], settings: Settings) -> dict[str, Any]:
+    """What a run would do, from file names, kept search results and orbits alone: `--dry-run`."""
+    done = {tile for tile in tiles if store.Target(settings.directory, str(tile)).item_path.is_file()}
+    new = [tile for tile in tiles if tile not in done]
+    cost = estimate(new, settings)
+    return {
+        "schema": SCHEMA,
+        "command": "fetch",
+        "year": settings.year,
+        "requested": len(tiles),
+        "new": len(new),
+        "fetched_before": len(done),
+        **cost.document(),
+    }
+
+
+def estimate(tiles: Sequence[Tile], settings: Settings) -> fetch_plan.Estimate:
+    """Scenes, bytes and hours of tiles without composite."""
+    modelled = {tile: fetch_plan.modelled_scenes(tile, settings.year, settings.selection) for tile in tiles}
+    finder = composer(settings).finder
+    sample = tiles[:: max(1, len(tiles) // SAMPLED)]
+    found: dict[Tile, float] = {}
+    until = time.monotonic() + SAMPLE_S
+    for tile in sample:
+        if time.monotonic() < until and (kept := finder.kept(tile)) is not None:
+            found[tile] = float(len(kept.scenes))
+    ratio = fetch_plan.scaled(list(found.values()), [modelled[tile] for tile in found])
+    total = sum(found.get(tile, ratio * scenes) for tile, scenes in modelled.items())
+    if found:
+        basis = f"kept search results of {len(found)} tiles, orbits scaled to them for the other {len(tiles) - len(found)}"
+    else:
+        basis = "modelled from orbits: no search result is kept for them, and no catalogue was asked"
+    return fetch_plan.estimate(total, len(tiles), basis)

@@ -1,0 +1,122 @@
+"""Tables of a fetch: what became of every tile, and which months nobody has seen."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from isamap.errors import IsamapError, PartialError
+
+SCHEMA = 1
+"""Of the report and of `--json`."""
+NAMED = 5
+"""Tiles that a line of text names."""
+State = Literal["fetched", "skipped", "failed", "missing"]
+STATES: tuple[State, ...] = ("fetched", "skipped", "failed", "missing")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tile of a fetch."""
+
+    name: str
+    """Tile id."""
+    state: State
+    """`fetched`, `skipped` because it was done, `failed`, or `missing`: no look at this ground exists."""
+    path: str | None = None
+    """The composite."""
+    source: str | None = None
+    """Catalogue its scenes come from."""
+    used: int | None = None
+    """Scenes in it."""
+    dropped: int | None = None
+    """Scenes left out, each with its reason in the item."""
+    looks: Mapping[str, Any] | None = None
+    """Clear looks: min, median, max, gaps."""
+    months: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Scenes and share seen clear of every month that was asked for."""
+    error: str | None = None
+    """Why it failed."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON, without what is not known."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, {})}
+
+
+@dataclass
+class Report:
+    """Every tile that was asked for."""
+
+    what: dict[str, Any]
+    """What was fetched: year, or product."""
+    rows: list[Row] = field(default_factory=list)
+    faults: list[IsamapError] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """The report as a JSON document."""
+        return {
+            "schema": SCHEMA,
+            "command": "fetch",
+            **self.what,
+            "requested": len(self.rows),
+            **counts(self.rows),
+            "coverage": coverage(self.rows),
+            "tiles": [row.document() for row in self.rows],
+        }
+
+    def raise_for_failures(self) -> None:
+        """A lone tile fails with its own error, several with PartialError."""
+        if self.faults and len(self.rows) == 1:
+            raise self.faults[0]
+        if self.faults:
+            raise PartialError(
+                f"{len(self.faults)} of {len(self.rows)} tiles are not fetched: the report names them, rerun to resume"
+            )
+
+
+def row_of_item(name: str, state: State, path: str, item: Mapping[str, Any]) -> Row:
+    """Line of a tile whose composite is there."""
+    properties = item["properties"]
+    return Row(
+        name,
+        state,
+        path,
+        source=properties.get("isamap:source"),
+        used=len(properties.get("isamap:scenes", ())),
+        dropped=len(properties.get("isamap:dropped", ())),
+        looks=properties.get("isamap:looks"),
+        months=properties.get("isamap:months", {}),
+    )
+
+
+def counts(rows: Sequence[Row]) -> dict[str, int]:
+    """Rows in each state."""
+    return {state: sum(row.state == state for row in rows) for state in STATES}
+
+
+def coverage(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Each month: tiles looked at, scenes, mean share seen clear, and tiles of which nothing was seen."""
+    table: dict[str, dict[str, Any]] = {}
+    for month in sorted({month for row in rows for month in row.months}):
+        cells = {row.name: row.months[month] for row in rows if month in row.months}
+        shares = [float(cell["seen_share"]) for cell in cells.values()]
+        table[month] = {
+            "tiles": len(cells),
+            "scenes": sum(int(cell["scenes"]) for cell in cells.values()),
+            "seen_share": round(sum(shares) / len(shares), 4),
+            "unseen": [name for name, cell in cells.items() if not cell["seen_share"]],
+        }
+    return table
+
+
+def lines(rows: Sequence[Row]) -> Iterator[str]:
+    """What an analyst should know of the run, for a terminal."""
+    unseen = {month: facts for month, facts in coverage(rows).items() if facts["unseen"]}
+    for month, facts in unseen.items():
+        names: list[str] = facts["unseen"]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield f"month {month}: no clear look on {len(names)} of {facts['tiles']} tiles: {', '.join(names[:NAMED])}{more}"
+    gaps = [(row.name, row.looks["gap_share"]) for row in rows if row.looks and row.looks["gap_pixels"]]
+    for name, share in sorted(gaps, key=lambda gap: -gap[1])[:NAMED]:
+        yield f"{name}: {100 * share:.2f} % of its pixels have no clear look and are nodata"
+    if len(gaps) > NAMED:
+        yield f"... and gaps on {len(gaps) - NAMED} more tiles: the report lists them"

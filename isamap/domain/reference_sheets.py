@@ -1,0 +1,163 @@
+"""Where published reference products lie, how their sheets are named, and the STAC item of a piece of one."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from odc.geo.geobox import GeoBox
+
+from isamap.domain import references
+from isamap.domain.composite import period
+from isamap.domain.grid import MARGIN_PX, Tile
+from isamap.domain.lonlat import LONLAT
+from isamap.domain.sources import Source
+from isamap.errors import ConfigError
+
+SHEET_DEG = 3
+"""Side of a sheet of WorldCover in degrees; its name is that of its lower left corner."""
+SHEET = "{ll}"
+"""Stands for that name in an address."""
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A product that can be fetched."""
+
+    name: str
+    """Row of `references.REFERENCES`."""
+    places: tuple[tuple[str, Source], ...]
+    """Address of a sheet with `{ll}` for its name, and whose it is; the next one is asked where one fails."""
+
+    @property
+    def reference(self) -> references.Reference:
+        """Codes, licence and makers."""
+        return references.REFERENCES[self.name]
+
+
+def _amazon() -> Source:
+    host = "esa-worldcover.s3.eu-central-1.amazonaws.com"
+    return Source("esa-worldcover-aws", f"https://{host}", (), hosts=(host,))
+
+
+def _azure() -> Source:
+    return Source(
+        "planetary-computer",
+        "https://planetarycomputer.microsoft.com/api/stac/v1",
+        ("esa-worldcover",),
+        hosts=("ai4edataeuwest.blob.core.windows.net",),
+        signing="planetary-computer",
+        token_url="https://planetarycomputer.microsoft.com/api/sas/v1/token/{collection}",  # noqa: S106  # an address
+    )
+
+
+def _worldcover(version: str, year: int) -> Published:
+    sheet = f"{version}/{year}/map/ESA_WorldCover_10m_{year}_{version}_{{ll}}_Map.tif"
+    return Published(
+        f"worldcover-{version}",
+        (
+            (f"https://esa-worldcover.s3.eu-central-1.amazonaws.com/{sheet}", _amazon()),
+            (f"https://ai4edataeuwest.blob.core.windows.net/esa-worldcover/{sheet}", _azure()),
+        ),
+    )
+
+
+PUBLISHED: dict[str, Published] = {
+    row.name: row for row in (_worldcover("v200", 2021), _worldcover("v100", 2020))
+}
+"""Products with a public address under their names."""
+
+
+def find(name: str, place: tuple[str, Source] | None = None) -> Published:
+    """The product of that name, from its public addresses or another place.
+
+    Raises:
+        ConfigError: it is not known, or has no public address and no place was given.
+    """
+    row = references.find(name)
+    if place is not None:
+        return Published(row.name, (place,))
+    if row.name not in PUBLISHED:
+        near = get_close_matches(row.name, PUBLISHED, 1) or list(PUBLISHED)
+        raise ConfigError(
+            f"{row.name} has no public address of single sheets: fetch {near[0]}, or give --product-url "
+            f"(described at {row.url or 'its makers'})"
+        )
+    return PUBLISHED[row.name]
+
+
+def sheet_names(bounds: Bounds) -> list[str]:
+    """Names of the 3-degree sheets that a lon/lat box meets: `N30E105`."""
+    west, south, east, north = bounds
+    return [
+        _name(lat, lon)
+        for lat in range(_floor(south), math.ceil(north / SHEET_DEG) * SHEET_DEG, SHEET_DEG)
+        for lon in range(_floor(west), math.ceil(east / SHEET_DEG) * SHEET_DEG, SHEET_DEG)
+    ]
+
+
+def _floor(degrees: float) -> int:
+    return math.floor(degrees / SHEET_DEG) * SHEET_DEG
+
+
+def _name(lat: int, lon: int) -> str:
+    return f"{'S' if lat < 0 else 'N'}{abs(lat):02d}{'W' if lon < 0 else 'E'}{abs(lon):03d}"
+
+
+def tile_bounds(tile: Tile, crs: Any = LONLAT) -> Bounds:
+    """Box of a tile with its margin in another CRS; lon/lat unless one is given."""
+    box = tile.geobox(margin_px=MARGIN_PX).footprint(crs, npoints=32).boundingbox
+    return box.left, box.bottom, box.right, box.top
+
+
+def provenance(product: Published, code: str) -> dict[str, Any]:
+    """What the bytes of a piece depend on."""
+    return {
+        "code": code,
+        "product": product.name,
+        "version": product.reference.version,
+        "places": [url for url, _ in product.places],
+    }
+
+
+def item(
+    stem: str, geobox: GeoBox, product: Published, properties: Mapping[str, Any], nodata: Sequence[int]
+) -> dict[str, Any]:
+    """STAC item of a piece of a product, without checksums."""
+    import pystac
+    from shapely.geometry import mapping
+
+    row = product.reference
+    years = row.years or (2015,)
+    start, end = (datetime.fromisoformat(text) for text in (period(years[0])[0], period(years[-1])[1]))
+    footprint = geobox.footprint(LONLAT, npoints=16).geom
+    made = pystac.Item(
+        id=stem,
+        geometry=mapping(footprint),
+        bbox=list(footprint.bounds),
+        datetime=None,
+        start_datetime=start,
+        end_datetime=end,
+        properties={
+            **properties,
+            "title": row.title,
+            "license": row.licence or "other",
+            "isamap:attribution": row.attribution,
+            "isamap:described": row.url,
+            "proj:code": f"EPSG:{geobox.crs.epsg}" if geobox.crs and geobox.crs.epsg else None,
+            "proj:shape": list(geobox.shape),
+            "proj:transform": list(geobox.transform)[:6],
+        },
+        stac_extensions=[
+            "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+            "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+        ],
+    )
+    asset = pystac.Asset(f"./{stem}.tif", row.title, media_type=pystac.MediaType.COG, roles=["data"])
+    asset.extra_fields["bands"] = [{"name": "class", "nodata": nodata[0] if nodata else None}]
+    made.add_asset("map", asset)
+    document: dict[str, Any] = made.to_dict(include_self_link=False, transform_hrefs=False)
+    return document
