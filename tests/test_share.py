@@ -5,9 +5,11 @@ import rasterio
 from isamap.domain.share import (
     ShareRules,
     bare_soil_index,
+    green_cover,
     grown,
     impervious_share,
     lowest_neighbour,
+    mean_around,
     ndvi,
     normalised_difference,
     water,
@@ -157,3 +159,31 @@ def test_the_ramp_between_pervious_and_impervious_follows_the_rules():
     (half,) = far_apart("half grown over")
     share, _ = impervious_share(half, rules=ShareRules(impervious_ndvi=0.162, pervious_ndvi=0.362))
     np.testing.assert_allclose(share, 0.5, atol=0.01)
+
+
+def test_a_mixed_pixel_is_roof_and_tree_in_town_and_sparse_crop_in_the_fields():
+    town = ground(
+        *[["half grown over" if (r + c) % 4 == 0 else "asphalt" for c in range(24)] for r in range(24)]
+    )
+    fields = ground(
+        *[["half grown over" if (r + c) % 4 == 0 else "forest" for c in range(24)] for r in range(24)]
+    )
+    rules = ShareRules(built_up=0.35)
+    ramp = (0.38 - 0.262) / (0.38 - 0.15)
+    cover = ((0.262 - 0.05) / (0.65 - 0.05)) ** 2
+    np.testing.assert_allclose(impervious_share(town, rules=rules)[0][12, 12], 1 - cover, atol=0.01)
+    np.testing.assert_allclose(impervious_share(fields, rules=rules)[0][12, 12], ramp, atol=0.01)
+    np.testing.assert_allclose(impervious_share(town)[0][12, 12], ramp, atol=0.01)
+
+
+def test_green_cover_is_none_on_soil_and_whole_under_a_canopy():
+    np.testing.assert_allclose(
+        green_cover(np.float32([-0.3, 0.05, 0.35, 0.65, 0.9])), [0, 0, 0.25, 1, 1], atol=1e-6
+    )
+
+
+def test_the_mean_around_equals_a_loop():
+    values = np.random.default_rng(3).random((9, 13), np.float32)
+    padded = np.pad(values, 2, mode="edge")
+    wanted = [[padded[r : r + 5, c : c + 5].mean() for c in range(13)] for r in range(9)]
+    np.testing.assert_allclose(mean_around(values, 2), wanted, rtol=1e-5)

@@ -18,6 +18,10 @@ Bands = Mapping[str, NDArray[np.float32]]
 
 SOIL_NOW, GREEN_THEN = 0.25, 0.35
 """A pixel below the first NDVI now and above the second on the other date: soil, or built since."""
+SOIL_NDVI, FULL_COVER_NDVI = 0.05, 0.65
+"""NDVI of ground without a leaf and of closed vegetation, top of atmosphere."""
+CONTEXT_PX = 5
+"""What is built up is judged from the 11 x 11 pixels around."""
 BARE_SOIL, BRIGHT = 0.12, 0.25
 """Above this bare-soil index spectra cannot tell soil from roof: nothing is said. Soil is never this bright."""
 
@@ -74,6 +78,25 @@ def lowest_neighbour(values: NDArray[np.float32], reach_px: int = 1) -> NDArray[
     return lowest
 
 
+def mean_around(values: NDArray[np.float32], reach_px: int) -> NDArray[np.float32]:
+    """Mean over the pixels up to `reach_px` away in row and column; the edge repeats itself."""
+    side = 2 * reach_px + 1
+    total = np.pad(values, reach_px, mode="edge").astype(np.float64).cumsum(axis=0).cumsum(axis=1)
+    total = np.pad(total, ((1, 0), (1, 0)))
+    boxes = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    mean: NDArray[np.float32] = (boxes / side**2).astype(np.float32)
+    return mean
+
+
+def green_cover(green: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fraction of a pixel under vegetation: the square of its scaled NDVI (Carlson and Ripley 1997).
+
+    In built-up ground the rest is impervious (Carlson and Arthur 2000); on fields it would be soil.
+    """
+    scaled: NDArray[np.float32] = np.clip((green - SOIL_NDVI) / (FULL_COVER_NDVI - SOIL_NDVI), 0, 1)
+    return scaled**2
+
+
 @dataclass(frozen=True)
 class ShareRules:
     """How spectra become shares."""
@@ -87,6 +110,9 @@ class ShareRules:
     so that a road does not drown in its verges."""
     doubt: float = 0.5
     """Weight where only the other date was green: soil, or built since."""
+    built_up: float = 1.0
+    """Mean share of the surroundings from which mixed pixels are roof and tree, not sparse crops: there the share
+    is 1 - cover, cover from NDVI by a square law. 1 switches it off."""
 
 
 def impervious_share(
@@ -110,6 +136,8 @@ def impervious_share(
         weight[(green < SOIL_NOW) & (elsewhen > GREEN_THEN)] = rules.doubt
         green = np.maximum(green, elsewhen)
     share = np.clip((rules.pervious_ndvi - green) / (rules.pervious_ndvi - rules.impervious_ndvi), 0, 1)
+    built = mean_around(share, CONTEXT_PX) > rules.built_up
+    share[built] = np.maximum(share, 1 - green_cover(green))[built]
     share[blue_roof(bands)] = 1
     wet = water(bands)
     weight[grown(wet) & ~wet & (share > 0)] = 0  # shores are as dark as roads
