@@ -51,6 +51,8 @@ bench: $(VENV)/installed-for-work ## measure speed and memory, as ratios
 	$(BIN)/python tests/bench/speed.py --write docs/benchmarks.md
 	$(BIN)/python tests/bench/evaluate.py --write docs/benchmarks.md
 	PYTHONPATH=.:tests $(BIN)/python tests/bench/fetch.py --write docs/benchmarks.md
+	PYTHONPATH=. $(BIN)/python tests/bench/compositing.py --write docs/benchmarks.md
+	PYTHONPATH=.:tests $(BIN)/python tests/bench/remote.py
 
 accuracy: $(VENV)/installed-for-work ## print the accuracy tables from the stored weights
 	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --write docs/accuracy.md
