@@ -320,6 +320,7 @@ def s3_server(directory: Path, monkeypatch: Any, bucket: str = "sentinel-cogs") 
     try:
         host, port = server.get_host_and_port()
         place = Bucket(f"http://{host}:{port}", bucket)
+        urlopen(f"{place.url}/moto-api/reset", data=b"").close()  # moto keeps buckets as long as the process
         for name, value in place.env.items():
             monkeypatch.setenv(name, value)
         client = Session().create_client("s3", endpoint_url=place.url, region_name="us-west-2")
