@@ -1,5 +1,6 @@
 """Composites: what they depend on, what their items say, which are made again."""
 
+import copy
 import hashlib
 import json
 import random
@@ -84,10 +85,14 @@ def test_the_period_of_some_months_ends_with_the_last_of_them():
 # Provenance
 
 
+def asked(year=skies.YEAR, **selection):
+    return finder.Query((), year, Selection(**selection))
+
+
 def test_provenance_changes_with_what_changes_pixels_and_with_nothing_else(sky):
     source = source_of(sky.source)
     items = sky.made.items(skies.C1, sky.files.url)
-    found = finder.chosen(items, source, sky.made.tile, Selection(max_cloud=100))
+    found = finder.chosen(items, source, sky.made.tile, asked(max_cloud=100))
     scenes = list(found.scenes)
     assert len(scenes) == len(items)
 
@@ -116,7 +121,7 @@ def test_provenance_changes_with_what_changes_pixels_and_with_nothing_else(sky):
 def test_scenes_found_do_not_depend_on_order_or_repetition(sky):
     source, items = source_of(sky.source), sky.made.items(skies.C1, sky.files.url)
     broken = [{**items[0], "id": "broken", "assets": {}}, {"id": "../x"}, 7, None]
-    want = finder.chosen([*items, *broken], source, sky.made.tile, Selection(max_scenes=3))
+    want = finder.chosen([*items, *broken], source, sky.made.tile, asked(max_scenes=3))
     assert len(want.scenes) == 3
     reasons = {one.id: one.reason for one in want.dropped}
     assert "no asset for B02" in reasons["broken"]
@@ -124,7 +129,19 @@ def test_scenes_found_do_not_depend_on_order_or_repetition(sky):
     for _ in range(20):
         mixed = [*items, *broken, *rng.choices(items, k=4)]
         rng.shuffle(mixed)
-        assert finder.chosen(mixed, source, sky.made.tile, Selection(max_scenes=3)) == want
+        assert finder.chosen(mixed, source, sky.made.tile, asked(max_scenes=3)) == want
+
+
+def test_scenes_of_another_year_are_dropped_whatever_a_folder_or_catalogue_holds(sky):
+    source, items = source_of(sky.source), sky.made.items(skies.C1, sky.files.url)
+    late = copy.deepcopy(items[0])
+    late["id"] = late["id"].replace(str(skies.YEAR), str(skies.YEAR + 1))
+    late["properties"]["datetime"] = str(skies.YEAR + 1) + late["properties"]["datetime"][4:]
+    found = finder.chosen([*items, late], source, sky.made.tile, asked(max_cloud=100))
+    assert {scene.datetime[:4] for scene in found.scenes} == {str(skies.YEAR)}
+    assert len(found.scenes) == len(items)
+    assert f"is of {skies.YEAR + 1}, {skies.YEAR} is asked for" in {one.reason for one in found.dropped}
+    assert not finder.chosen(items, source, sky.made.tile, asked(skies.YEAR - 1)).scenes
 
 
 # Files

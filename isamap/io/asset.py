@@ -114,6 +114,7 @@ def fill(out: NDArray[Any], place: Place | Path, geobox: GeoBox, kept: Directori
 
     Raises:
         InputError: it is no GeoTIFF or JPEG 2000 of that type, or its grid is another.
+        DamagedError: it is cut off, or (on this machine) does not decode.
         RemoteError, BusyError: it cannot be had, or does not decode.
     """
 
@@ -184,16 +185,23 @@ class _UndecodableError(RemoteError):
     """Bytes came as promised, but are no pixels."""
 
 
+class DamagedError(InputError):
+    """A file is cut off or does not decode: its pixels are lost, and nothing may be made without them."""
+
+
 def _read_local(path: Path, choose: Choice) -> Part | None:
     with closing(open_raster(path)) as src:
         window = choose(src)
         if src.driver == "GTiff":
-            for index in src.indexes:
-                check_complete(src, index)
+            try:
+                for index in src.indexes:
+                    check_complete(src, index)
+            except InputError as error:
+                raise DamagedError(str(error)) from error
         try:
             return _pixels(src, window) if window else None
         except _UndecodableError as error:
-            raise InputError(str(error)) from error
+            raise DamagedError(str(error)) from error
 
 
 def _read_remote(place: Place, choose: Choice, kept: Directories) -> Part | None:
@@ -250,7 +258,9 @@ def _blocks(src: Any, window: Window, total: int) -> list[Span]:
         if end - begin > raw + raw // 4 + (64 << 10):
             raise InputError(f"declares {end - begin} bytes for block ({col}, {row}) of {raw} bytes")
         if end > total:
-            raise InputError(f"is cut off: it has {total} bytes, but block ({col}, {row}) ends at byte {end}")
+            raise DamagedError(
+                f"is cut off: it has {total} bytes, but block ({col}, {row}) ends at byte {end}"
+            )
         spans.append((max(0, begin - LEADER_BYTES), min(total, end + LEADER_BYTES)))
     return spans
 

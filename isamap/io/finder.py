@@ -114,7 +114,7 @@ class Finder:
             except MissingInputError as fault:  # a folder without scenes
                 passed_over.append(f"{source.name}: {fault}")
                 continue
-            found = chosen(items, source, tile, self.query.selection)
+            found = chosen(items, source, tile, self.query)
             if found.scenes:
                 return Found(source, found.scenes, found.dropped, tuple(passed_over))
             passed_over.append(f"{source.name}: {_why_none(found.dropped)}")
@@ -137,7 +137,7 @@ class Finder:
             items = self._folder(folder) if folder else kept_search(source, tile, *self._span, self.cache)
             if items is None:
                 return None
-            found = chosen(items, source, tile, self.query.selection)
+            found = chosen(items, source, tile, self.query)
             if found.scenes:
                 return found
         return Found.nothing()
@@ -174,19 +174,27 @@ class Finder:
         return self._folders[folder]
 
 
-def chosen(items: Sequence[Mapping[str, Any]], source: Source, tile: Tile, selection: Selection) -> Found:
-    """Scenes of a tile among raw items: checked, once each, chosen; independent of the order of the items."""
+def chosen(items: Sequence[Mapping[str, Any]], source: Source, tile: Tile, query: Query) -> Found:
+    """Scenes of a tile among raw items: checked, of the year, once each, chosen; whatever the order of the items.
+
+    Folders hold what they hold, and catalogues need not mind the dates they are asked for: the year is looked at here.
+    """
     scenes: list[SceneItem] = []
     refused: set[Dropped] = set()
     for raw in items:
         try:
-            scenes.append(scene_of(raw, source))
+            scene = scene_of(raw, source)
         except InputError as fault:
             name = item_id(raw)
             refused.add(Dropped(name, str(fault).removeprefix(f"{name}: ")))
+            continue
+        if int(scene.datetime[:4]) == query.year:
+            scenes.append(scene)
+        else:
+            refused.add(Dropped(scene.id, f"is of {scene.datetime[:4]}, {query.year} is asked for"))
     near, elsewhere = select(scenes, tile, Selection(100.0, len(scenes) or 1))
     kept, doubles = deduplicate(near, [source.name], tile.footprint())
-    best, others = select(kept, tile, selection)
+    best, others = select(kept, tile, query.selection)
     nearby = [one for one in elsewhere if one.reason != "does not meet the tile"]
     return Found(source, tuple(best), tuple(sorted({*refused, *nearby, *doubles, *others})))
 

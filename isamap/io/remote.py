@@ -21,7 +21,7 @@ from isamap.domain.scenes import SceneItem
 from isamap.domain.sources import BANDS, SCL, Source
 from isamap.domain.stack import Look
 from isamap.errors import BusyError, InputError, MissingInputError, RemoteError
-from isamap.io.asset import Choice, Directories, Part, Place, fill, read
+from isamap.io.asset import Choice, DamagedError, Directories, Part, Place, fill, read
 from isamap.io.http import LIMITS, Client, Limits, Refused, client_of, shown
 from isamap.io.placing import check_position, geobox_of, name_crs
 from isamap.io.signing import Signers, user_endpoint
@@ -115,7 +115,7 @@ class ScenePixels:
             The look, or why the scene cannot be used.
 
         Raises:
-            RemoteError, BusyError: a file cannot be read; names scene, asset and window.
+            RemoteError, BusyError, DamagedError: a file cannot be read; names scene, asset and window.
             StorageError: the disk refuses.
         """
         ahead = AHEAD + self._threads // (len(BANDS) + 1)
@@ -167,6 +167,8 @@ class ScenePixels:
         try:
             place = self._place(self._sources[scene.source], asset.href, scene.collection)
             fill(target, place, geobox, self._directories)
+        except DamagedError as error:
+            raise DamagedError(f"{what}: {error}") from error
         except (InputError, MissingInputError) as error:
             faults[band] = InputError(f"{what}: {error}")
         except BusyError as error:
