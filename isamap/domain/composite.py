@@ -5,7 +5,6 @@ import json
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from isamap import __version__
 from isamap.domain.cloudmask import MaskRules
 from isamap.domain.grid import MARGIN_PX
-from isamap.domain.product import BLOCK_PX
+from isamap.domain.product import BLOCK_PX, raster_item
 from isamap.domain.scenes import Dropped, SceneItem
 from isamap.domain.sources import BANDS, LICENCE_URL
 
@@ -131,29 +130,8 @@ def item(stem: str, geobox: GeoBox, span: tuple[str, str], properties: Mapping[s
         properties: more item properties, provenance among them.
     """
     import pystac
-    from shapely.geometry import mapping
 
-    footprint = geobox.footprint("EPSG:4326", npoints=16).geom
-    start, end = (datetime.fromisoformat(text) for text in span)
-    made = pystac.Item(
-        id=stem,
-        geometry=mapping(footprint),
-        bbox=list(footprint.bounds),
-        datetime=None,
-        start_datetime=start,
-        end_datetime=end,
-        properties={
-            **properties,
-            "gsd": abs(geobox.resolution.x),
-            "proj:code": f"EPSG:{geobox.crs.epsg}" if geobox.crs else None,
-            "proj:shape": list(geobox.shape),
-            "proj:transform": list(geobox.transform)[:6],
-        },
-        stac_extensions=[
-            "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-            "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-        ],
-    )
+    made = raster_item(stem, geobox, span, {**properties, "gsd": abs(geobox.resolution.x)})
     bands = [
         {"name": name, "data_type": "uint16", "nodata": NODATA}
         | ({} if name == LOOKS else {"raster:scale": 0.0001})

@@ -121,6 +121,40 @@ def year_span(year: int) -> tuple[str, str]:
     return f"{year}-01-01T00:00:00Z", f"{year}-12-31T23:59:59Z"
 
 
+def raster_item(stem: str, geobox: GeoBox, span: tuple[str, str], properties: Mapping[str, Any]) -> Any:
+    """A `pystac.Item` of rasters on one grid (STAC 1.1, projection and file extensions), without assets.
+
+    Args:
+        stem: of the files, and id of the item.
+        geobox: of the rasters.
+        span: start and end of the time they speak of, RFC 3339.
+        properties: more item properties.
+    """
+    import pystac
+    from shapely.geometry import mapping
+
+    footprint = geobox.footprint("EPSG:4326", npoints=16).geom
+    start, end = (datetime.fromisoformat(text) for text in span)
+    return pystac.Item(
+        id=stem,
+        geometry=mapping(footprint),
+        bbox=list(footprint.bounds),
+        datetime=None,
+        start_datetime=start,
+        end_datetime=end,
+        properties={
+            **properties,
+            "proj:code": f"EPSG:{geobox.crs.epsg}" if geobox.crs and geobox.crs.epsg else None,
+            "proj:shape": list(geobox.shape),
+            "proj:transform": list(geobox.transform)[:6],
+        },
+        stac_extensions=[
+            "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+            "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+        ],
+    )
+
+
 def map_item(
     stem: str,
     geobox: GeoBox,
@@ -138,29 +172,8 @@ def map_item(
         properties: more item properties, provenance among them.
     """
     import pystac
-    from shapely.geometry import mapping
 
-    footprint = geobox.footprint("EPSG:4326", npoints=16).geom
-    start, end = (datetime.fromisoformat(text) for text in span)
-    item = pystac.Item(
-        id=stem,
-        geometry=mapping(footprint),
-        bbox=list(footprint.bounds),
-        datetime=None,
-        start_datetime=start,
-        end_datetime=end,
-        properties={
-            **properties,
-            "gsd": abs(geobox.resolution.x),
-            "proj:code": f"EPSG:{geobox.crs.epsg}" if geobox.crs and geobox.crs.epsg else None,
-            "proj:shape": list(geobox.shape),
-            "proj:transform": list(geobox.transform)[:6],
-        },
-        stac_extensions=[
-            "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-            "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-        ],
-    )
+    item = raster_item(stem, geobox, span, {**properties, "gsd": abs(geobox.resolution.x)})
     for layer in layers:
         item.add_asset(
             layer.key,

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,6 +12,7 @@ from isamap.domain import references
 from isamap.domain.composite import period
 from isamap.domain.grid import MARGIN_PX, Tile
 from isamap.domain.lonlat import LONLAT
+from isamap.domain.product import raster_item
 from isamap.domain.sources import Source
 from isamap.errors import ConfigError
 
@@ -128,34 +128,17 @@ def item(
 ) -> dict[str, Any]:
     """STAC item of a piece of a product, without checksums."""
     import pystac
-    from shapely.geometry import mapping
 
     row = product.reference
     years = row.years or (2015,)
-    start, end = (datetime.fromisoformat(text) for text in (period(years[0])[0], period(years[-1])[1]))
-    footprint = geobox.footprint(LONLAT, npoints=16).geom
-    made = pystac.Item(
-        id=stem,
-        geometry=mapping(footprint),
-        bbox=list(footprint.bounds),
-        datetime=None,
-        start_datetime=start,
-        end_datetime=end,
-        properties={
-            **properties,
-            "title": row.title,
-            "license": row.licence or "other",
-            "isamap:attribution": row.attribution,
-            "isamap:described": row.url,
-            "proj:code": f"EPSG:{geobox.crs.epsg}" if geobox.crs and geobox.crs.epsg else None,
-            "proj:shape": list(geobox.shape),
-            "proj:transform": list(geobox.transform)[:6],
-        },
-        stac_extensions=[
-            "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-            "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-        ],
-    )
+    said = {
+        "title": row.title,
+        "license": row.licence or "other",
+        "isamap:attribution": row.attribution,
+        "isamap:described": row.url,
+    }
+    span = (period(years[0])[0], period(years[-1])[1])
+    made = raster_item(stem, geobox, span, {**properties, **said})
     asset = pystac.Asset(f"./{stem}.tif", row.title, media_type=pystac.MediaType.COG, roles=["data"])
     asset.extra_fields["bands"] = [{"name": "class", "nodata": nodata[0] if nodata else None}]
     made.add_asset("map", asset)
