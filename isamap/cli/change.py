@@ -167,11 +167,8 @@ def _options(given: dict[str, Any], years: tuple[int, ...], *, versions: bool) -
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     """The answer to --dry-run."""
-    if as_json:
-        click.echo(json.dumps(plan))
-        return
-    for key in ("requested", "new", "made_before", "incomplete"):
-        click.echo(f"{key.replace('_', ' '):>14}  {plan[key]}")
+    keys = ("requested", "new", "made_before", "incomplete")
+    options.print_plan(plan, keys, 14, as_json=as_json)
 
 
 def _print(tables: "list[Table]", warnings: tuple[str, ...]) -> None:

@@ -149,9 +149,5 @@ def _finish(report: "Report", given: dict[str, Any], name: str) -> None:
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     """The answer to --dry-run."""
-    if as_json:
-        click.echo(json.dumps(plan))
-        return
-    for key, value in plan.items():
-        if key not in ("schema", "command"):
-            click.echo(f"{key.replace('_', ' '):>24}  {value}")
+    keys = [key for key in plan if key not in ("schema", "command")]
+    options.print_plan(plan, keys, 24, as_json=as_json)

@@ -211,11 +211,8 @@ def _report_path(given: dict[str, Any]) -> Path | None:
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     """The answer to --dry-run."""
-    if as_json:
-        click.echo(json.dumps(plan))
-        return
-    for key in ("requested", "new", "mapped_before", "missing", "to_fetch", "read_gb"):
-        click.echo(f"{key.replace('_', ' '):>14}  {plan[key]}")
+    keys = ("requested", "new", "mapped_before", "missing", "to_fetch", "read_gb")
+    options.print_plan(plan, keys, 14, as_json=as_json)
 
 
 def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:

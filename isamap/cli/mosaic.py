@@ -129,13 +129,8 @@ def _region(given: dict[str, Any]) -> "Region":
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     """The answer to --dry-run."""
-    if as_json:
-        click.echo(json.dumps(plan))
-        return
-    for key, value in plan.items():
-        if key not in ("schema", "command"):
-            shown = " x ".join(map(str, value)) if isinstance(value, list) else value
-            click.echo(f"{key.replace('_', ' '):>18}  {shown}")
+    keys = [key for key in plan if key not in ("schema", "command")]
+    options.print_plan(plan, keys, 18, as_json=as_json)
 
 
 def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:

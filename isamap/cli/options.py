@@ -1,8 +1,9 @@
 """Options that commands share: one place for each word, its environment variable and its help."""
 
 import functools
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -232,3 +233,14 @@ def _tile_ids(text: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as fault:
         raise MissingInputError(f"{text[1:]} cannot be read as a list of tiles: {fault}") from fault
     return [line.strip() for line in lines if line.strip()]
+
+
+def print_plan(plan: dict[str, Any], keys: Iterable[str], width: int, *, as_json: bool) -> None:
+    """The answer to --dry-run: one JSON document, or a line for each key."""
+    if as_json:
+        click.echo(json.dumps(plan))
+        return
+    for key in keys:
+        value = plan[key]
+        shown = " x ".join(map(str, value)) if isinstance(value, list) else value
+        click.echo(f"{key.replace('_', ' '):>{width}}  {shown}")

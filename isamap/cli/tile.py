@@ -201,13 +201,10 @@ def _changed(recipe: "TileRecipe", given: dict[str, Any]) -> "TileRecipe":
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     """The answer to --dry-run."""
-    if as_json:
-        click.echo(json.dumps(plan))
-        return
-    for key in ("shards", "made_before", "read_gb"):
-        click.echo(f"{key.replace('_', ' '):>12}  {plan[key]}")
-    for path in plan["missing"]:
-        click.echo(f"{'missing':>12}  {path}")
+    options.print_plan(plan, ("shards", "made_before", "read_gb"), 12, as_json=as_json)
+    if not as_json:
+        for path in plan["missing"]:
+            click.echo(f"{'missing':>12}  {path}")
 
 
 def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:
