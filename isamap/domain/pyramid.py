@@ -16,6 +16,8 @@ from isamap.domain.product import BLOCK_PX, NODATA
 Pixels = NDArray[np.uint8]
 Pairs = NDArray[np.uint16]
 """Neighbours in a row as one number, the left one in the lower byte."""
+Shape = tuple[int, int]
+"""Height and width of a level."""
 Place = tuple[int, int]
 """Row and column of a block."""
 
@@ -38,6 +40,7 @@ class Pyramid:
         for _ in range(levels - 1):
             self.shapes.append((-(-self.shapes[-1][0] // 2), -(-self.shapes[-1][1] // 2)))
         self._waiting: list[dict[Place, tuple[Pixels, set[Place]]]] = [{} for _ in self.shapes]
+        """What coarser blocks are still to be made from, and which: blocks, halved already where they nest."""
 
     def places(self, level: int) -> list[Place]:
         """Rows and columns of the blocks of a level, in reading order."""
@@ -49,7 +52,7 @@ class Pyramid:
 
         Args:
             at: row and column of the block; each comes once.
-            block: BLOCK_PX on a side, nodata beyond the edge of the raster; it is kept.
+            block: BLOCK_PX on a side, nodata beyond the edge of the raster; it may be kept.
             level: of the block.
         """
         yield level, at, block
@@ -57,7 +60,7 @@ class Pyramid:
             return
         shape, waiting = self.shapes[level], self._waiting[level]
         over = [(row, col) for row in _coarser(at[0], shape[0]) for col in _coarser(at[1], shape[1])]
-        waiting[at] = block, set(over)
+        waiting[at] = halve(block, self._method) if _nests(shape) else block, set(over)
         for place in over:
             under = [(row, col) for row in _finer(place[0], shape[0]) for col in _finer(place[1], shape[1])]
             if all(one in waiting for one in under):
@@ -66,18 +69,20 @@ class Pyramid:
     def _coarse(self, at: Place, under: Sequence[Place], level: int) -> Pixels:
         """A block of the next level, from blocks that need not wait for it any more."""
         shape, waiting = self.shapes[level], self._waiting[level]
+        side = BLOCK_PX // 2 if _nests(shape) else BLOCK_PX
         before = shape[0] % 2, shape[1] % 2
-        pixels = np.full((2 * BLOCK_PX + before[0], 2 * BLOCK_PX + before[1]), NODATA, np.uint8)
+        pixels = np.full((2 * side + before[0], 2 * side + before[1]), NODATA, np.uint8)
         for place in under:
-            block, wanted = waiting[place]
+            part, wanted = waiting[place]
             rows, cols = (
-                _placed(fine, coarse, first) for fine, coarse, first in zip(place, at, before, strict=True)
+                _placed(fine, coarse, side, first)
+                for fine, coarse, first in zip(place, at, before, strict=True)
             )
-            pixels[rows[1], cols[1]] = block[rows[0], cols[0]]
+            pixels[rows[1], cols[1]] = part[rows[0], cols[0]]
             wanted.discard(at)
             if not wanted:
                 del waiting[place]
-        return halve(pixels, at, shape, self._method)
+        return pixels if _nests(shape) else halve_odd(pixels, at, shape, self._method)
 
 
 def _coarser(block: int, side: int) -> list[int]:
@@ -92,38 +97,47 @@ def _finer(block: int, side: int) -> range:
     return range(first, min(2 * block + 2, -(-side // BLOCK_PX)))
 
 
-def _placed(fine: int, coarse: int, before: int) -> tuple[slice, slice]:
-    """Which rows of a block are used for a coarser one, and where they go in the pixels under that."""
-    at = (fine - 2 * coarse) * BLOCK_PX + before
-    return (slice(-at if at < 0 else 0, None), slice(max(at, 0), at + BLOCK_PX))
+def _nests(shape: Shape) -> bool:
+    """Whether every pixel of the next level covers four whole ones of this."""
+    return shape[0] % 2 == 0 and shape[1] % 2 == 0
 
 
-def halve(pixels: Pixels, at: tuple[int, int], shape: tuple[int, int], method: str) -> Pixels:
-    """One block of the next level.
+def _placed(fine: int, coarse: int, side: int, before: int) -> tuple[slice, slice]:
+    """Which rows of a part `side` px high are used for a coarser block, and where they go in the pixels under it."""
+    at = (fine - 2 * coarse) * side + before
+    return (slice(-at if at < 0 else 0, None), slice(max(at, 0), at + side))
+
+
+def halve(pixels: Pixels, method: str) -> Pixels:
+    """Pixels of the next level where each covers four whole ones.
+
+    Args:
+        pixels: the finer ones, in an even number of rows and columns without gaps in memory.
+        method: MODE (the value that is first, in reading order, to reach the highest count) or AVERAGE (half up).
+    """
+    return _mode_of_four(pixels) if method == "MODE" else _mean_of_four(pixels)
+
+
+def halve_odd(pixels: Pixels, at: Place, shape: Shape, method: str) -> Pixels:
+    """One block of the next level where a side of the finer one is odd.
 
     Args:
         pixels: the finer pixels under it, with the one row and column before where the finer level is odd;
             nodata beyond its edge.
         at: row and column of the block.
         shape: of the finer level.
-        method: MODE (the value that is first, in reading order, to reach the highest count) or AVERAGE (half up).
+        method: as for `halve`.
     """
-    if shape[0] % 2 or shape[1] % 2:
-        slots = [
-            [
-                pixels[row : row + 2 * BLOCK_PX - 1 : 2, col : col + 2 * BLOCK_PX - 1 : 2]
-                for col in _slots(shape[1])
-            ]
-            for row in _slots(shape[0])
+    slots = [
+        [
+            pixels[row : row + 2 * BLOCK_PX - 1 : 2, col : col + 2 * BLOCK_PX - 1 : 2]
+            for col in _slots(shape[1])
         ]
-        if method == "MODE":
-            return _mode([slot.ravel() for row in slots for slot in row]).reshape(BLOCK_PX, BLOCK_PX)
-        return _weighted(slots, [_weights(n, block) for n, block in zip(shape, at, strict=True)])
-    pairs = pixels.view("<u2")
-    upper, lower = pairs[0::2], pairs[1::2]
+        for row in _slots(shape[0])
+    ]
     if method == "MODE":
-        return _mode_of_four(upper, lower)
-    return _mean_of_four(upper, lower, partly=bool(pixels.max() == NODATA))
+        return _mode([slot.ravel() for row in slots for slot in row]).reshape(BLOCK_PX, BLOCK_PX)
+    return _weighted(slots, [_weights(n, block) for n, block in zip(shape, at, strict=True)])
 
 
 def _slots(side: int) -> range:
@@ -131,8 +145,10 @@ def _slots(side: int) -> range:
     return range(3) if side % 2 else range(2)
 
 
-def _mode_of_four(upper: Pairs, lower: Pairs) -> Pixels:
+def _mode_of_four(pixels: Pixels) -> Pixels:
     """Most quads hold one value: only the others are counted."""
+    pairs = pixels.view("<u2")
+    upper, lower = pairs[0::2], pairs[1::2]
     left = upper & 255
     other = upper >> 8
     other ^= left
@@ -145,26 +161,31 @@ def _mode_of_four(upper: Pairs, lower: Pairs) -> Pixels:
     return result
 
 
-def _mean_of_four(upper: Pairs, lower: Pairs, *, partly: bool) -> Pixels:
-    """All four count alike; where there may be nodata, the quads with some are looked at one by one."""
-    total = upper & 255
-    total += upper >> 8
-    total += lower & 255
-    total += lower >> 8
-    total += 2
-    total >>= 2
-    result = total.astype(np.uint8)
-    if partly:
-        mixed = np.flatnonzero(_has_nodata(upper) | _has_nodata(lower))
-        parts = np.stack([part for half in (upper, lower) for part in _split(half.ravel()[mixed])])
-        known = parts != NODATA
-        result.ravel()[mixed] = _mean((parts * known).sum(axis=0), known.sum(axis=0))
+def _mean_of_four(pixels: Pixels) -> Pixels:
+    """All four count alike; where there is nodata, the quads with some of it are looked at one by one."""
+    if pixels.max() != NODATA:
+        return _quarter(_sum_of_four(pixels))
+    known = pixels != NODATA
+    total, count = _sum_of_four(pixels * known), _sum_of_four(known.view(np.uint8))
+    result = _quarter(total)
+    np.copyto(result, NODATA, where=count == 0)
+    mixed = np.flatnonzero(count & 3)
+    result.ravel()[mixed] = _mean(*(part.ravel()[mixed].astype(np.int64) for part in (total, count)))
     return result
 
 
-def _has_nodata(pairs: Pairs) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = ((pairs & 255) == NODATA) | ((pairs >> 8) == NODATA)
-    return found
+def _sum_of_four(pixels: Pixels) -> NDArray[np.uint16]:
+    """Sums of 2 x 2 pixels."""
+    pairs = pixels.view("<u2")
+    across = pairs >> 8
+    across += pairs & 255
+    total: NDArray[np.uint16] = across[0::2] + across[1::2]
+    return total
+
+
+def _quarter(total: NDArray[np.uint16]) -> Pixels:
+    """A fourth of sums, halves upwards."""
+    return ((total + 2) >> 2).astype(np.uint8)
 
 
 def _split(pairs: Pairs) -> tuple[Pixels, Pixels]:

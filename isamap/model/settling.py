@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
+from isamap.domain.calibration import Calibration
 from isamap.model.networks import Network, NetworkConfig, crop
 
-SETTLE_ROWS = 640
-"""Rows of 1 m pixels that settle at one time."""
+SETTLE_ROWS = 160
+"""Rows of 1 m pixels that settle at one time: few enough to stay in the cache of a CPU."""
 
 
 def halo_of(network: Network) -> int:
@@ -26,6 +27,13 @@ def impervious(each: Tensor, config: NetworkConfig) -> Tensor:
     """ISA probability `(n, Y, X)` from that of each output `(n, outputs, Y, X)`."""
     channels = config.isa_channels
     return each[:, 0] if config.outputs == 1 else each[:, channels].sum(dim=1)
+
+
+def calibrated(probability: Tensor, calibration: Calibration | None) -> Tensor:
+    """Settled probabilities as what they are worth; as they are without a calibration."""
+    if calibration is None:
+        return probability
+    return torch.sigmoid(calibration.slope * torch.logit(probability) + calibration.intercept)
 
 
 def activate(logits: Tensor) -> Tensor:
@@ -60,10 +68,10 @@ def settle(fine: Tensor, scale: int) -> Tensor:
         scale: fine pixels per coarse pixel and side.
     """
     for axis in (-2, -1):
-        fine = running_sum(fine, scale, axis)
+        fine, taps = running_sum(fine, scale, axis), scale
         if scale % 2 == 0:  # half a pixel on: the mean of both sides is centred
-            fine = running_sum(fine, 2, axis) / 2
-        fine = fine / scale
+            fine, taps = running_sum(fine, 2, axis), 2 * scale
+        fine = fine / taps
     return crop(fine, (scale + 1) // 2)
 
 

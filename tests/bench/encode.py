@@ -36,7 +36,9 @@ def rasters(scene: Path, folder: Path) -> dict[str, Path]:
             np.pad(np.arange(n), (0, max(0, SIDE - n)), mode="reflect")[:SIDE] for n in values.shape
         )
         found[layer.key] = folder / f"{layer.key}.npy"
-        np.save(found[layer.key], values[rows][:, cols])
+        np.save(
+            found[layer.key], np.ascontiguousarray(values[rows][:, cols])
+        )  # row by row, as a pipeline has it
     return found
 
 

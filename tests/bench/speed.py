@@ -7,17 +7,15 @@ Absolute times depend on the machine and its neighbours, ratios hardly do.
 """
 
 import argparse
-import json
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import apart
 import encode
 import numpy as np
 import rasterio
@@ -25,6 +23,8 @@ import tables
 
 SCENE = Path("examples/chongqing/chongqing-20180402-10m.tif")
 WINDOW = 512
+REPEATS = 5
+"""Of what is too short to be measured once."""
 
 
 def raster(path: Path, side: int) -> Path:
@@ -43,135 +43,226 @@ def raster(path: Path, side: int) -> Path:
     return path
 
 
-def end_to_end(path: Path) -> dict[str, float]:
+def end_to_end(path: Path, weights: Path) -> apart.Figures:
     """`isamap infer` on a raster, and within it nothing but the forward passes."""
     from isamap.core.infer import raster_job
-    from isamap.core.mapping import Mapper, Options
     from isamap.io.raster import SceneInput
 
-    mapper = Mapper(Options(window_px=WINDOW, overwrite=True))
+    mapper = loaded(weights)
     forwards = timed(mapper.predictor, "probabilities")
     with tempfile.TemporaryDirectory() as out:
         job = raster_job(SceneInput((path,)), Path(out))
-        clock = Clock()
+        clock = apart.Clock()
         mapper.map(job)
         return clock.read() | {"forward": sum(forwards)}
 
 
-def forward_only(path: Path) -> dict[str, float]:
+def loaded(weights: Path) -> Any:
+    """A mapper with a model."""
+    from isamap.core.mapping import Mapper, Options  # isort: skip  # before torch, as the command does
+
+    import networks  # noqa: F401  # knows the stress model
+
+    return Mapper(Options(model=str(weights), window_px=WINDOW, overwrite=True))
+
+
+def forward_only(path: Path, weights: Path) -> apart.Figures:
     """The forward passes of the same windows and nothing else."""
-    from isamap.core.mapping import Mapper, Options, batches
-    from isamap.io.raster import SceneInput, open_scene
-
-    predictor = Mapper(Options(window_px=WINDOW)).predictor
-    clock = Clock()
-    seconds = cpu = 0.0
-    with open_scene(SceneInput((path,)), predictor.card.network.bands) as scene:
-        for (window,) in batches(tuple(scene.geobox.shape), WINDOW, 1):
-            lr, valid = scene.read(window, predictor.halo_px)
-            clock = Clock()
-            predictor.probabilities(lr[None], valid[None])
-            seconds, cpu = seconds + clock.read()["wall"], cpu + clock.read()["cpu"]
-    return {"wall": seconds, "cpu": cpu}
+    predictor = loaded(weights).predictor
+    clocks = []
+    for lr, valid in windows(path, predictor.card.network.bands, predictor.halo_px):
+        clock = apart.Clock()
+        predictor.probabilities(lr, valid)
+        clocks.append(clock.read())
+    return {key: sum(clock[key] for clock in clocks) for key in ("wall", "cpu")}
 
 
-def eager(path: Path) -> dict[str, float]:
+def eager(path: Path, weights: Path) -> apart.Figures:
     """The same weights as most would run them: float32, channels first, the allocator as it comes."""
     import torch
+    from networks import Eager
 
+    model = Eager(weights)
+    clocks = []
+    for lr, valid in windows(path, model.config.bands, model.halo_px):
+        pixels, present = torch.from_numpy(lr), torch.from_numpy(valid)
+        x = model.config.prepare(pixels, present[:, None].expand_as(pixels))
+        clock = apart.Clock()
+        model.probability(x)
+        clocks.append(clock.read())
+    return {key: sum(clock[key] for clock in clocks) for key in ("wall", "cpu")}
+
+
+def windows(
+    path: Path, bands: tuple[str, ...], halo_px: int
+) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Reflectance and validity of every window of a raster, each a batch of one."""
     from isamap.core.mapping import batches
     from isamap.io.raster import SceneInput, open_scene
-    from isamap.model.checkpoint import find, load
-    from isamap.model.settling import halo_of, settle
 
-    card, network = load(find("fast"))
-    halo = halo_of(network)
-    seconds = cpu = 0.0
-    with open_scene(SceneInput((path,)), card.network.bands) as scene, torch.inference_mode():
+    with open_scene(SceneInput((path,)), bands) as scene:
         for (window,) in batches(tuple(scene.geobox.shape), WINDOW, 1):
-            lr, valid = (torch.from_numpy(a)[None] for a in scene.read(window, halo))
-            x = card.network.prepare(lr, valid[:, None].expand_as(lr))
-            clock = Clock()
-            settle(torch.sigmoid(network.isa(network.refine(network.at_10m(x))))[:, 0], card.network.scale)
-            seconds, cpu = seconds + clock.read()["wall"], cpu + clock.read()["cpu"]
-    return {"wall": seconds, "cpu": cpu}
+            lr, valid = scene.read(window, halo_px)
+            yield lr[None], valid[None]
 
 
-class Clock:
-    """Wall and CPU seconds since it was made."""
+def convolution(path: Path, weights: Path) -> apart.Figures:
+    """Arithmetic per CPU second of the forward pass, and of the convolution that gets most out of the processor."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
-    def __init__(self) -> None:
-        self.start = time.perf_counter(), time.process_time()
+    predictor = loaded(weights).predictor
+    lr, valid = next(windows(path, predictor.card.network.bands, predictor.halo_px))
+    with FlopCounterMode(display=False) as counter:
+        predictor.probabilities(lr, valid)
+    rates: list[float] = []
+    best: list[float] = []
+    for _ in range(REPEATS):
+        clock = apart.Clock()
+        predictor.probabilities(lr, valid)
+        rates.append(counter.get_total_flops() / clock.read()["cpu"])
+        for channels in (64, 128):
+            layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(predictor.dtype)
+            layer = layer.to(memory_format=torch.channels_last)
+            x = torch.zeros(1, channels, 256, 256, dtype=predictor.dtype)
+            x = x.to(memory_format=torch.channels_last)
+            with torch.inference_mode():
+                layer(x)
+                clock = apart.Clock()
+                for _ in range(REPEATS):
+                    layer(x)
+            best.append(REPEATS * 2 * 9 * channels**2 * 256**2 / clock.read()["cpu"])
+    return {"forward": statistics.median(rates), "best": max(best)}
 
-    def read(self) -> dict[str, float]:
-        return {"wall": time.perf_counter() - self.start[0], "cpu": time.process_time() - self.start[1]}
+
+def reading(path: Path, _: Path) -> apart.Figures:
+    """CPU seconds to read a raster in windows with a halo, and block by block; and to make reflectance of the windows."""
+    from isamap.core.mapping import batches
+    from isamap.io import raster as imagery
+    from isamap.io.layers import LayerFile
+
+    bands, halo = ("B02", "B03", "B04", "B08"), 32
+    whole: list[float] = []
+    with imagery.open_scene(imagery.SceneInput((path,)), bands) as scene:
+        decoding = timed(LayerFile, "_pick", time.thread_time)
+        for (window,) in batches(tuple(scene.geobox.shape), WINDOW, 1):
+            start = time.thread_time()
+            scene.read(window, halo)
+            whole.append(time.thread_time() - start)
+    with rasterio.Env(**imagery.GDAL_ENV), rasterio.open(path, driver="GTiff") as src:
+        start = time.thread_time()
+        for _, window in src.block_windows(1):
+            src.read(window=window)
+        return {"blocks": time.thread_time() - start, "windows": sum(decoding), "reflectance": sum(whole)}
 
 
-def timed(owner: object, name: str) -> list[float]:
+def timed(owner: object, name: str, clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """Seconds of every call of a method from now on."""
     seconds: list[float] = []
     method = getattr(owner, name)
 
     def call(*args: object) -> object:
-        start = time.perf_counter()
+        start = clock()
         try:
             return method(*args)
         finally:
-            seconds.append(time.perf_counter() - start)
+            seconds.append(clock() - start)
 
     setattr(owner, name, call)
     return seconds
 
 
-MEASURES: dict[str, Callable[[Path], dict[str, float]]] = {
+MEASURES: dict[str, Callable[..., apart.Figures]] = {
     "end_to_end": end_to_end,
     "forward_only": forward_only,
     "eager": eager,
+    "convolution": convolution,
+    "reading": reading,
     **{way: partial(encode.measured, way) for way in ("isamap", "unchecked", "driver", "rio_cogeo")},
 }
 
-
-def measure(name: str, path: Path) -> dict[str, float]:
-    """One measurement in a fresh process."""
-    command = [sys.executable, __file__, "--child", name, str(path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+measure = partial(apart.measure, __file__)
+"""A measure's name and its arguments to figures."""
 
 
-def child(name: str, path: Path) -> None:
-    """Measure here and print the figures with the peak memory."""
-    figures = MEASURES[name](path)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(figures | {"peak_mb": peak}))
+def speed(folder: Path, side: int, count: int) -> Iterator[str]:
+    """End to end against the forward pass, and the fast path against eager float32, for `fast` and the stress model."""
+    import networks
 
+    from isamap.model.checkpoint import find
 
-def speed(folder: Path, side: int, rounds: int) -> Iterator[str]:
-    """End to end against the forward pass, and the fast path against eager float32."""
     large, small = raster(folder / "large.tif", side), raster(folder / "small.tif", WINDOW)
-    ends, alone, fast, slow = [], [], [], []
-    for _ in range(rounds):
-        ends.append(measure("end_to_end", large))
-        alone.append(measure("forward_only", large))
-        fast.append(measure("forward_only", small))
-        slow.append(measure("eager", small))
-    pick = lambda rows, key: [row[key] for row in rows]  # noqa: E731  # one word for a column
-    yield "| ratio | goal | median | range |"
-    yield "|---|---|---|---|"
-    yield f"| pure forward / end to end, CPU seconds | >= 0.90 | {tables.ratio(pick(alone, 'cpu'), pick(ends, 'cpu'))} |"
-    yield f"| forward within the run / run, wall | >= 0.90 | {tables.ratio(pick(ends, 'forward'), pick(ends, 'wall'))} |"
-    yield f"| eager float32 / fast path, wall | >= 3 | {tables.ratio(pick(slow, 'wall'), pick(fast, 'wall'))} |"
-    rate = statistics.median(side * side / 1e6 / row["wall"] for row in ends)
-    yield f"\nInput {side} x {side} px, {rounds} rounds; here and now {rate * 100:.1f} km2 of map per second end to end."
+    yield "| ratio | goal | `fast` | range | goal | stress model | range |"
+    yield "|---|---|---|---|---|---|---|"
+    found = [
+        rounds(large, small, weights, count) for weights in (find("fast"), networks.stress(folder, SCENE))
+    ]
+    rows = [
+        (
+            "pure forward / end to end, CPU seconds",
+            (">= 0.93", ">= 0.75"),
+            "forward_only",
+            "end_to_end",
+            "cpu",
+        ),
+        ("pure forward / end to end, wall", (">= 0.93", ">= 0.75"), "forward_only", "end_to_end", "wall"),
+        ("eager float32 / fast path, wall", (">= 3", ">= 6"), "eager", "fast", "wall"),
+        ("eager float32 / fast path, CPU seconds", ("", ""), "eager", "fast", "cpu"),
+    ]
+    for name, goals, over, under, key in rows:
+        yield f"| {name} | {cells(found, goals, (over, key), (under, key))} |"
+    share = cells(found, (">= 0.75", ""), ("convolution", "forward"), ("convolution", "best"))
+    yield f"| arithmetic of the forward pass / of the best convolution | {share} |"
+    read = [measure("reading", large, large) for _ in range(count)]
+    for name, goal, key in (
+        ("block by block / in windows with a halo, decoding", ">= 0.75", "windows"),
+        ("the same, windows made reflectance and checked", "", "reflectance"),
+    ):
+        ratio = tables.ratio([one["blocks"] for one in read], [one[key] for one in read])
+        yield f"| reading {name} | {goal} | {ratio} | | | |"
+    rate = statistics.median(side * side / 1e6 / one["wall"] for one in found[0]["end_to_end"])
+    yield f"\nInput {side} x {side} px, {count} rounds; here and now {rate * 100:.1f} km2 of map per second end to end."
+
+
+def rounds(large: Path, small: Path, weights: Path, count: int) -> dict[str, list[apart.Figures]]:
+    """Figures of every measure of one model, interleaved."""
+    found: dict[str, list[apart.Figures]] = {}
+    for _ in range(count):
+        for name, measured, path in (
+            ("end_to_end", "end_to_end", large),
+            ("forward_only", "forward_only", large),
+            ("fast", "forward_only", small),
+            ("eager", "eager", small),
+            ("convolution", "convolution", small),
+        ):
+            found.setdefault(name, []).append(measure(measured, path, weights))
+    return found
+
+
+def cells(
+    found: list[dict[str, list[apart.Figures]]],
+    goals: tuple[str, str],
+    over: tuple[str, str],
+    under: tuple[str, str],
+) -> str:
+    """Goal, median and range of a ratio for every model; `over` and `under` name a measure and its figure."""
+    texts = []
+    for goal, ways in zip(goals, found, strict=True):
+        columns = [[one[key] for one in ways[name]] for name, key in (over, under)]
+        texts.append(f"{goal} | {tables.ratio(*columns)}")
+    return " | ".join(texts)
 
 
 def memory(folder: Path, sides: list[int]) -> Iterator[str]:
     """Peak memory against the size of the raster."""
+    from isamap.model.checkpoint import find
+
     peaks = []
     yield "\n| input | peak memory, MB |"
     yield "|---|---|"
     for side in sides:
         path = raster(folder / f"memory-{side}.tif", side)
-        peaks.append(measure("end_to_end", path)["peak_mb"])
+        peaks.append(measure("end_to_end", path, find("fast"))["peak_mb"])
         path.unlink()
         yield f"| {side} x {side} px | {peaks[-1]:.0f} |"
     yield f"\nRatio {peaks[-1] / peaks[0]:.3f} (goal <= 1.10), largest {max(peaks):.0f} MB (goal <= 1500)."
@@ -180,14 +271,14 @@ def memory(folder: Path, sides: list[int]) -> Iterator[str]:
 def main() -> None:
     """Run the benches, print and keep their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--child", nargs=2)
+    parser.add_argument("--child", nargs="+")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--memory", type=int, nargs="*", default=[2048, 8192])
     parser.add_argument("--write", type=Path)
     args = parser.parse_args()
     if args.child:
-        child(args.child[0], Path(args.child[1]))
+        apart.child(MEASURES, args.child)
         return
     lines = [tables.machine() + "\n"]
     print(lines[0], flush=True)
