@@ -312,8 +312,8 @@ def test_a_flipped_byte_changes_the_digest_and_mostly_stops_the_read(tmp_path, d
     whole, stopped, digests = path.read_bytes(), 0, set()
     for number in range(100):
         flip_byte(path, (number % 2, number // 2 % 2), share=(number + 0.5) / 100)
+        digests.add(SceneInput((path,)).digest())
         with open_scene(SceneInput((path,)), WANTED) as scene:
-            digests.add(scene.digest())
             try:
                 scene.read(EVERYTHING, 0)
             except InputError as error:
@@ -420,9 +420,8 @@ def test_one_window_of_a_huge_raster_takes_little_memory(tmp_path):
 def test_the_digest_is_that_of_the_files_bytes(tmp_path, dn):
     first = write_raster(tmp_path / "a.tif", dn[:3], WANTED[:3])
     second = write_raster(tmp_path / "b.tif", dn[3:], WANTED[3:])
-    with open_scene(SceneInput((first, second)), WANTED) as scene:
-        assert scene.digest() == hashlib.sha256(first.read_bytes() + second.read_bytes()).hexdigest()
-        assert scene.paths == (first, second)
+    scene = SceneInput((first, second))
+    assert scene.digest() == hashlib.sha256(first.read_bytes() + second.read_bytes()).hexdigest()
 
 
 def test_only_the_wanted_layers_are_opened(tmp_path, dn):

@@ -1,34 +1,20 @@
 import numpy as np
 import pytest
-import torch
 
-from isamap.model.simulate import REFLECTANCE_OF_WHITE, blur, simulate
+from isamap.domain.sensors import REFLECTANCE_OF_WHITE, observe
+from isamap.model.simulate import simulate
 
 BANDS = ("B02", "B03", "B04", "B08")
 
 
-def blurred_by_hand(plane, sigma):
-    """The definition, pixel by pixel, in float64, mirrored at the edges."""
-    radius = round(3 * sigma)
-    offsets = np.arange(-radius, radius + 1)
-    weights = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * sigma**2))
-    weights /= weights.sum()
-    padded = np.pad(plane.astype(np.float64), radius, mode="reflect")
-    height, width = plane.shape
-    return np.array(
-        [
-            [(padded[y : y + 2 * radius + 1, x : x + 2 * radius + 1] * weights).sum() for x in range(width)]
-            for y in range(height)
-        ]
-    )
-
-
-@pytest.mark.parametrize("sigma", [0.8, 3.0, 4.7])
-def test_the_blur_matches_a_convolution_by_hand(sigma):
-    image = np.random.default_rng(1).random((2, 24, 31)).astype(np.float32)
-    blurred = blur(torch.from_numpy(image), sigma).numpy()
-    for plane, got in zip(image, blurred, strict=True):
-        np.testing.assert_allclose(got, blurred_by_hand(plane, sigma), atol=2e-6)
+def test_bands_are_what_the_sensor_sees_and_noise():
+    image = np.random.default_rng(1).integers(0, 256, (3, 120, 160)).astype(np.uint8)
+    rng = np.random.default_rng(4)
+    seen = observe(image.astype(np.float32) / 255 * REFLECTANCE_OF_WHITE, rng.uniform(3, 5), 10)
+    lr, _ = simulate(image, BANDS, 10, np.random.default_rng(4))
+    noise = lr[:3] - seen[[2, 1, 0]]
+    assert np.abs(noise.mean()) < 5e-4
+    assert noise.std() == pytest.approx(0.0015, rel=0.15)
 
 
 def test_a_constant_image_keeps_its_energy():

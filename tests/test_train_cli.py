@@ -15,8 +15,14 @@ import torch
 from affine import Affine
 
 from isamap.core import grounds, train
+from isamap.core.recipe import read_recipe
+from isamap.domain.reliability import Reliability
 from isamap.errors import ConfigError, InputError, MissingInputError, ModelError
 from isamap.io.atomic import write_atomic
+from isamap.model import settling
+from isamap.model.checkpoint import load
+from isamap.model.checkpoint import load_card as read_card
+from isamap.model.validation import THRESHOLDS, probabilities
 
 REPOSITORY = Path(__file__).parents[1]
 BANDS = ("B02", "B03", "B04", "B08")
@@ -157,6 +163,41 @@ def test_the_log_and_the_card_say_what_was_done(straight):
     assert card["metrics"]["validation"].keys() == {"town"}
     assert record["best"] == max(entry["mean_iou"] for entry in record["log"])
     assert not list(straight.glob(".*.tmp"))
+
+
+def test_the_card_is_calibrated_on_the_validation_ground_and_its_threshold_with_it(data, straight):
+    """By the kept weights themselves: what they say there comes true more nearly once it is calibrated."""
+    _, card, record = figures(straight)
+    found = read_card(straight / "fast.safetensors")
+    best = max(record["log"], key=lambda entry: entry["mean_iou"])
+    assert [found.calibration.slope, found.calibration.intercept] == best["calibration"]
+    assert card["threshold"] == found.calibration.of(best["threshold"])
+    assert found.settled(card["threshold"]) == pytest.approx(best["threshold"], abs=1e-12)
+    ground = grounds.read_grounds(read_recipe(data / "recipe.toml"), data).validations[0]
+    network = load(straight / "fast.safetensors")[1]
+    raw = probabilities(network, torch.from_numpy(ground.lr), torch.from_numpy(ground.present))
+    eces = [
+        Reliability.count(np.rint(100 * p.numpy()).astype(np.uint8), ground.isa).ece
+        for p in (raw, settling.calibrated(raw, found.calibration))
+    ]
+    assert eces[1] < eces[0]
+
+
+def test_a_threshold_of_the_recipe_speaks_of_the_networks_own_probability(data, tmp_path):
+    text = 'threshold = 0.61\nlevel = "L2A"\n' + (data / "recipe.toml").read_text()
+    (tmp_path / "recipe.toml").write_text(text)
+    weights = train_run(tmp_path / "recipe.toml", data=data, out=tmp_path / "out", steps=2)
+    card = read_card(weights)
+    assert card.settled(card.threshold) == pytest.approx(0.61, abs=1e-12)
+    assert card.levels == ("L2A",)
+
+
+def test_a_stage_that_makes_no_map_has_nothing_to_calibrate(data, tmp_path):
+    text = (data / "recipe.toml").read_text().replace("[schedule]", '[schedule]\ntrain = "image"')
+    (tmp_path / "recipe.toml").write_text(text)
+    card = read_card(train_run(tmp_path / "recipe.toml", data=data, out=tmp_path / "out", steps=2))
+    assert card.calibration is None
+    assert card.threshold in THRESHOLDS
 
 
 def test_a_finished_run_has_nothing_left_to_do(data, straight):

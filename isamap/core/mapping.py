@@ -29,7 +29,7 @@ from isamap.io.composite import Made
 from isamap.io.preview import Thumbnail, write_preview
 from isamap.model import device
 from isamap.model.checkpoint import find
-from isamap.model.fitting import warn_if_far
+from isamap.model.fitting import warn_of_misfit
 from isamap.model.predict import Prediction, Predictor
 from isamap.progress import Progress
 
@@ -79,6 +79,10 @@ class Job:
     """Time it speaks of."""
     margin_px: int = 0
     """Pixels around the tile that only serve as neighbours."""
+
+    def __str__(self) -> str:
+        """As logs name it."""
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -145,23 +149,22 @@ class Mapper:
 
     def _map(self, job: Job, item: dict[str, Any] | None) -> Mapped:
         """Make one map of files, or find it done; `item` describes the composite."""
+        digest = job.source.digest()
+        if len(job.source.paths) == 1:
+            store.check_asset(job.source.paths[0], digest)
+        provenance = self.provenance(job, digest)
+        if not self.options.overwrite and store.state(job.target, provenance) is store.State.DONE:
+            return Mapped("skipped", published(job, self.options))
         with raster.open_scene(job.source, *self.predictor.bands, self.predictor.card.network.gsd_m) as scene:
-            digest = scene.digest()
-            if len(job.source.paths) == 1:
-                store.check_asset(job.source.paths[0], digest)
-            provenance = self.provenance(job, digest)
-            if not self.options.overwrite and store.state(job.target, provenance) is store.State.DONE:
-                return Mapped("skipped", published(job, self.options))
             raster.check_scene(scene)
-            warn_if_far(self.predictor.card, scene.geobox, job.name)
+            warn_of_misfit(self.predictor.card, (job.name, scene.geobox), job.source.paths, item)
             log.info("mapping %s (%d x %d px)", job.name, scene.geobox.shape[1], scene.geobox.shape[0])
             return self._publish(job, scene, provenance, made_of(item))
 
     def provenance(self, job: Job, digest: str) -> dict[str, Any]:
         """Everything the bytes of a map depend on, as a JSON document."""
         settings = {
-            "network": self.predictor.card.network.model_dump(mode="json"),
-            "threshold": self.predictor.threshold,
+            **self.predictor.settings,
             "bands": list(job.source.bands) if job.source.bands else None,
             "offset": job.source.offset,
             "reproject": job.source.reproject,
@@ -232,16 +235,7 @@ class Mapper:
         halo, tally = self.predictor.halo_px, _Tally()
 
         def read(batch: list[Window]) -> list[Piece]:
-            pieces = []
-            for window in batch:
-                shifted = Window(
-                    window.row_off + job.margin_px,
-                    window.col_off + job.margin_px,
-                    window.height,
-                    window.width,
-                )
-                pieces.append(Piece(window, *scene.read(shifted, halo)))
-            return pieces
+            return [Piece(window, *scene.read(window.moved(job.margin_px), halo)) for window in batch]
 
         def compute(pieces: list[Piece]) -> list[tuple[Piece, Prediction]]:
             lr, valid = [p.lr for p in pieces], [p.valid for p in pieces]

@@ -93,7 +93,7 @@ def export(name: str, kind: Literal["torch", "onnx"], out: Path, window_px: int)
     if window_px % WINDOW_STEP_PX:
         raise InputError(f"--window {window_px}: must be a multiple of {WINDOW_STEP_PX}")
     card, network = load(find(name))
-    store.write_atomic(out, program(network, kind, window_px))
+    store.write_atomic(out, program(network, kind, window_px, card.calibration))
     halo = settling.halo_of(network)
     side = window_px + 2 * halo
     return {

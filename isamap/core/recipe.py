@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from isamap.config import Settings, as_settings, read_tables
+from isamap.domain.level import Level
 from isamap.domain.share import ShareRules
 from isamap.errors import ConfigError
 from isamap.model.adapt import Adaptation
@@ -29,6 +30,8 @@ class Pair(Settings):
     """1 m images, red, green, blue."""
     split: str
     """10 m raster that says what each pixel is for."""
+    level: Level | None = None
+    """Processing level of the imagery, in place of the recipe's."""
     train: int = 1
     """Its value on training ground."""
     validate_on: int = 2
@@ -55,6 +58,8 @@ class UnlabelledScene(Settings):
     """Whole pixels (x, y) by which the second date lies off the first."""
     slack_px: int | None = None
     """How far the dates may still lie apart, in place of the rules' own."""
+    level: Level | None = None
+    """Processing level of the imagery, in place of the recipe's."""
 
 
 class Patches(Settings):
@@ -65,6 +70,8 @@ class Patches(Settings):
     share: Literal["none", "spectral"]
     """`none`: nothing in this class is impervious. `spectral`: the spectrum tells."""
     patch_px: int = 64
+    level: Level | None = None
+    """Processing level of the imagery, in place of the recipe's."""
 
 
 class Store(Settings):
@@ -76,6 +83,8 @@ class Store(Settings):
     """Those of the store that are used; all of them if none is named."""
     validate_on: bool = True
     """Whether its val ground is scored."""
+    level: Level | None = None
+    """Processing level of the imagery, in place of the recipe's."""
 
 
 class ChipCounts(Settings):
@@ -108,7 +117,10 @@ class Recipe(Settings):
     attribution: tuple[str, ...]
     """Notices that the training data ask for."""
     threshold: float | None = None
-    """Probability from which a pixel is ISA; None takes the best on the validation ground."""
+    """The network's own probability from which a pixel is ISA; None takes the best on the validation ground. The
+    card has it calibrated."""
+    level: Level | None = None
+    """Processing level of all real imagery that names none of its own."""
     network: NetworkConfig
     schedule: Schedule = Schedule()
     chips: ChipCounts = ChipCounts()
@@ -139,6 +151,16 @@ class Recipe(Settings):
         if self.target is not None:
             targets = [*self.target.scenes, *self.target.stores]
         return [ground.name for group in groups for ground in group] + [one.name for one in targets]
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Processing levels of the real imagery; none unless all of it is known."""
+        target: tuple[UnlabelledScene | Store, ...] = ()
+        if self.target is not None:
+            target = (*self.target.scenes, *self.target.stores)
+        real = (*self.pairs, *self.scenes, *self.patches, *self.stores, *target)
+        found = {ground.level or self.level for ground in real}
+        return tuple(sorted(level for level in found if level is not None and None not in found))
 
     def imagery(self) -> list[str]:
         """Files that say where training took place."""

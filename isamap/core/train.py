@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from isamap import __version__
 from isamap.core.grounds import Grounds, class_counts, read_grounds
 from isamap.core.recipe import Recipe, Target, UnlabelledScene, read_recipe
+from isamap.domain.calibration import Calibration
 from isamap.engine.pages import keep_pages
 from isamap.errors import ConfigError
 from isamap.io import store, training_plots
@@ -236,12 +237,16 @@ def _card(
     """What is known of the weights as they are now."""
     recipe, grounds = made_of
     network = _network(recipe.network, grounds)
+    calibration = _calibration(training)
+    threshold = recipe.threshold or training.progress.threshold
     return {
         "name": recipe.model,
         "version": __version__,
         "description": recipe.description,
         "network": network.model_dump(),
-        "threshold": recipe.threshold or training.progress.threshold,
+        "threshold": threshold if calibration is None else calibration.of(threshold),
+        "calibration": None if calibration is None else asdict(calibration),
+        "levels": recipe.levels,
         "licence": recipe.licence,
         "attribution": recipe.attribution,
         "training": {
@@ -250,6 +255,7 @@ def _card(
             "footprint": lonlat_boxes([asked.data / name for name in recipe.imagery()] + grounds.shards),
             "data": {name: _sha256(asked.data / name) for name in recipe.files()} | grounds.digests,
             "steps": training.progress.step,
+            "images": recipe.schedule.makes_images,
             "seconds": record["seconds"],
             "cpu_seconds": record["cpu_seconds"],
             "processes": parallel.world(),
@@ -259,6 +265,12 @@ def _card(
         },
         "metrics": {"validation": {k: round(v, 4) for k, v in training.progress.isa_iou.items()}},
     }
+
+
+def _calibration(training: Trainer) -> Calibration | None:
+    """What probabilities are worth on the validation ground; None for a stage that makes no map."""
+    found = training.progress.calibration
+    return Calibration(*found) if found is not None and training.schedule.makes_maps else None
 
 
 def _network(config: NetworkConfig, grounds: Grounds) -> NetworkConfig:

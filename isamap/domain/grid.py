@@ -271,6 +271,10 @@ class Window:
         left, right = (min(max(col, 0), shape[1]) for col in (self.col_off, self.col_off + self.width))
         return Window(top, left, bottom - top, right - left)
 
+    def moved(self, px: int) -> "Window":
+        """The window as far down as to the right."""
+        return Window(self.row_off + px, self.col_off + px, self.height, self.width)
+
     def scaled(self, scale: int) -> "Window":
         """The same ground in pixels `scale` times finer."""
         return Window(self.row_off * scale, self.col_off * scale, self.height * scale, self.width * scale)

@@ -73,6 +73,8 @@ def _properties(card: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, 
         "mlm:input": [_input(network, int(facts["halo_px"]))],
         "mlm:output": [_output(network)],
         "mlm:hyperparameters": {"threshold": card["threshold"], **_plain(network)},
+        **({"isamap:levels": list(card["levels"])} if card.get("levels") else {}),
+        **({"isamap:calibration": dict(card["calibration"])} if card.get("calibration") else {}),
         "isamap:training": dict(training),
         "isamap:metrics": dict(card["metrics"]),
     }

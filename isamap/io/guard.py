@@ -52,16 +52,7 @@ def open_raster(path: Path, driver: str = "") -> Any:
         MissingInputError: there is no such file.
         InputError: it is something else, or larger than the limits.
     """
-    if _PSEUDO_PATH.match(str(path)):
-        raise InputError(
-            f"{one_line(path)}: names a GDAL virtual file, not a file on disk: give a plain path"
-        )
-    if not path.exists():
-        raise MissingInputError(f"{one_line(path)}: no such file")
-    if not path.is_file():
-        raise InputError(f"{one_line(path)}: is no regular file: give a GeoTIFF (or .jp2)")
-    if path.stat().st_size == 0:
-        raise InputError(f"{one_line(path)}: is empty (0 bytes): fetch it again")
+    check_file(path)
     driver = driver or ("JP2OpenJPEG" if path.suffix.lower() == ".jp2" else "GTiff")
     try:
         # Options are process-wide: without the lock another thread's exit would switch ours off.
@@ -74,6 +65,25 @@ def open_raster(path: Path, driver: str = "") -> Any:
         ) from error
     _check_size(src, path)
     return src
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file with something in it, before anything of it is read.
+
+    Raises:
+        MissingInputError: there is no such file.
+        InputError: it is something else, or empty.
+    """
+    if _PSEUDO_PATH.match(str(path)):
+        raise InputError(
+            f"{one_line(path)}: names a GDAL virtual file, not a file on disk: give a plain path"
+        )
+    if not path.exists():
+        raise MissingInputError(f"{one_line(path)}: no such file")
+    if not path.is_file():
+        raise InputError(f"{one_line(path)}: is no regular file: give a GeoTIFF (or .jp2)")
+    if path.stat().st_size == 0:
+        raise InputError(f"{one_line(path)}: is empty (0 bytes): fetch it again")
 
 
 def _check_size(src: Any, path: Path) -> None:

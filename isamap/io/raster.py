@@ -3,7 +3,7 @@
 A scene is one date and place, in one file or several (10 m and 20 m bands, or one band each). It is checked when
 it is opened (headers) and by `check_scene` (a sample of pixels); what remains is found when a window is read.
 Missing pixels come back as not valid, blocks that do not decode as InputError: none is made up. (A flipped byte that
-still decodes is not seen: TIFF blocks have no checksum that libtiff looks at. Only `Scene.digest` tells.)
+still decodes is not seen: TIFF blocks have no checksum that libtiff looks at. Only `SceneInput.digest` tells.)
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from odc.geo.geobox import GeoBox
 from isamap.domain.bands import VISIBLE, to_reflectance, unit_fault
 from isamap.domain.grid import GSD_M, Window, windows
 from isamap.errors import InputError
-from isamap.io.guard import GDAL_ENV, check_bands, one_line, open_raster
+from isamap.io.guard import GDAL_ENV, check_bands, check_file, one_line, open_raster
 from isamap.io.layers import Layer, LayerFile, find_bands, lay_out, open_layer
 from isamap.io.placing import check_position, scene_grid
 
@@ -51,6 +51,24 @@ class SceneInput:
     """Added to integer DN before scaling, -1000 for baseline 04.00 where it was not removed."""
     reproject: bool = False
     """Whether files on other grids are warped to the UTM 10 m grid."""
+
+    def digest(self) -> str:
+        """Hex sha256 of the files' bytes, one after another (`cat FILES | sha256sum`).
+
+        Raises:
+            MissingInputError: a file is not there.
+            InputError: it is no file, is empty, or cannot be read.
+        """
+        total = hashlib.sha256()
+        for path in self.paths:
+            check_file(path)
+            try:
+                with path.open("rb") as file:
+                    while chunk := file.read(1 << 20):
+                        total.update(chunk)
+            except OSError as error:
+                raise InputError(f"{one_line(path)}: cannot be read ({error.strerror})") from error
+        return total.hexdigest()
 
 
 class Scene:
@@ -125,15 +143,6 @@ class Scene:
     def has_dn(self) -> bool:
         """Whether a file stores integer DN, to which an offset may belong."""
         return any(layer.integer for layer in self._layers)
-
-    def digest(self) -> str:
-        """Hex sha256 of the input files' bytes, one after another (`cat FILES | sha256sum`)."""
-        total = hashlib.sha256()
-        for path in self.paths:
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    total.update(chunk)
-        return total.hexdigest()
 
     def _files(self) -> list[LayerFile]:
         """This thread's open files."""

@@ -194,7 +194,12 @@ def _box_in(box: Box, crs: str, other: str) -> Box:
 
 
 def chips_of(
-    shard: ShardRow, known: Known, codes: NDArray[np.uint8], cut: tuple[int, float], places: Places, own: str
+    shard: ShardRow,
+    known: Known,
+    codes: NDArray[np.uint8],
+    cut: tuple[int, float],
+    places: Places | None,
+    own: str,
 ) -> list[ChipRow]:
     """Chips of a shard: windows with enough labels of a split, one for each split.
 
@@ -203,7 +208,7 @@ def chips_of(
         known: what it knows.
         codes: split of each pixel.
         cut: side of a chip, and the least labelled share.
-        places: units by position.
+        places: units by position; None leaves unit and reach open.
         own: unit where there is none.
     """
     size, least = cut
@@ -220,7 +225,7 @@ def chips_of(
                 continue
             isa = int(known.isa[part][mask].sum())
             unit, reach = own, ""
-            if project is not None:
+            if project is not None and places is not None:
                 unit, reach = places.find(*project.transform(*_middle(shard, row, col, size)), own)
             found.append(
                 ChipRow(

@@ -18,6 +18,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from isamap.config import Settings, first_fault
+from isamap.domain.calibration import Calibration
+from isamap.domain.level import Level
 from isamap.errors import MissingInputError, ModelError
 from isamap.model.networks import Network, NetworkConfig, build
 
@@ -40,7 +42,11 @@ class Card(Settings):
     network: NetworkConfig
     """Architecture, bands and scaling."""
     threshold: float
-    """Probability from which a pixel is mapped as ISA."""
+    """Probability from which a pixel is mapped as ISA; calibrated, if there is a calibration."""
+    calibration: Calibration | None = None
+    """From the network's own probability to what it is worth; None leaves it as it is."""
+    levels: tuple[Level, ...] = ()
+    """Processing levels of the imagery it was trained on; none where nobody said."""
     weights_sha256: str
     """Of the safetensors file; part of every map's provenance."""
     licence: str
@@ -51,6 +57,10 @@ class Card(Settings):
     """Recipe digest, ground, steps, time and machine."""
     metrics: dict[str, Any]
     """Scores on validation ground."""
+
+    def settled(self, threshold: float) -> float:
+        """A threshold as the network's own probability: what is compared, so that rounding moves no pixel."""
+        return threshold if self.calibration is None else self.calibration.back(threshold)
 
 
 def registry() -> Path:

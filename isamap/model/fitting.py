@@ -1,14 +1,33 @@
 """Whether a model fits what it is asked to map."""
 
 import logging
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import PurePath
 from typing import Any
 
+from isamap.domain.level import MEANING, Level, level_of
 from isamap.model.checkpoint import Card
 
 log = logging.getLogger(__name__)
 
 NEAR_DEG = 0.5
 """Ground this near to training ground counts as known: about 50 km."""
+
+
+def warn_of_misfit(
+    card: Card, place: tuple[str, Any], paths: Sequence[PurePath], composite_item: Mapping[str, Any] | None
+) -> None:
+    """Say what about an input the model was not trained for, though it can be mapped.
+
+    Args:
+        card: of the model.
+        place: name and GeoBox of the map.
+        paths: files of the input.
+        composite_item: STAC item of the composite that a tile is mapped from, if it has one.
+    """
+    warn_if_far(card, place[1], place[0])
+    warn_if_other_level(card, paths, composite_item)
 
 
 def footprint_boxes(card: Card) -> list[tuple[float, float, float, float]]:
@@ -41,3 +60,28 @@ def warn_if_far(card: Card, geobox: Any, name: str) -> None:
             "%s lies %.0f degrees from the ground %s was trained on: check the map before you trust it",
             *(name, far, card.name),
         )
+
+
+def warn_if_other_level(
+    card: Card, paths: Sequence[PurePath], composite_item: Mapping[str, Any] | None = None
+) -> None:
+    """Say once per process that the input is of a processing level that the model was not trained on.
+
+    No reason to refuse: training varies air and gain over the range between the levels, but has no label there.
+
+    Args:
+        card: of the model; says nothing if it does not know its levels.
+        paths: files of the input.
+        composite_item: as for `level_of`.
+    """
+    level = level_of(paths, composite_item)
+    if level is not None and card.levels and level not in card.levels:
+        _warn_of_level(card.name, card.levels, level)
+
+
+@cache
+def _warn_of_level(name: str, levels: tuple[Level, ...], level: Level) -> None:
+    log.warning(
+        "the input is %s, %s was trained on %s: what its scores say was measured there",
+        *(MEANING[level], name, " and ".join(MEANING[one] for one in levels)),
+    )

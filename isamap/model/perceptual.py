@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from isamap.domain.sensors import REFLECTANCE_OF_WHITE
 from isamap.errors import MissingInputError, ModelError
 from isamap.model.losses import mean_where
-from isamap.model.simulate import REFLECTANCE_OF_WHITE
 
 LAYERS = {2: 0.1, 7: 0.1, 16: 1.0, 25: 1.0, 34: 1.0}
 """Weight of the features behind conv1_2, 2_2, 3_4, 4_4 and 5_4, before their ReLU (Wang et al. 2021, Real-ESRGAN)."""

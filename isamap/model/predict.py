@@ -6,8 +6,9 @@ pixel is impervious, whichever of the scheme's impervious classes it is.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,7 @@ class Predictor:
         self.dtype = dtype_of(self.device)
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this combination
         self.threshold = self.card.threshold if threshold is None else threshold
+        self._settled = self.card.settled(self.threshold)
         self.scheme = SCHEMES[self.card.network.classes]
         self.scale = self.card.network.scale
         self.halo_px = settling.halo_of(network)
@@ -59,6 +61,13 @@ class Predictor:
     def bands(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Bands in the order wanted, and those of them that a scene may lack."""
         return self.card.network.bands, self.card.network.optional
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides pixels beside the weights, as JSON; part of every map's provenance."""
+        card = self.card
+        numbers = {} if card.calibration is None else {"calibration": asdict(card.calibration)}
+        return {"network": card.network.model_dump(mode="json"), "threshold": self.threshold, **numbers}
 
     def layers(self, *, probability: bool) -> tuple[Layer, ...]:
         """The rasters that this model's maps consist of."""
@@ -77,11 +86,12 @@ class Predictor:
         return int(np.count_nonzero(classes == 1))
 
     def probability(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
-        """ISA probability without halo, float32 `(n, y * scale, x * scale)` on the device; see `probabilities`."""
-        return settling.impervious(self.probabilities(lr, valid), self.card.network)
+        """Calibrated ISA probability without halo, float32 `(n, y * scale, x * scale)` on the device; see `probabilities`."""
+        raw = settling.impervious(self.probabilities(lr, valid), self.card.network)
+        return settling.calibrated(raw, self.card.calibration)
 
     def probabilities(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
-        """Probability of each output without halo, float32 `(n, outputs, y * scale, x * scale)` on the device.
+        """The network's own probability of each output without halo, float32 `(n, outputs, y * scale, x * scale)` on the device.
 
         Args:
             lr: reflectance `(n, band, y + 2 * halo, x + 2 * halo)`, 0 where missing.
@@ -154,11 +164,12 @@ class Predictor:
         core = torch.from_numpy(valid[halo : valid.shape[0] - halo, halo : valid.shape[1] - halo])
         nothing = ~core.to(self.device).repeat_interleave(self.scale, 0).repeat_interleave(self.scale, 1)
         probability = settling.impervious(each[None], self.card.network)[0]
-        chosen = probability >= self.threshold if len(each) == 1 else each.argmax(dim=0)
+        chosen = probability >= self._settled if len(each) == 1 else each.argmax(dim=0)
         classes = chosen.to(torch.uint8).masked_fill_(nothing, NODATA).cpu().numpy()
         if len(each) > 1:
             classes = self.scheme.code_of(classes)
         if not percent:
             return Prediction(classes, None)
-        hundredths = (probability * 100).round_().to(torch.uint8).masked_fill_(nothing, NODATA)
+        worth = settling.calibrated(probability, self.card.calibration)
+        hundredths = (worth * 100).round_().to(torch.uint8).masked_fill_(nothing, NODATA)
         return Prediction(classes, hundredths.cpu().numpy())

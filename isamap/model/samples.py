@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from isamap.domain.sensors import REFLECTANCE_OF_WHITE
 from isamap.model import settling
 from isamap.model.networks import Network
-from isamap.model.simulate import REFLECTANCE_OF_WHITE
 from isamap.model.validation import Validation, probabilities
 
 SIDE_PX = 48

@@ -1,25 +1,12 @@
 """The 10 m input that Sentinel-2 would have seen, made from a 1 m image."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
+
+from isamap.domain.sensors import REFLECTANCE_OF_WHITE, observe
 
 RGB_BANDS = {"B04": 0, "B03": 1, "B02": 2}
 """Which channel of a red, green, blue image stands for which band."""
-REFLECTANCE_OF_WHITE = 0.3
-"""Display value 255 as reflectance: the usual stretch of a true-colour picture."""
-
-
-def blur(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
-    """`(c, y, x)` float32 image under a Gaussian point-spread function; mirrored at the edges."""
-    radius = round(3 * sigma_px)
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
-    kernel = kernel / kernel.sum()
-    planes = functional.pad(image[:, None], (radius,) * 4, mode="reflect")  # (c, 1, y, x)
-    planes = functional.conv2d(planes, kernel[None, None, None, :])
-    return functional.conv2d(planes, kernel[None, None, :, None])[:, 0]
 
 
 def simulate(
@@ -36,9 +23,9 @@ def simulate(
     Returns:
         reflectance and presence, both `(band, y, x)`.
     """
-    fine = torch.from_numpy(image.astype(np.float32)) / 255 * REFLECTANCE_OF_WHITE
-    coarse = functional.avg_pool2d(blur(fine, float(rng.uniform(3, 5))), scale).numpy()
-    coarse = coarse + rng.normal(0, 0.0015, coarse.shape)
+    fine = image.astype(np.float32) * np.float32(REFLECTANCE_OF_WHITE / 255)
+    seen = observe(fine, float(rng.uniform(3, 5)), scale)
+    coarse = seen + rng.normal(0, 0.0015, seen.shape)
     lr = np.zeros((len(bands), *coarse.shape[1:]), np.float32)
     present = np.zeros(lr.shape, np.bool_)
     for index, band in enumerate(bands):

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from isamap.domain.accuracy import Confusion
+from isamap.domain.calibration import fit
+from isamap.domain.reliability import Reliability
 from isamap.model import parallel, settling
 from isamap.model.networks import Network
 
@@ -48,11 +50,14 @@ class Progress:
     """The highest of them so far."""
     best_step: int = 0
     """When that was."""
+    calibration: tuple[float, float] | None = None
+    """Slope and intercept that calibrate probabilities on all validation ground together."""
 
 
 def look(network: Network, grounds: Sequence[Validation], device: torch.device, last: Progress) -> Progress:
     """Progress after scoring `network` on every ground; `last` says what was best so far."""
-    curves = np.array([iou_curve(network, ground, device) for ground in grounds]).reshape(-1, len(THRESHOLDS))
+    judged = [judge(network, ground, device) for ground in grounds]
+    curves = np.array([curve for curve, _ in judged]).reshape(-1, len(THRESHOLDS))
     shared = parallel.of_first(torch.from_numpy(curves).to(device)).cpu().numpy()
     mean = shared.mean(axis=0) if len(shared) else np.zeros(len(THRESHOLDS))
     best = float(mean.max())
@@ -64,7 +69,14 @@ def look(network: Network, grounds: Sequence[Validation], device: torch.device, 
         mean_iou=best,
         best_iou=best if better else last.best_iou,
         best_step=last.step if better else last.best_step,
+        calibration=_calibration([found for _, found in judged]),
     )
+
+
+def _calibration(parts: Sequence[Reliability]) -> tuple[float, float] | None:
+    """Slope and intercept from the histograms of every ground."""
+    found = fit(sum(parts, Reliability()))
+    return None if found is None else (found.slope, found.intercept)
 
 
 def probabilities(network: Network, lr: Tensor, present: Tensor, piece_px: int = 128) -> Tensor:
@@ -85,8 +97,16 @@ def probabilities(network: Network, lr: Tensor, present: Tensor, piece_px: int =
     return torch.cat(rows)[: lr.shape[-2] * config.scale, : lr.shape[-1] * config.scale]
 
 
-def iou_curve(network: Network, ground: Validation, device: torch.device) -> NDArray[np.float64]:
-    """ISA IoU on `ground` at each of `THRESHOLDS`."""
+def judge(
+    network: Network, ground: Validation, device: torch.device
+) -> tuple[NDArray[np.float64], Reliability]:
+    """ISA IoU on `ground` at each of `THRESHOLDS`, and the network's own probabilities against its labels."""
     lr, present = torch.from_numpy(ground.lr).to(device), torch.from_numpy(ground.present).to(device)
     isa = probabilities(network, lr, present).numpy()
-    return np.nan_to_num([Confusion.count(isa >= t, ground.isa).iou for t in THRESHOLDS])
+    curve = np.nan_to_num([Confusion.count(isa >= t, ground.isa).iou for t in THRESHOLDS])
+    return curve, Reliability.count(np.rint(isa * 100).astype(np.uint8), ground.isa)
+
+
+def iou_curve(network: Network, ground: Validation, device: torch.device) -> NDArray[np.float64]:
+    """ISA IoU on `ground` at each of `THRESHOLDS`."""
+    return judge(network, ground, device)[0]

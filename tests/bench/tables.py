@@ -3,7 +3,7 @@
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -25,6 +25,14 @@ def row(*cells: object) -> str:
     """A Markdown table row; floats with three digits."""
     texts = [f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells]
     return "| " + " | ".join(texts) + " |"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """A Markdown table, line by line."""
+    yield row(*heads)
+    yield row(*["---"] * len(heads))
+    for cells in rows:
+        yield row(*cells)
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> str:
