@@ -1,5 +1,7 @@
 """A year of scenes of one tile, the catalogue that offers them and the server that keeps them, for tests of fetch."""
 
+import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -75,6 +77,15 @@ def serve(
         catalogue = stack.enter_context(StacApp(**(api or {})))
         catalogue.publish(made.items(C1, files.url) if items is None else items)
         yield Sky(made, catalogue, files)
+
+
+def folder_of(made: Scenery, folder: Path, year: int = YEAR) -> Path:
+    """A folder that holds the scenes, each with its STAC item; or the same scenes as if they were of another year."""
+    shutil.copytree(made.folder, folder)
+    for item in made.items(C1, "."):
+        item["properties"]["datetime"] = f"{year}{item['properties']['datetime'][4:]}"
+        (folder / f"{item['id']}.json").write_text(json.dumps(item))
+    return folder
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import random
 import shutil
 from dataclasses import replace
@@ -80,6 +81,7 @@ def test_months_that_are_none_are_refused(text):
 def test_the_period_of_some_months_ends_with_the_last_of_them():
     assert composite.period(2021, (4, 5, 6)) == ("2021-04-01T00:00:00Z", "2021-06-30T23:59:59Z")
     assert composite.period(2020, (2,))[1] == "2020-02-29T23:59:59Z"
+    assert composite.period(2021, fetch_plan.parse_months("11-2")) == composite.period(2021)
 
 
 # Provenance
@@ -116,6 +118,24 @@ def test_provenance_changes_with_what_changes_pixels_and_with_nothing_else(sky):
         key(rules=MaskRules(dilation_px=9)),
     ]
     assert len({key(), *others}) == len(others) + 1
+
+
+def test_a_scene_of_a_catalogue_is_known_by_its_id_one_of_a_folder_by_its_files(sky):
+    source = source_of(sky.source)
+    items = sky.made.items(skies.C1, sky.files.url)
+    scenes = finder.chosen(items, source, sky.made.tile, asked(max_cloud=100)).scenes
+
+    def listed(scenes):
+        return composite.provenance(scenes, "median", 2021, EVERY, composing.RULES)["scenes"]
+
+    known = [[s.source, s.collection, s.id, s.datetime, s.baseline, s.declared_offset] for s in scenes]
+    assert listed(scenes) == hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    here, there, other = (
+        [replace(scene, source=name, stamp=f"{stamp}{scene.id}") for scene in scenes]
+        for name, stamp in (("folder:a", "x"), ("folder:b", "x"), ("folder:a", "y"))
+    )
+    assert listed(here) == listed(there)
+    assert listed(here) != listed(other)
 
 
 def test_scenes_found_do_not_depend_on_order_or_repetition(sky):
@@ -196,9 +216,23 @@ def test_the_table_of_months_names_tiles_that_nobody_has_seen():
     assert table["01"] == {"tiles": 2, "scenes": 4, "seen_share": 0.75, "unseen": []}
     assert table["02"]["unseen"] == ["a", "b"]
     text = "\n".join(fetch_tables.lines(rows))
-    assert "month 02: no clear look on 2 of 2 tiles: a, b" in text
-    assert "a: 25.00 %" in text
-    assert "month 01" not in text
+    assert text.splitlines() == [
+        "a: 25.00 % of its pixels have no clear look and are nodata; no clear look in month 02",
+        "b: no clear look in month 02",
+    ]
+
+
+def test_the_terminal_has_one_line_for_each_of_the_tiles_least_seen():
+    rows = [
+        Row(
+            f"t{k}", "fetched", months=months(m01=0.0, m02=0.0), looks={"gap_pixels": k, "gap_share": k / 100}
+        )
+        for k in range(9)
+    ]
+    told = list(fetch_tables.lines(rows))
+    assert [line.split(":")[0] for line in told[:5]] == ["t8", "t7", "t6", "t5", "t4"]
+    assert told[0].endswith("; no clear look in month 01, 02")
+    assert told[5:] == ["... and gaps or unseen months on 4 more tiles: the report lists them"]
 
 
 # Whole composites
@@ -441,6 +475,147 @@ def test_a_folder_that_is_not_there_is_missing_and_a_misspelt_name_is_told():
         finder.open_source("earth-serch")
 
 
+# Folders
+
+
+@pytest.fixture
+def folder(scenes, tmp_path):
+    """A folder of scenes."""
+    return skies.folder_of(scenes, tmp_path / "town")
+
+
+@pytest.fixture
+def local(folder, tmp_path):
+    return Settings(tmp_path / "ws", skies.YEAR, (str(folder),))
+
+
+def counted(scenes):
+    """Index of the first scene that is not too cloudy to count."""
+    covers = [item["properties"]["eo:cloud_cover"] for item in scenes.items(skies.C1)]
+    return next(index for index, cover in enumerate(covers) if cover < 30)
+
+
+def file_of(scenes, folder, band="B04"):
+    """A file of that scene in the folder."""
+    return folder / scenes.path(counted(scenes), skies.C1, band).relative_to(scenes.folder)
+
+
+def properties(settings, tile):
+    return store.read_item(settings.directory / f"{tile}.json")["properties"]
+
+
+def edited(path):
+    """Some pixels changed in place: same name, same size, same header, same modification time."""
+    times = path.stat()
+    with skies.rasterio.open(path) as src:
+        profile, pixels = src.profile, src.read()
+    pixels[0, 400:500, 400:500] += 40
+    with skies.rasterio.open(path, "w", **profile) as dst:
+        dst.write(pixels)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def uncompressed(path):
+    """The same pixels in a file whose size does not depend on them."""
+    with skies.rasterio.open(path) as src:
+        profile, pixels = src.profile, src.read()
+    profile.update(driver="GTiff", compress=None, predictor=1)
+    with skies.rasterio.open(path, "w", **profile) as dst:
+        dst.write(pixels)
+
+
+@pytest.mark.slow
+def test_pixels_that_are_replaced_under_the_same_name_make_the_composite_again(local, folder, scenes):
+    tile = str(scenes.tile)
+    file = file_of(scenes, folder)
+    uncompressed(file)
+    assert states(fetch(local, tile)) == {tile: "fetched"}
+    assert states(fetch(local, tile)) == {tile: "skipped"}
+    before, size = digest(local, tile), file.stat().st_size
+    edited(file)
+    assert file.stat().st_size == size
+    assert states(fetch(local, tile)) == {tile: "fetched"}
+    assert digest(local, tile) != before
+    assert states(fetch(local, tile)) == {tile: "skipped"}
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_touched_copied_or_renamed_leaves_the_composite(local, folder, scenes, tmp_path):
+    tile = str(scenes.tile)
+    assert states(fetch(local, tile)) == {tile: "fetched"}
+    before = digest(local, tile)
+    for path in folder.rglob("*.tif"):
+        os.utime(path)
+    assert states(fetch(local, tile)) == {tile: "skipped"}
+    shutil.copytree(folder, tmp_path / "elsewhere" / "copy")
+    moved = replace(local, sources=(str(tmp_path / "elsewhere" / "copy"),))
+    assert states(fetch(moved, tile)) == {tile: "skipped"}
+    fresh = replace(moved, workspace=tmp_path / "other")
+    assert states(fetch(fresh, tile)) == {tile: "fetched"}
+    assert digest(fresh, tile) == before
+    both = [properties(one, tile) for one in (local, fresh)]
+    assert [one["isamap:source"] for one in both] == ["folder:town", "folder:copy"]
+    assert both[0]["isamap:provenance"] == both[1]["isamap:provenance"]
+    assert both[0]["isamap:scenes"] == both[1]["isamap:scenes"]
+
+
+@pytest.mark.slow
+def test_items_of_folders_name_them_and_no_absolute_path(scenes, tmp_path):
+    tile = str(scenes.tile)
+    first, second, third = (tmp_path / name / "scenes" for name in "abc")
+    first.mkdir(parents=True)
+    skies.folder_of(scenes, second, year=skies.YEAR - 1)
+    skies.folder_of(scenes, third)
+    broken = min(third.glob("*.json"))
+    item = json.loads(broken.read_text())
+    item["assets"]["blue"]["href"] = str(tmp_path / "outside.tif")
+    broken.write_text(json.dumps(item))
+    local = Settings(tmp_path / "ws", skies.YEAR, tuple(map(str, (first, second, third))))
+    (row,) = fetch(local, tile).rows
+    assert (row.state, row.source) == ("fetched", "folder:scenes-3")
+    facts = properties(local, tile)
+    empty, old = facts["isamap:passed_over"]
+    assert empty.startswith("folder:scenes: no Sentinel-2 L2A scene")
+    assert old.startswith(f"folder:scenes-2: found {len(scenes.scenes)} scenes, none counts: ")
+    assert "of other years" in old
+    hrefs = [href for record in facts["isamap:scenes"] for href in record["assets"].values()]
+    assert hrefs
+    assert all((third / href).is_file() for href in hrefs)
+    assert not any(Path(href).is_absolute() for href in hrefs)
+    assert "asset blue: 'outside.tif' lies outside the folder" in {
+        one["reason"] for one in facts["isamap:dropped"]
+    }
+    assert str(tmp_path) not in json.dumps(store.read_item(local.directory / f"{tile}.json"))
+
+
+@pytest.mark.parametrize("left", [0, 4, 300])
+def test_a_broken_file_of_a_folder_fails_its_tile(local, folder, scenes, left):
+    file = file_of(scenes, folder)
+    file.write_bytes(file.read_bytes()[:left])
+    (row,) = fetch(local, str(scenes.tile)).rows
+    assert row.state == "failed"
+    assert scenes.items(skies.C1)[counted(scenes)]["id"] in row.error
+    assert file.name in row.error
+    assert str(folder) not in row.error
+
+
+def test_the_same_scene_twice_in_a_folder_is_chosen_by_its_place_alone(scenes, tmp_path):
+    folder = skies.folder_of(scenes, tmp_path / "town")
+    shutil.copytree(folder, folder / "copy")
+    row, _ = finder.open_source(str(folder))
+    items = finder.folder_items(folder)
+    found = {
+        asset.href
+        for seed in range(20)
+        for scene in finder.chosen(
+            random.Random(seed).sample(items, len(items)), row, scenes.tile, asked(max_cloud=100)
+        ).scenes
+        for asset in scene.assets.values()
+    }
+    assert found
+    assert len({href.startswith("copy/") for href in found}) == 1
+
+
 # Plans
 
 
@@ -460,6 +635,88 @@ def test_a_plan_asks_nobody_and_says_so(settings, sky):
     assert "kept search results of 1 tiles" in plan["basis"]
     assert plan["scenes"] == len(sky.made.scenes) - 1
     assert len(sky.api.searches) == asked
+
+
+CHANGES = {
+    "nothing": ({}, {}, "fetched_before"),
+    "overwrite": ({}, {"overwrite": True}, "stale"),
+    "method": ({"method": "best"}, {}, "stale"),
+    "months": ({"selection": Selection(months=EVERY[:-1])}, {}, "stale"),
+    "mask": ({"rules": MaskRules(snow=True)}, {}, "stale"),
+    "fewer scenes": ({"selection": Selection(max_scenes=3)}, {}, "stale"),
+    "less cloud": ({"selection": Selection(max_cloud=5)}, {}, "stale"),
+    "wider limits": ({"selection": Selection(max_cloud=60.5, max_scenes=61)}, {}, "fetched_before"),
+    "more cloud": ({"selection": Selection(max_cloud=100)}, {}, "stale"),
+    "source": ({"sources": ("earth-search",)}, {}, "stale"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_plan_tells_composites_that_will_be_redone_and_the_run_agrees(finished, tmp_path, how, monkeypatch):
+    sky, before = finished
+    changes, options, want = CHANGES[how]
+    settings = replace(before, workspace=tmp_path / "ws", **changes)
+    shutil.copytree(before.workspace, settings.workspace)
+    composing.release()
+    hits = sky.api.hits, sky.files.hits
+    plan = recipe.plan([sky.made.tile], settings, **options)
+    assert {key: plan[key] for key in ("new", "stale", "fetched_before", "to_compare")} == {
+        "new": 0,
+        "stale": 0,
+        "fetched_before": 0,
+        "to_compare": 0,
+        want: 1,
+    }
+    assert (plan["basis"] == "no composite is to be made") == (want == "fetched_before")
+    assert (plan["scenes"] > 0) == (want == "stale")
+    assert (sky.api.hits, sky.files.hits) == hits
+    if how == "source":
+        return  # of another machine
+    monkeypatch.setattr(
+        composing.Composer, "make", lambda *_: pytest.fail("made") if want != "stale" else MADE
+    )
+    monkeypatch.setattr(composing, "publish", lambda *_: None)
+    (row,) = fetch(settings, sky.tile, **options).rows
+    assert row.state == ("fetched" if want == "stale" else "skipped")
+
+
+MADE = composing.Made(b"", "", {"properties": {}})
+
+
+@pytest.mark.parametrize("how", ["cut off", "item damaged", "other code"])
+def test_a_plan_sees_composites_that_are_not_whole(finished, tmp_path, how):
+    sky, before = finished
+    settings = replace(before, workspace=tmp_path / "ws")
+    shutil.copytree(before.workspace, settings.workspace)
+    path = settings.directory / f"{sky.tile}.tif"
+    if how == "cut off":
+        rewritten(path, lambda content: content[:-100])
+    else:
+        change = other_code if how == "other code" else lambda content: content[:-100]
+        rewritten(path.with_suffix(".json"), change)
+    composing.release()
+    plan = recipe.plan([sky.made.tile], settings)
+    assert (plan["stale"], plan["fetched_before"]) == (1, 0)
+
+
+@pytest.mark.slow
+def test_a_plan_reads_no_pixels_of_a_folder_and_says_what_it_cannot_know(local, folder, scenes, monkeypatch):
+    def counts():
+        composing.release()
+        plan = recipe.plan([scenes.tile], local)
+        return {key: plan[key] for key in ("new", "stale", "fetched_before", "to_compare") if plan[key]}
+
+    monkeypatch.setattr("isamap.io.stamps.SETTLED_S", -1)  # as if nobody had written them lately
+    assert counts() == {"new": 1}
+    assert states(fetch(local, str(scenes.tile))) == {str(scenes.tile): "fetched"}
+    assert counts() == {"fetched_before": 1}
+    os.utime(file_of(scenes, folder))
+    assert counts() == {"to_compare": 1}
+    assert states(fetch(local, str(scenes.tile))) == {str(scenes.tile): "skipped"}
+    assert counts() == {"fetched_before": 1}
+    min(folder.glob("*.json")).unlink()
+    assert counts() == {"stale": 1}
 
 
 def test_what_was_found_elsewhere_scales_what_is_modelled():

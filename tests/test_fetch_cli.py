@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -103,7 +102,10 @@ def test_a_fetch_prints_paths_leaves_a_report_and_is_skipped_the_next_time(fetch
     months = report["tiles"][0]["months"]
     assert sum(month["scenes"] for month in months.values()) == len(sky.made.scenes) - 1, "one is too cloudy"
     empty = [name for name, month in months.items() if not month["scenes"]]
-    assert all(f"month {name}: no clear look on 1 of 1 tiles" in first.err for name in empty)
+    assert empty
+    (line,) = [line for line in first.err.splitlines() if "no clear look in month" in line]
+    assert line.startswith(f"{sky.tile}: ")
+    assert set(empty) <= set(line.rpartition("month ")[2].split(", "))
     hits = sky.api.hits, sky.files.hits
     again = fetch("--json")
     assert (again.code, again.document["skipped"]) == (0, 1)
@@ -144,10 +146,16 @@ def test_two_workers_and_shards_give_the_same_bytes(isamap, sky):
     assert folders[0] == folders[1] == folders[2]
 
 
-def test_scenes_too_cloudy_for_the_limit_are_told(fetch):
-    ended = fetch("--max-cloud", 0, "--months", "6")
+def test_scenes_that_do_not_count_are_counted_by_reason(fetch, sky):
+    count = len(sky.made.scenes)
+    ended = fetch("--max-cloud", 0)
     assert ended.code == 66
-    assert "none of" in ended.err or "no scene" in ended.err
+    assert f"found {count} scenes, none counts: {count} too cloudy; e.g. S2" in ended.err
+    months = {int(item["properties"]["datetime"][5:7]) for item in sky.made.items(skies.C1)}
+    month = min(set(range(1, 13)) - months)
+    ended = fetch("--months", month)
+    assert ended.code == 66
+    assert f"found {count} scenes, none counts: {count} of other months; e.g. S2" in ended.err
 
 
 def test_a_dry_run_writes_nothing(fetch, sky):
@@ -227,10 +235,7 @@ def test_a_catalogue_that_never_answers_properly_is_told_and_the_run_ends(isamap
 
 
 def test_a_folder_of_scenes_needs_no_network(isamap, scenes, monkeypatch, tmp_path):
-    folder = tmp_path / "scenes"
-    shutil.copytree(scenes.folder, folder, copy_function=os.link)
-    for item in scenes.items(skies.C1, "."):
-        (folder / f"{item['id']}.json").write_text(json.dumps(item))
+    folder = skies.folder_of(scenes, tmp_path / "scenes")
 
     def refuse(*_, **__):
         raise AssertionError("a socket was opened")

@@ -159,6 +159,91 @@ def test_a_dry_run_says_how_many_tiles_would_be_fetched(infer, sky, no_sockets):
     assert (offline["new"], offline["to_fetch"], offline["missing"]) == (1, 0, 1)
 
 
+def standing(plan):
+    return {key: plan[key] for key in ("new", "stale", "mapped_before", "missing", "to_fetch") if plan[key]}
+
+
+@pytest.mark.slow
+def test_a_dry_run_tells_maps_that_will_be_redone(infer, fetch, sky):
+    assert fetch("ws").code == 0
+    assert infer("ws").code == 0
+    hits = sky.api.hits, sky.files.hits
+
+    def plan(*more, where=sky.where):
+        return standing(infer("ws", "--dry-run", "--json", *more, where=where).document)
+
+    assert plan() == {"mapped_before": 1}
+    assert plan("--no-fetch") == {"mapped_before": 1}
+    for more in (("--overwrite",), ("--threshold", 0.9), ("--probability",), ("--window", 256)):
+        assert plan(*more) == {"stale": 1}, more
+    folder = Path("ws/composites/2021")
+    item = folder / f"{sky.tile}.json"
+    document = json.loads(item.read_text())
+    document["assets"]["composite"]["file:checksum"] = "1220" + "0" * 64
+    item.write_text(json.dumps(document))
+    assert plan() == {"stale": 1}, "it was made of another composite"
+    for path in (item, item.with_suffix(".tif")):
+        path.unlink()
+    assert plan() == {"mapped_before": 1}, "its item tells of what composite it was made"
+    assert plan("--method", "best") == {"stale": 1, "to_fetch": 1}
+    assert plan(where=("--source", "earth-search")) == {"stale": 1, "to_fetch": 1}
+    assert plan("--no-fetch") == {"missing": 1}
+    map_file = Path("ws/maps/tiny/2021") / f"{sky.tile}.tif"
+    map_file.write_bytes(map_file.read_bytes()[:-1])
+    assert plan() == {"stale": 1, "to_fetch": 1}
+    assert (sky.api.hits, sky.files.hits) == hits
+
+
+@pytest.mark.slow
+def test_options_that_finished_composites_were_not_made_with_are_told_once(infer, fetch, sky):
+    assert fetch("ws").code == 0
+    tif = Path("ws/composites/2021") / f"{sky.tile}.tif"
+    for suffix in (".tif", ".json"):  # a second composite made in the same way
+        tif.with_name(BESIDE + suffix).write_bytes(tif.with_suffix(suffix).read_bytes())
+    both = f"{sky.tile},{BESIDE}"
+    hits = sky.api.hits, sky.files.hits
+
+    def told(*more):
+        ended = infer("ws", "--dry-run", *more, tiles=both, where=())
+        return [line for line in ended.err.splitlines() if "composites on disk" in line]
+
+    assert told() == []
+    used = json.loads(tif.with_suffix(".json").read_text())["properties"]["isamap:scenes"]
+    cloud = max(scene["cloud_cover"] for scene in used)
+    for same in (
+        ("--method", "median"),
+        ("--months", "1-12"),
+        ("--source", sky.source),
+        ("--max-cloud", 60),
+        ("--max-cloud", cloud),
+        ("--max-scenes", len(used)),
+    ):
+        assert told(*same) == [], same
+    for option, value in (
+        ("--method", "best"),
+        ("--months", "4-10"),
+        ("--source", "earth-search"),
+        ("--max-cloud", cloud - 0.1),
+        ("--max-cloud", 100),
+        ("--max-scenes", len(used) - 1),
+        ("--mask-snow", None),
+    ):
+        (line,) = told(*filter(None, (option, value)))
+        assert f"2 of 2 composites on disk were made with another {option} and are used as they are" in line
+        assert "isamap fetch" in line
+    (line,) = told("--method", "best", "--months", "4-10")
+    assert "another --method, --months and" in line
+    assert (sky.api.hits, sky.files.hits) == hits
+    Path("isamap.toml").write_text('method = "geomedian"\n')
+    assert len(told()) == 1, "the configuration is the user's word, too"
+
+
+def test_a_composite_without_an_item_of_ours_is_not_spoken_of(infer, no_sockets):
+    tiny.write_composite(Path("ws"), skies.YEAR, tiny.TILES[0])
+    ended = infer("ws", "--dry-run", "--method", "best", tiles=tiny.TILES[0], where=())
+    assert (ended.code, "composites on disk" in ended.err) == (0, False)
+
+
 def test_a_source_nobody_knows_is_told_at_once(infer):
     ended = infer("ws", where=("--source", "earth-serch"))
     assert ended.code == 78

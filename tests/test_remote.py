@@ -29,8 +29,7 @@ from isamap.domain.sources import BANDS, SCL, source_of
 from isamap.errors import BusyError, InputError, MissingInputError, RemoteError
 from isamap.io import asset as assets
 from isamap.io import mirror as mirrors
-from isamap.io.asset import DamagedError
-from isamap.io.header import FIRST_BYTES
+from isamap.io.header import FIRST_BYTES, DamagedError
 from isamap.io.http import Limits
 from isamap.io.mirror import GAP_BYTES, RANGE_BYTES, merged
 from isamap.io.remote import ScenePixels
@@ -162,10 +161,11 @@ def test_where_a_scene_has_no_pixel_there_is_0(made):
 
 
 def test_a_folder_is_read_like_a_server(made):
-    row = replace(source_of("http://x.example"), name="folder", url="")
+    row = replace(source_of("http://x.example"), name="folder", url="", root=str(made.folder))
     geobox = grid_of(made)
     with ScenePixels([row]) as pixels:
-        for index, look in enumerate(pixels.looks([scene_of(one, row) for one in made.items(C1)], geobox)):
+        scenes = [scene_of(one, row) for one in made.items(C1, ".")]
+        for index, look in enumerate(pixels.looks(scenes, geobox)):
             assert matches(look, made, index, geobox)
         assert pixels.requests == 0
 
@@ -207,27 +207,39 @@ def test_a_scene_that_cannot_be_used_says_why_and_the_others_are_read(made, tmp_
         assert "lies in EPSG:32650" in str(looks[1])
 
 
-@pytest.mark.parametrize("where", ["folder", "server"])
-def test_a_file_that_is_cut_off_ends_the_tile_and_names_scene_and_asset(made, tmp_path, where):
+@pytest.mark.parametrize(
+    ("where", "share", "told"),
+    [
+        ("folder", 2 / 3, "cut off"),
+        ("folder", 1e-4, "cannot be opened"),
+        ("folder", 0, "is empty"),
+        ("server", 2 / 3, "cut off"),
+        ("server", 1e-4, "cut off"),
+        ("server", 0, "HTTP 416"),
+    ],
+)
+def test_a_file_that_is_cut_off_ends_the_tile_and_names_scene_and_asset(made, tmp_path, where, share, told):
     whole = made.path(1, C1, "B08").read_bytes()
     cut = tmp_path / "x.tif"
-    cut.write_bytes(whole[: len(whole) * 2 // 3])
+    cut.write_bytes(whole[: int(len(whole) * share)])
     with RangeServer(made.folder) as server, RangeServer(tmp_path) as other:
         row = source(server)
         row = replace(row, hosts=(*row.hosts, f"127.0.0.1:{other.port}"))
         scenes = scenes_of(made, row, server)
         if where == "folder":
-            row = replace(source_of("http://x.example"), name="folder", url="")
-            scenes = [scene_of(one, row) for one in made.items(C1)]
-        href = str(cut) if where == "folder" else f"{other.url}/x.tif"
+            row = replace(source_of("http://x.example"), name="folder", url="", root=str(made.folder))
+            scenes = [scene_of(one, row) for one in made.items(C1, ".")]
+            (made.folder / "x.tif").write_bytes(cut.read_bytes())
+        href = "x.tif" if where == "folder" else f"{other.url}/x.tif"
         bad = replace(scenes[1].assets["B08"], href=href)
         scenes[1] = replace(scenes[1], assets={**scenes[1].assets, "B08": bad})
         with (
             ScenePixels([row], limits=FAST) as pixels,
-            pytest.raises(DamagedError, match="cut off") as fault,
+            pytest.raises((DamagedError, RemoteError), match=told) as fault,
         ):
             list(pixels.looks(scenes, made.place.geobox))
     assert str(fault.value).startswith(f"{scenes[1].id}: asset nir: window")
+    assert str(made.folder) not in str(fault.value)
 
 
 @pytest.mark.parametrize(("kind", "error"), [("404", RemoteError), ("500", BusyError), ("stall", BusyError)])

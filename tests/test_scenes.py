@@ -8,7 +8,16 @@ import pytest
 import shapely
 
 from isamap.domain.grid import Tile, tiles_over
-from isamap.domain.scenes import Selection, deduplicate, once_per_pass, passes, scene_of, select
+from isamap.domain.scenes import (
+    Dropped,
+    Selection,
+    deduplicate,
+    once_per_pass,
+    passes,
+    scene_of,
+    select,
+    why_none,
+)
 from isamap.domain.sources import BANDS, SCL, SOURCES, Source, source_of
 from isamap.errors import InputError
 
@@ -197,21 +206,45 @@ def test_an_item_that_is_no_object_is_refused():
             scene_of(item, EARTH_SEARCH)
 
 
-def test_a_folder_gives_absolute_paths_and_nothing_else():
-    folder = Source(name="folder", url="", collections=())
+def test_a_folder_gives_paths_below_it_and_nothing_else():
+    folder = Source(name="folder:scenes", url="", collections=(), root="/scenes")
     item = published.planetary_computer()
     for asset in item["assets"].values():
-        asset["href"] = "/scenes/" + asset["href"].rsplit("/", 1)[1]
-    assert scene_of(item, folder).assets["B02"].href.startswith("/scenes/")
+        asset["href"] = "one/" + asset["href"].rsplit("/", 1)[1]
+    assert scene_of(item, folder).assets["B02"].href.startswith("one/")
     for href in (
-        "scenes/x.tif",
-        "/vsizip/x.zip/x.tif",
+        "/scenes/x.tif",
         "//host/x.tif",
-        "/a/../../etc/x.tif",
+        "a/../../etc/x.tif",
         "https://host/x.tif",
+        "",
     ):
-        with pytest.raises(InputError, match="no absolute path"):
+        with pytest.raises(InputError, match="no path below the folder"):
             scene_of(changed(item, ("assets", "B02"), "href", href), folder)
+
+
+def test_a_fault_that_a_folder_found_is_told_as_it_is():
+    folder = Source(name="folder:scenes", url="", collections=(), root="/scenes")
+    item = changed(
+        published.planetary_computer(), ("assets", "B02"), "isamap:fault", "'B02.tif' is not there"
+    )
+    with pytest.raises(InputError, match=r"asset B02: 'B02\.tif' is not there"):
+        scene_of(item, folder)
+
+
+def test_the_cause_is_counted_where_no_scene_counts():
+    dropped = [
+        *(Dropped(f"c{k}", f"cloud cover {k + 5} %, more than 0 %", "cloud") for k in range(3)),
+        Dropped("m", "month 3 is not asked for", "month"),
+        Dropped("x", "has no asset for B02 (blue)"),
+    ]
+    for order in (dropped, dropped[::-1]):
+        assert why_none(order) == (
+            "found 5 scenes, none counts: 3 too cloudy, 1 of other months, 1 unusable; "
+            "e.g. c0: cloud cover 5 %, more than 0 %"
+        )
+    assert why_none(dropped[-1:]).startswith("found 1 scene, none counts: 1 unusable; e.g. x: ")
+    assert why_none([]) == "has no scene here"
 
 
 def test_an_outline_across_180_degrees_is_cut_there():

@@ -84,7 +84,7 @@ def _fetch_composites(tiles: "list[Tile]", given: dict[str, Any], how: "Engine")
 
     settings = options.composing(given)
     if given["dry_run"]:
-        _print_plan(recipe.plan(tiles, settings), as_json=given["as_json"])
+        _print_plan(recipe.plan(tiles, settings, overwrite=given["overwrite"]), as_json=given["as_json"])
         return
     report = recipe.run(
         tiles,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from isamap.cli import engines, options
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from isamap.core.composing import Live
     from isamap.core.infer import Report
     from isamap.core.mapping import Job, Options
+    from isamap.domain.standing import Wanted
 
 EXAMPLES = """
 \b
@@ -108,11 +110,13 @@ def infer(**given: Any) -> None:
     """
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
     from isamap.core import infer as recipe
+    from isamap.core import infer_plan
 
     how = engines.settle(given, gpu=_gpu(given))
     jobs, live = _jobs(given), _live(given)
+    infer_plan.warn_of_other_composites(jobs, _wanted(given), given["year"])
     if given["dry_run"]:
-        _print_plan(recipe.plan(jobs, live=live is not None), as_json=given["as_json"])
+        _print_plan(infer_plan.plan(jobs, _options(given), live=live), as_json=given["as_json"])
         return
     report = recipe.run(
         jobs,
@@ -172,6 +176,27 @@ def _live(given: dict[str, Any]) -> "Live | None":
     return Live(options.composing(given), keep=given["keep_composites"])
 
 
+def _wanted(given: dict[str, Any]) -> "Wanted":
+    """What the user said of composites: on the command line, in the environment or in the configuration."""
+    from isamap.domain.cloudmask import MaskRules
+    from isamap.domain.standing import Wanted
+    from isamap.io.finder import open_sources
+
+    def said(name: str) -> Any:
+        default = click.get_current_context().get_parameter_source(name) is ParameterSource.DEFAULT
+        return None if default else given[name]
+
+    sources, snow = said("source"), said("mask_snow")
+    return Wanted(
+        method=said("method"),
+        months=said("months"),
+        sources=tuple(source.name for source, _ in open_sources(sources)) if sources else None,
+        max_cloud=said("max_cloud"),
+        max_scenes=said("max_scenes"),
+        rules=None if snow is None else MaskRules(snow=snow),
+    )
+
+
 def _jobs(given: dict[str, Any]) -> list["Job"]:
     """The maps that the options name."""
     from isamap.core import infer as recipe
@@ -211,7 +236,7 @@ def _report_path(given: dict[str, Any]) -> Path | None:
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     """The answer to --dry-run."""
-    keys = ("requested", "new", "mapped_before", "missing", "to_fetch", "read_gb")
+    keys = ("requested", "new", "stale", "mapped_before", "missing", "to_fetch", "read_gb")
     options.print_plan(plan, keys, 14, as_json=as_json)
 
 

@@ -91,7 +91,7 @@ months = option(
     metavar="4-10|4,5,6",
     default="1-12",
     callback=_months,
-    help="Months whose scenes count.",
+    help="Months of --year whose scenes count; 11-2: January, February, November and December of it.",
 )
 source = option(
     "--source",

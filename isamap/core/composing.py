@@ -114,6 +114,11 @@ class Composer:
         query = Query(settings.sources, settings.year, settings.selection, settings.refresh, settings.allowed)
         self.finder = Finder(query, settings.workspace / "cache" / "search", settings.side_by_side)
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Sources as items name them, in the order they are asked."""
+        return tuple(source.name for source, _ in self.finder.sources)
+
     def provenance(self, found: Found) -> dict[str, Any]:
         """Everything the bytes of a composite depend on."""
         own = self.settings
@@ -146,9 +151,10 @@ class Composer:
             MissingInputError: no look is clear.
         """
         own, geobox = self.settings, tile.geobox(margin_px=MARGIN_PX)
-        log.info("composing %s of %d scenes of %s", tile, len(found.scenes), found.source.name)
+        log.info("%s: %d scenes of %s are read", tile, len(found.scenes), found.source.name)
         stack = self._read(tile, found, geobox)
         values, looks = stack.compose(found.source, own.method, own.rules)
+        log.info("%s: composed of %d of the %d scenes", tile, len(stack.scenes), len(found.scenes))
         tags = {"isamap_version": __version__, "isamap_method": own.method}
         content = encode_composite(values, looks, geobox, tags)
         properties = {
@@ -228,11 +234,16 @@ def fetch_tile(settings: Settings, overwrite: bool, tile: Tile) -> Fetched:  # n
 def _kept(target: store.Target, own: Composer) -> dict[str, Any] | None:
     """Item of a finished composite that was made with the same code and settings, whatever its scenes."""
     item = store.read_item(target.item_path)
-    made = composite.made_of(item).get("isamap:composite")
-    if item is None or made is None:
+    same = same_settings(item, own)
+    return item if same and store.state(target, same) is store.State.DONE else None
+
+
+def same_settings(item: dict[str, Any] | None, own: Composer) -> dict[str, Any] | None:
+    """Provenance of a composite if it was made with the same code and settings, whatever its scenes."""
+    made: dict[str, Any] | None = composite.made_of(item).get("isamap:composite")
+    if made is None or own.provenance(Found.nothing()) | {"scenes": made["scenes"]} != made:
         return None
-    same = own.provenance(Found.nothing()) | {"scenes": made["scenes"]}
-    return item if store.state(target, same) is store.State.DONE else None
+    return made
 
 
 def prepare(live: Live, expected: dict[str, Any] | None, errand: Errand) -> Ready:

@@ -5,17 +5,27 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from isamap import engine
-from isamap.core.composing import Fetched, Settings, composer, fetch_tile, release
+from isamap.core.composing import (
+    Composer,
+    Fetched,
+    Settings,
+    composer,
+    fetch_tile,
+    release,
+    same_settings,
+)
 from isamap.domain import fetch_plan, product
 from isamap.domain.fetch_tables import SCHEMA, Report, Row, row_of_item
 from isamap.domain.grid import Tile
+from isamap.domain.standing import Wanted, differing
 from isamap.engine import LOCAL, Engine, local
 from isamap.errors import IsamapError, MissingInputError, StorageError
 from isamap.io import store
 from isamap.io.occupy import occupy
+from isamap.io.presence import files_there
 from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -87,24 +97,59 @@ def _row(outcome: local.Outcome[Tile, Fetched], settings: Settings) -> Row:
     return row_of_item(name, outcome.result.state, str(path), outcome.result.item)
 
 
-def plan(tiles: Sequence[Tile], settings: Settings) -> dict[str, Any]:
-    """What a run would do, from file names, kept search results and orbits alone: `--dry-run`."""
-    done = {tile for tile in tiles if store.Target(settings.directory, str(tile)).item_path.is_file()}
-    new = [tile for tile in tiles if tile not in done]
-    cost = estimate(new, settings)
+def plan(tiles: Sequence[Tile], settings: Settings, *, overwrite: bool = False) -> dict[str, Any]:
+    """What a run would do, from items, kept search results and orbits alone: `--dry-run`. No pixel is read.
+
+    Args:
+        tiles: of the area.
+        settings: how composites are made.
+        overwrite: whether finished ones are redone.
+
+    Raises:
+        ConfigError, MissingInputError: a source is not known.
+    """
+    own = composer(settings)
+    states = {tile: _standing(own, tile, overwrite=overwrite) for tile in tiles}
+    counts = {state: list(states.values()).count(state) for state in ("new", "stale", "done", "unknown")}
+    cost = estimate([tile for tile in tiles if states[tile] in ("new", "stale")], settings)
     return {
         "schema": SCHEMA,
         "command": "fetch",
         "year": settings.year,
         "requested": len(tiles),
-        "new": len(new),
-        "fetched_before": len(done),
+        "new": counts["new"],
+        "stale": counts["stale"],
+        "fetched_before": counts["done"],
+        "to_compare": counts["unknown"],
         **cost.document(),
     }
 
 
+def _standing(own: Composer, tile: Tile, *, overwrite: bool) -> Literal["new", "stale", "done", "unknown"]:
+    """Whether a composite is to be made, made again, or left alone; unknown: files of a folder must be read to tell."""
+    target, selection = own.settings.target(tile), own.settings.selection
+    if not target.item_path.is_file():
+        return "new"
+    item = store.read_item(target.item_path)
+    made = same_settings(item, own)
+    if overwrite or item is None or made is None or not files_there(target, item):
+        return "stale"
+    limits = Wanted(max_cloud=selection.max_cloud, max_scenes=selection.max_scenes)
+    if differing(item, limits, own.settings.year):
+        return "stale"
+    if not any(folder for _, folder in own.finder.sources):
+        other = differing(item, Wanted(sources=own.source_names), own.settings.year)
+        return "stale" if other else "done"
+    found = own.finder.known(tile)
+    if found is None:
+        return "unknown"
+    return "done" if own.provenance(found) == made else "stale"
+
+
 def estimate(tiles: Sequence[Tile], settings: Settings) -> fetch_plan.Estimate:
-    """Scenes, bytes and hours of tiles without composite."""
+    """Scenes, bytes and hours of tiles whose composites are to be made."""
+    if not tiles:
+        return fetch_plan.estimate(0, 0, "no composite is to be made")
     modelled = {tile: fetch_plan.modelled_scenes(tile, settings.year, settings.selection) for tile in tiles}
     finder = composer(settings).finder
     sample = tiles[:: max(1, len(tiles) // SAMPLED)]

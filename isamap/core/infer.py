@@ -94,30 +94,6 @@ def tile_jobs(tiles: Sequence[Tile], year: int, workspace: Path, out: Path | Non
     ]
 
 
-def plan(jobs: Sequence[Job], *, live: bool = False) -> dict[str, Any]:
-    """What a run would do, from file names alone: `--dry-run`.
-
-    Args:
-        jobs: the maps.
-        live: whether composites that are missing will be made on the way.
-    """
-    without = [job for job in jobs if not all(path.is_file() for path in job.source.paths)]
-    lost = set() if live else {job.name for job in without}
-    there = [job for job in jobs if job.name not in lost]
-    mapped = sum(job.target.item_path.is_file() for job in there)
-    size = sum(path.stat().st_size for job in there for path in job.source.paths if path.is_file())
-    return {
-        "schema": SCHEMA,
-        "command": "infer",
-        "requested": len(jobs),
-        "new": len(there) - mapped,
-        "mapped_before": mapped,
-        "missing": len(lost),
-        "to_fetch": sum(not job.target.item_path.is_file() for job in without) if live else 0,
-        "read_gb": round(size / 1e9, 3),
-    }
-
-
 def run(
     jobs: Sequence[Job],
     options: Options,

@@ -49,6 +49,13 @@ def provenance(
     How scenes were chosen (sources, cloud limit, number) is in it only as their list: settings that leave the list of
     a tile as it is leave its composite as it is.
     """
+    listed = [scene.identity for scene in scenes]
+    settings = settings_digest(method, year, months, rules)
+    return {"code": f"isamap {__version__}", "settings": settings, "scenes": _digest(listed)}
+
+
+def settings_digest(method: str, year: int, months: Sequence[int], rules: MaskRules) -> str:
+    """Digest of everything in the provenance of a composite but its scenes and the code."""
     settings = {
         "method": method,
         "year": year,
@@ -57,8 +64,7 @@ def provenance(
         "bands": BAND_NAMES,
         "margin_px": MARGIN_PX,
     }
-    listed = [[s.source, s.collection, s.id, s.datetime, s.baseline, s.declared_offset] for s in scenes]
-    return {"code": f"isamap {__version__}", "settings": _digest(settings), "scenes": _digest(listed)}
+    return _digest(settings)
 
 
 def _digest(document: object) -> str:
@@ -66,7 +72,7 @@ def _digest(document: object) -> str:
 
 
 def period(year: int, months: Sequence[int] = ALL_MONTHS) -> tuple[str, str]:
-    """Time span from the first to the last of the months, RFC 3339."""
+    """Shortest span of a year that holds the months, RFC 3339; which of them are meant, `isamap:months` says."""
     last = monthrange(year, max(months))[1]
     return f"{year}-{min(months):02d}-01T00:00:00Z", f"{year}-{max(months):02d}-{last:02d}T23:59:59Z"
 

@@ -17,7 +17,10 @@ COMPOSITE_BYTES = 12_000_000
 
 
 def parse_months(text: str) -> tuple[int, ...]:
-    """Months of `4-10`, `4,5,6` or `11-2` (which turns over the end of the year), sorted.
+    """Months of `4-10`, `4,5,6` or `11-2`, sorted.
+
+    `11-2` turns over the end of the year, but all months are of the one year that is asked for: January, February,
+    November and December of it.
 
     Raises:
         ConfigError: it says something else.

@@ -1,4 +1,4 @@
-"""Tables of a fetch: what became of every tile, and which months nobody has seen."""
+"""Tables of a fetch: what became of every tile, and what nobody has seen of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -109,14 +109,23 @@ def coverage(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 
 def lines(rows: Sequence[Row]) -> Iterator[str]:
-    """What an analyst should know of the run, for a terminal."""
-    unseen = {month: facts for month, facts in coverage(rows).items() if facts["unseen"]}
-    for month, facts in unseen.items():
-        names: list[str] = facts["unseen"]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        yield f"month {month}: no clear look on {len(names)} of {facts['tiles']} tiles: {', '.join(names[:NAMED])}{more}"
-    gaps = [(row.name, row.looks["gap_share"]) for row in rows if row.looks and row.looks["gap_pixels"]]
-    for name, share in sorted(gaps, key=lambda gap: -gap[1])[:NAMED]:
-        yield f"{name}: {100 * share:.2f} % of its pixels have no clear look and are nodata"
-    if len(gaps) > NAMED:
-        yield f"... and gaps on {len(gaps) - NAMED} more tiles: the report lists them"
+    """What an analyst should know of the run, for a terminal: a line for each of the tiles least seen."""
+    lacks = [(_gap_share(row), _unseen(row), row.name) for row in rows]
+    lacks = sorted(lack for lack in lacks if lack[0] or lack[1])
+    lacks.sort(key=lambda lack: (-lack[0], -len(lack[1])))
+    for share, months, name in lacks[:NAMED]:
+        gaps = f"{100 * share:.2f} % of its pixels have no clear look and are nodata" if share else ""
+        unseen = f"no clear look in month {', '.join(months)}" if months else ""
+        yield f"{name}: {'; '.join(filter(None, (gaps, unseen)))}"
+    if len(lacks) > NAMED:
+        yield f"... and gaps or unseen months on {len(lacks) - NAMED} more tiles: the report lists them"
+
+
+def _gap_share(row: Row) -> float:
+    """Share of a tile without a clear look, 0-1."""
+    return float(row.looks["gap_share"]) if row.looks and row.looks["gap_pixels"] else 0.0
+
+
+def _unseen(row: Row) -> list[str]:
+    """Months in which a tile was never seen clear."""
+    return [month for month, cell in sorted(row.months.items()) if not cell["seen_share"]]

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+DropKind = Literal["unusable", "year", "month", "zone", "elsewhere", "cloud", "number", "look"]
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,7 @@ class Asset:
     key: str
     """Its name in the STAC item, for messages."""
     href: str
-    """Unsigned address: https, http, s3, or an absolute path."""
+    """Unsigned address: https, http or s3; of a folder's scene the path below the folder."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ class SceneItem:
     """Field that says so, for the record."""
     product: str = ""
     """ESA's product name, for the record; empty if the item does not say."""
+    stamp: str = ""
+    """Digest of its files where they lie in a folder; empty for a catalogue, whose scenes do not change under their id."""
+
+    @property
+    def identity(self) -> list[str | int | None]:
+        """What of it decides pixels. A folder's scene is known by its files: the folder may move or be renamed."""
+        known = [self.collection, self.id, self.datetime, self.baseline, self.declared_offset]
+        return ["folder", *known, self.stamp] if self.stamp else [self.source, *known]
 
     @property
     def order(self) -> tuple[str, str]:
@@ -65,3 +75,5 @@ class Dropped:
     """Of the item, shortened where it was no id."""
     reason: str
     """Why, in one line."""
+    kind: DropKind = "unusable"
+    """Why, for counting."""

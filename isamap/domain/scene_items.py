@@ -16,6 +16,8 @@ from isamap.domain.sources import BANDS, SCL, Source
 from isamap.errors import InputError
 
 MAX_TEXT = 2048
+FAULT = "isamap:fault"
+"""Field of an asset of a folder: why there is no file."""
 
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", re.ASCII)
 _PRODUCT = re.compile(
@@ -28,6 +30,7 @@ _BASELINE = re.compile(r"N?(\d{2})\.?(\d{2})", re.ASCII)
 _DATATAKE = re.compile(r"GS2[A-Z]_\d{8}T\d{6}_\d{6}_N(\d{2})\.(\d{2})", re.ASCII)
 _EPSG = re.compile(r"(?:EPSG:)?(32[67]\d{2})", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
 _HTTP = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+/[^\s\\#]+", re.ASCII)
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}/[^\s\\?#]+", re.ASCII)
 _SYNTHETIC = ("00.00", "00.01", "99.99")
@@ -215,9 +218,11 @@ def _asset(assets: Mapping[str, Any], band: str, source: Source) -> Asset:
             continue
         asset = _mapping(assets, key)
         try:
-            href = _text(asset, "href")
+            fault, href = _text(asset, FAULT), _text(asset, "href")
         except InputError as error:
             raise InputError(f"asset {key}: {error}") from error
+        if fault:
+            raise InputError(f"asset {key}: {fault}")
         return Asset(key, _checked_href(href, key, source))
     raise InputError(f"has no asset for {band} ({', '.join(source.assets[band])})")
 
@@ -225,9 +230,8 @@ def _asset(assets: Mapping[str, Any], band: str, source: Source) -> Asset:
 def _checked_href(href: str, key: str, source: Source) -> str:
     """Unsigned address; whether its host is allowed is checked again whenever it is opened."""
     if not source.url:
-        plain = href.startswith("/") and not href.startswith(("//", "/vsi")) and ".." not in href.split("/")
-        if not plain:
-            raise InputError(f"asset {key}: {href[:80]!a} is no absolute path")
+        if not href or href.startswith("/") or _SCHEME.match(href) or ".." in href.split("/"):
+            raise InputError(f"asset {key}: {href[:80]!a} is no path below the folder")
         return href
     if href.startswith("s3://") and source.signing != "s3":
         raise InputError(f"asset {key}: is on s3://, which {source.name} is not read from")

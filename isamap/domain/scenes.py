@@ -1,5 +1,7 @@
 """Scenes of a tile: which of those a catalogue offers count, once each, in an order nothing else decides."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from isamap.domain.grid import Tile
-from isamap.domain.scene import Asset, Dropped, SceneItem
+from isamap.domain.scene import Asset, DropKind, Dropped, SceneItem
 from isamap.domain.scene_items import is_synthetic, item_id, scene_of
 
 __all__ = [
@@ -19,12 +21,15 @@ __all__ = [
     "Dropped",
     "SceneItem",
     "Selection",
+    "cloud_of",
     "deduplicate",
     "item_id",
+    "limit_of",
     "once_per_pass",
     "passes",
     "scene_of",
     "select",
+    "why_none",
 ]
 
 _PASS = timedelta(minutes=50)
@@ -32,6 +37,18 @@ _PASS = timedelta(minutes=50)
 of the granule or of the start of its datatake, which is up to 40 minutes long."""
 _NEW_SHARE = 0.02
 """A second item of a look counts if it adds this much of the ground: datatakes are cut at receiving stations."""
+
+_KINDS: dict[DropKind, str] = {
+    "cloud": "too cloudy",
+    "month": "of other months",
+    "year": "of other years",
+    "zone": "in another UTM zone",
+    "elsewhere": "of other ground",
+    "look": "seen twice",
+    "number": "beyond --max-scenes",
+    "unusable": "unusable",
+}
+"""What to say of the scenes dropped for one kind of reason."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +109,7 @@ def deduplicate(
     Returns:
         kept scenes by (datetime, id), and what was dropped by id; independent of the order of `scenes`.
     """
-    unique = sorted(set(scenes), key=lambda scene: (*scene.order, scene.source, repr(scene)))
+    unique = sorted(set(scenes), key=lambda scene: (*scene.order, scene.source, repr(scene), _hrefs(scene)))
     labels = dict(zip(map(id, unique), passes(unique), strict=True))
 
     def look(scene: SceneItem) -> tuple[str, str, int]:
@@ -107,11 +124,14 @@ def deduplicate(
             if _adds_ground(scene, chosen, ground):
                 chosen.append(scene)
             else:
-                dropped.append(
-                    Dropped(scene.id, f"the same look as {best.id} of {best.source}, which is preferred")
-                )
+                reason = f"the same look as {best.id} of {best.source}, which is preferred"
+                dropped.append(Dropped(scene.id, reason, "look"))
         kept += chosen
     return sorted(kept, key=lambda scene: scene.order), sorted(dropped)
+
+
+def _hrefs(scene: SceneItem) -> list[str]:
+    return sorted(asset.href for asset in scene.assets.values())
 
 
 def _preference(scene: SceneItem, sources: Sequence[str]) -> tuple[Any, ...]:
@@ -144,8 +164,8 @@ def select(
     dropped: list[Dropped] = []
     for scene in scenes:
         covered = _covered(scene, ground)
-        if reason := _fault(scene, tile, covered, selection):
-            dropped.append(Dropped(scene.id, reason))
+        if fault := _fault(scene, tile, covered, selection):
+            dropped.append(fault)
         else:
             cloud = 100.0 if scene.cloud_cover is None else scene.cloud_cover
             ranking.append((round(covered * (100 - cloud), 6), scene))
@@ -154,7 +174,7 @@ def select(
         reason = (
             f"promises {promise:.0f} % clear ground, {selection.max_scenes} others promise as much or more"
         )
-        dropped.append(Dropped(scene.id, reason))
+        dropped.append(Dropped(scene.id, reason, "number"))
     kept = [scene for _, scene in ranking[: selection.max_scenes]]
     return sorted(kept, key=lambda scene: (*scene.order, scene.source)), sorted(dropped)
 
@@ -166,14 +186,38 @@ def _covered(scene: SceneItem, ground: Any) -> float:
     return float(shapely.intersection(scene.footprint, ground).area / ground.area)
 
 
-def _fault(scene: SceneItem, tile: Tile, covered: float, selection: Selection) -> str:
-    """Why a scene does not count; empty if it does."""
+def _fault(scene: SceneItem, tile: Tile, covered: float, selection: Selection) -> Dropped | None:
+    """Why a scene does not count; None if it does."""
     if scene.epsg is not None and scene.epsg != tile.epsg:
-        return f"other UTM zone: EPSG:{scene.epsg}"
+        return Dropped(scene.id, f"other UTM zone: EPSG:{scene.epsg}", "zone")
     if covered <= 0:
-        return "does not meet the tile"
-    if int(scene.datetime[5:7]) not in selection.months:
-        return f"month {int(scene.datetime[5:7])} is not asked for"
+        return Dropped(scene.id, "does not meet the tile", "elsewhere")
+    if (month := int(scene.datetime[5:7])) not in selection.months:
+        return Dropped(scene.id, f"month {month} is not asked for", "month")
     if scene.cloud_cover is not None and scene.cloud_cover > selection.max_cloud:
-        return f"cloud cover {scene.cloud_cover:g} %, more than {selection.max_cloud:g} %"
-    return ""
+        reason = f"cloud cover {scene.cloud_cover:g} %, more than {selection.max_cloud:g} %"
+        return Dropped(scene.id, reason, "cloud")
+    return None
+
+
+def cloud_of(reason: str) -> float | None:
+    """Cloud cover, percent, of a scene that was dropped for it with that reason; None for any other reason."""
+    match = re.match(r"cloud cover ([0-9.e+-]+) %, more", reason)
+    return float(match[1]) if match else None
+
+
+def limit_of(reason: str) -> int | None:
+    """Number of scenes that a scene was dropped beyond with that reason; None for any other reason."""
+    match = re.match(r"promises .* clear ground, ([0-9]+) others", reason)
+    return int(match[1]) if match else None
+
+
+def why_none(dropped: Sequence[Dropped]) -> str:
+    """Why a source has no scene of a tile: how many were found, what was wrong with how many, and one of them."""
+    if not dropped:
+        return "has no scene here"
+    kinds = Counter(one.kind for one in sorted(dropped)).most_common()
+    example = min(one for one in dropped if one.kind == kinds[0][0])
+    counted = ", ".join(f"{number} {_KINDS[kind]}" for kind, number in kinds)
+    found = f"{len(dropped)} scene{'s' if len(dropped) > 1 else ''}"
+    return f"found {found}, none counts: {counted}; e.g. {example.id}: {example.reason}"

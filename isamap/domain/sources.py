@@ -35,11 +35,13 @@ class Source:
     """A catalogue of Sentinel-2 L2A scenes, or a folder of them."""
 
     name: str
-    """What users type, and what items of composites say."""
+    """What users type, and what items of composites say; `folder:NAME` for a folder."""
     url: str
     """Root of the STAC API; empty for a folder."""
     collections: tuple[str, ...]
     """Searched in this order and merged."""
+    root: str = ""
+    """Absolute path of a folder, which hrefs of its scenes are relative to; never published."""
     assets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _ASSETS, hash=False)
     """Keys an asset may have for each of BANDS and SCL; the first one that an item has is taken."""
     hosts: tuple[str, ...] = ()
@@ -135,8 +137,8 @@ def source_of(text: str) -> Source:
     collections = tuple(filter(None, (part.strip() for part in names.split(","))))
     if len(text) > 2048 or not text.isprintable() or _ADDRESS.fullmatch(root) is None:
         raise ConfigError(
-            f"--source {text[:80]!r} is neither {', '.join(SOURCES)} nor the address of a STAC API: "
-            "write https://HOST/PATH or https://HOST/PATH#COLLECTION, without user, password or query"
+            f"--source {text[:80]!r} is neither {', '.join(SOURCES)}, nor a folder that is there, nor the address of a "
+            "STAC API: write https://HOST/PATH or https://HOST/PATH#COLLECTION, without user, password or query"
         )
     root = root.rstrip("/")
     for row in _ROWS:  # the address of a known catalogue brings its hosts and manners along

@@ -21,7 +21,7 @@ from rasterio.windows import Window as RasterioWindow
 from isamap.domain.grid import GSD_M, Window, crop
 from isamap.errors import InputError, RemoteError
 from isamap.io.guard import check_complete, open_raster, reason
-from isamap.io.header import JP2, Span, Structure
+from isamap.io.header import JP2, DamagedError, Span, Structure
 from isamap.io.http import Answer, Changed, Client, Signer
 from isamap.io.mirror import Mirror
 from isamap.io.placing import check_position, geobox_of, nesting_fault
@@ -185,12 +185,8 @@ class _UndecodableError(RemoteError):
     """Bytes came as promised, but are no pixels."""
 
 
-class DamagedError(InputError):
-    """A file is cut off or does not decode: its pixels are lost, and nothing may be made without them."""
-
-
 def _read_local(path: Path, choose: Choice) -> Part | None:
-    with closing(open_raster(path)) as src:
+    with closing(_open_local(path)) as src:
         window = choose(src)
         if src.driver == "GTiff":
             try:
@@ -204,12 +200,24 @@ def _read_local(path: Path, choose: Choice) -> Part | None:
             raise DamagedError(str(error)) from error
 
 
+def _open_local(path: Path) -> Any:
+    """An open file; one that nothing can be read from is damaged, one that is refused for its size is not."""
+    try:
+        return open_raster(path)
+    except InputError as error:
+        if isinstance(error.__cause__, RasterioError) or not path.stat().st_size:
+            raise DamagedError(str(error)) from error
+        raise
+
+
 def _read_remote(place: Place, choose: Choice, kept: Directories) -> Part | None:
     known, parts = kept.get(place.href)
     with Mirror(place.href, place.client, place.signer) as mirror:
         mirror.begin(parts, known)
         if mirror.total > MAX_FILE_BYTES:
             raise InputError(f"has {mirror.total} bytes; files up to {MAX_FILE_BYTES >> 30} GB are read")
+        if not mirror.total:
+            raise DamagedError("is empty (0 bytes)")
         if mirror.read(0, min(len(JP2), mirror.total)) == JP2:
             return _read_whole(mirror, choose)
         with _nameless(mirror):

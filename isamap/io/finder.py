@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,13 +11,23 @@ from odc.geo.geobox import GeoBox
 
 from isamap.domain.composite import period
 from isamap.domain.grid import Tile
-from isamap.domain.scenes import Dropped, SceneItem, Selection, deduplicate, item_id, scene_of, select
+from isamap.domain.scenes import (
+    Dropped,
+    SceneItem,
+    Selection,
+    deduplicate,
+    item_id,
+    scene_of,
+    select,
+    why_none,
+)
 from isamap.domain.sources import Source, source_of
 from isamap.domain.stack import Look
 from isamap.errors import BusyError, ConfigError, InputError, IsamapError, MissingInputError, RemoteError
 from isamap.io.folder import folder_items, folder_source
 from isamap.io.remote import ScenePixels
 from isamap.io.stac import cached_search, kept_search
+from isamap.io.stamps import Stamps
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +71,32 @@ class Found:
         return cls(NOTHING, (), ())
 
 
-def open_source(text: str) -> tuple[Source, Path | None]:
+def open_sources(texts: Sequence[str]) -> list[tuple[Source, Path | None]]:
+    """The sources that the user names, no two of one name, each with its folder if it is one.
+
+    Raises:
+        ConfigError, MissingInputError: as `open_source`.
+    """
+    opened: list[tuple[Source, Path | None]] = []
+    for text in texts:
+        opened.append(open_source(text, [source.name for source, _ in opened]))
+    return opened
+
+
+def open_source(text: str, taken: Sequence[str] = ()) -> tuple[Source, Path | None]:
     """The source that the user names, and its folder if it is one.
+
+    Args:
+        text: a name, an address or a folder.
+        taken: names that no folder may have again.
 
     Raises:
         ConfigError: it is no known name, no address and no folder.
+        MissingInputError: it is the path of a folder that is not there.
     """
     folder = Path(text)
     if folder.is_dir():
-        return folder_source(folder), folder
+        return folder_source(folder, taken), folder
     try:
         return source_of(text), None
     except ConfigError as fault:
@@ -83,11 +110,15 @@ class Finder:
 
     def __init__(self, query: Query, cache: Path, side_by_side: int = 1) -> None:
         self.query, self.cache = query, cache
-        self.sources = [open_source(text) for text in query.sources]
+        self.sources = open_sources(query.sources)
         """Rows, and the folders of those that are folders."""
         rows = [source for source, _ in self.sources]
         self.pixels = ScenePixels(rows, share=side_by_side, named=query.allowed)
         self._folders: dict[Path, list[dict[str, Any]]] = {}
+        stamps = cache.with_name("stamps")
+        self._stamps = {
+            source.name: Stamps(Path(source.root), stamps) for source, folder in self.sources if folder
+        }
         self._asked: set[tuple[str, int, int, int]] = set()
         self._silent: dict[str, tuple[float, RemoteError | BusyError]] = {}
 
@@ -101,6 +132,7 @@ class Finder:
         Raises:
             RemoteError, BusyError: no source answers.
             MissingInputError: those that answer have no scene.
+            InputError: a file of a folder cannot be read.
         """
         passed_over: list[str] = []
         faults: list[IsamapError] = []
@@ -116,8 +148,8 @@ class Finder:
                 continue
             found = chosen(items, source, tile, self.query)
             if found.scenes:
-                return Found(source, found.scenes, found.dropped, tuple(passed_over))
-            passed_over.append(f"{source.name}: {_why_none(found.dropped)}")
+                return replace(self._stamped(found, Stamps.of), passed_over=tuple(passed_over))
+            passed_over.append(f"{source.name}: {why_none(found.dropped)}")
         if len(faults) == len(self.sources):
             raise faults[-1]
         where = "; ".join(passed_over)
@@ -134,13 +166,34 @@ class Finder:
     def kept(self, tile: Tile) -> Found | None:
         """Scenes of the first source whose kept answer has some; None without one. Nobody is asked."""
         for source, folder in self.sources:
-            items = self._folder(folder) if folder else kept_search(source, tile, *self._span, self.cache)
+            try:
+                items = self._folder(folder) if folder else kept_search(source, tile, *self._span, self.cache)
+            except MissingInputError:  # a folder without scenes
+                continue
             if items is None:
                 return None
             found = chosen(items, source, tile, self.query)
             if found.scenes:
                 return found
         return Found.nothing()
+
+    def known(self, tile: Tile) -> Found | None:
+        """What `find` would find, if that is known; nobody is asked, and no file of a folder is read."""
+        kept = self.kept(tile)
+        if kept is None:
+            return None
+        found = self._stamped(kept, lambda stamps, scene: stamps.kept(scene) or "")
+        is_told = not found.source.root or all(scene.stamp for scene in found.scenes)
+        return found if is_told else None
+
+    def _stamped(self, found: Found, stamp: Callable[[Stamps, SceneItem], str]) -> Found:
+        """The same with the stamps of scenes that lie in a folder."""
+        stamps = self._stamps.get(found.source.name)
+        if stamps is None:
+            return found
+        return replace(
+            found, scenes=tuple(replace(scene, stamp=stamp(stamps, scene)) for scene in found.scenes)
+        )
 
     @property
     def _span(self) -> tuple[str, str]:
@@ -191,16 +244,10 @@ def chosen(items: Sequence[Mapping[str, Any]], source: Source, tile: Tile, query
         if int(scene.datetime[:4]) == query.year:
             scenes.append(scene)
         else:
-            refused.add(Dropped(scene.id, f"is of {scene.datetime[:4]}, {query.year} is asked for"))
+            reason = f"is of {scene.datetime[:4]}, {query.year} is asked for"
+            refused.add(Dropped(scene.id, reason, "year"))
     near, elsewhere = select(scenes, tile, Selection(100.0, len(scenes) or 1))
     kept, doubles = deduplicate(near, [source.name], tile.footprint())
     best, others = select(kept, tile, query.selection)
-    nearby = [one for one in elsewhere if one.reason != "does not meet the tile"]
+    nearby = [one for one in elsewhere if one.kind != "elsewhere"]
     return Found(source, tuple(best), tuple(sorted({*refused, *nearby, *doubles, *others})))
-
-
-def _why_none(dropped: Sequence[Dropped]) -> str:
-    """Why a source that answered has no scene."""
-    if not dropped:
-        return "has no scene here"
-    return f"none of {len(dropped)} scenes counts, e.g. {dropped[0].id}: {dropped[0].reason}"

@@ -40,6 +40,11 @@ _WIDTH, _LENGTH = 256, 257
 _STRILES = {273, 279, 324, 325}
 """Places and sizes of blocks; those of overviews are never looked at."""
 
+
+class DamagedError(InputError):
+    """A file is cut off or does not decode: its pixels are lost, and nothing may be made without them."""
+
+
 Span = tuple[int, int]
 """First byte and the one after the last."""
 Reader = Callable[[int, int], bytes]
@@ -58,7 +63,8 @@ class Structure:
         """See to it that all directories are there.
 
         Raises:
-            InputError: they are no TIFF's, contradict the file's size, or are too many or too large.
+            DamagedError: the file ends before they do.
+            InputError: they are no TIFF's, or too many or too large.
         """
         head = self._bytes(0, 16)
         order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
@@ -107,7 +113,9 @@ class Structure:
 
     def _bytes(self, begin: int, end: int) -> bytes:
         if end > self._total:
-            raise InputError(f"has a directory up to byte {end}, but ends at byte {self._total}")
+            raise DamagedError(
+                f"is cut off: it ends at byte {self._total}, but its header at byte {end} or later"
+            )
         self._taken += end - begin
         if self._taken > MAX_BYTES:
             raise InputError(

@@ -21,7 +21,8 @@ from isamap.domain.scenes import SceneItem
 from isamap.domain.sources import BANDS, SCL, Source
 from isamap.domain.stack import Look
 from isamap.errors import BusyError, InputError, MissingInputError, RemoteError
-from isamap.io.asset import Choice, DamagedError, Directories, Part, Place, fill, read
+from isamap.io.asset import Choice, Directories, Part, Place, fill, read
+from isamap.io.header import DamagedError
 from isamap.io.http import LIMITS, Client, Limits, Refused, client_of, shown
 from isamap.io.placing import check_position, geobox_of, name_crs
 from isamap.io.signing import Signers, user_endpoint
@@ -161,16 +162,15 @@ class ScenePixels:
         target: NDArray[Any],
         faults: dict[str, InputError],
     ) -> None:
-        asset = scene.assets[band]
+        asset, source = scene.assets[band], self._sources[scene.source]
         left, bottom, right, top = geobox.boundingbox
         what = f"{scene.id}: asset {asset.key}: window {left:.0f},{bottom:.0f},{right:.0f},{top:.0f} of {name_crs(geobox.crs)}"
         try:
-            place = self._place(self._sources[scene.source], asset.href, scene.collection)
-            fill(target, place, geobox, self._directories)
+            fill(target, self._place(source, asset.href, scene.collection), geobox, self._directories)
         except DamagedError as error:
-            raise DamagedError(f"{what}: {error}") from error
+            raise DamagedError(f"{what}: {_below(source, error)}") from error
         except (InputError, MissingInputError) as error:
-            faults[band] = InputError(f"{what}: {error}")
+            faults[band] = InputError(f"{what}: {_below(source, error)}")
         except BusyError as error:
             raise BusyError(f"{what}: {error}") from error
         except RemoteError as error:
@@ -178,7 +178,7 @@ class ScenePixels:
 
     def _place(self, source: Source, href: str, collection: str) -> Place | Path:
         if not source.url:
-            return Path(href)
+            return Path(source.root, href)
         client, signers = self._of(source)
         return Place(href, client, signers.of(collection))
 
@@ -237,6 +237,11 @@ class Raster:
             raise
         except InputError as error:
             raise InputError(f"{self._name}: {error}") from error
+
+
+def _below(source: Source, error: Exception) -> str:
+    """A message with paths relative to the source's folder: absolute ones are not published."""
+    return str(error).replace(f"{source.root.rstrip('/')}/", "") if source.root else str(error)
 
 
 def _outcome(begun: Iterable[_Reading]) -> Look | InputError:

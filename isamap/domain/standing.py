@@ -1,0 +1,75 @@
+"""Whether a finished composite is the one that is wanted, as far as its item tells."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from isamap.domain.cloudmask import MaskRules
+from isamap.domain.composite import made_of, settings_digest
+from isamap.domain.scenes import cloud_of, limit_of
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What composites are wanted to be made with; None where anything will do."""
+
+    method: str | None = None
+    """How clear looks become one value."""
+    months: tuple[int, ...] | None = None
+    """Whose scenes count."""
+    sources: tuple[str, ...] | None = None
+    """Names, as items have them."""
+    max_cloud: float | None = None
+    """Percent."""
+    max_scenes: int | None = None
+    """Of a tile."""
+    rules: MaskRules | None = None
+    """How SCL becomes a mask."""
+
+
+def differing(item: Mapping[str, Any] | None, wanted: Wanted, year: int) -> list[str]:
+    """Options of the command line that a composite was made with otherwise; none if its item is not ours.
+
+    A limit differs only where it would have chosen other scenes.
+
+    Args:
+        item: of the composite.
+        wanted: what it is compared with.
+        year: of the composite.
+    """
+    made = made_of(item).get("isamap:composite")
+    if item is None or made is None:
+        return []
+    properties = item["properties"]
+    method, source = properties.get("isamap:method"), properties.get("isamap:source")
+    months = sorted(int(month) for month in properties.get("isamap:months", ()))
+    reasons = [str(one.get("reason")) for one in properties.get("isamap:dropped", ())]
+    used = properties.get("isamap:scenes", ())
+    rules = wanted.rules
+    told = {
+        "--method": wanted.method not in (None, method),
+        "--months": wanted.months is not None and sorted(wanted.months) != months,
+        "--source": wanted.sources is not None and source not in wanted.sources,
+        "--max-cloud": wanted.max_cloud is not None and _cloud_differs(wanted.max_cloud, used, reasons),
+        "--max-scenes": wanted.max_scenes is not None and _number_differs(wanted.max_scenes, used, reasons),
+        "--mask-snow": rules is not None
+        and made.get("settings") != settings_digest(str(method), year, months, rules),
+    }
+    return [option for option, otherwise in told.items() if otherwise]
+
+
+def _cloud_differs(limit: float, used: Sequence[Mapping[str, Any]], reasons: Sequence[str]) -> bool:
+    """Whether a limit would have dropped a scene that was used, or kept one that was dropped."""
+    covers = (scene.get("cloud_cover") for scene in used)
+    return any(cover is not None and cover > limit for cover in covers) or any(
+        cover <= limit for cover in _told(map(cloud_of, reasons))
+    )
+
+
+def _number_differs(limit: int, used: Sequence[Mapping[str, Any]], reasons: Sequence[str]) -> bool:
+    """Whether more scenes were used, or a scene was dropped for another limit."""
+    return len(used) > limit or any(limit != other for other in _told(map(limit_of, reasons)))
+
+
+def _told(values: Iterator[float | None]) -> Iterator[float]:
+    return (value for value in values if value is not None)

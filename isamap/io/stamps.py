@@ -1,0 +1,110 @@
+"""Stamps of scenes in folders: digests of their files, so that pixels replaced under the same name are noticed.
+
+A file is read whole once; its digest is then kept for as long as size, inode and both times of the file stay as they
+are (the time of the last change of state, ctime, cannot be set back). Copies have other times and the same stamp.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isamap.domain.scenes import SceneItem
+from isamap.errors import InputError
+from isamap.io.guard import one_line
+from isamap.io.store import read_item, write_atomic
+
+SETTLED_S = 2.0
+"""A file changed less long ago may change again without another time: the coarsest clocks of file systems."""
+
+Mark = list[int]
+"""Size, modification and change time in ns, inode."""
+
+
+class Stamps:
+    """Stamps of the scenes of one folder; digests are kept in a directory, one file for each scene."""
+
+    def __init__(self, root: Path, directory: Path) -> None:
+        self._root = root
+        self._directory = directory
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def kept(self, scene: SceneItem) -> str | None:
+        """The stamp of a scene whose files are those that were read before, else None; no file is read."""
+        known = self._kept(scene)
+        digests = [_still(known.get(name), self._root / name) for name in _names(scene)]
+        return None if None in digests else _stamp(scene, digests)
+
+    def of(self, scene: SceneItem) -> str:
+        """The stamp of a scene; files that are not known are read.
+
+        Raises:
+            InputError: a file cannot be read.
+            StorageError: digests cannot be kept.
+        """
+        known, read = self._kept(scene), {}
+        digests = []
+        for name in _names(scene):
+            path = self._root / name
+            digest = _still(known.get(name), path)
+            if digest is None:
+                mark, digest = _read(scene, name, path)
+                if mark is not None:
+                    read[name] = [mark, digest]
+            digests.append(digest)
+        if read:
+            known.update(read)
+            document = {"folder": str(self._root), "files": known}
+            write_atomic(self._place(scene), json.dumps(document).encode())
+        return _stamp(scene, digests)
+
+    def _kept(self, scene: SceneItem) -> dict[str, Any]:
+        """What is known of the files of a scene."""
+        place = self._place(scene)
+        if place.name not in self._known:
+            files = (read_item(place) or {}).get("files")
+            self._known[place.name] = files if isinstance(files, dict) else {}
+        return self._known[place.name]
+
+    def _place(self, scene: SceneItem) -> Path:
+        named = json.dumps([str(self._root), scene.id, _names(scene)])
+        return self._directory / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.json"
+
+
+def _names(scene: SceneItem) -> list[str]:
+    """Files of a scene below its folder, in the order of its bands."""
+    return [asset.href for _, asset in sorted(scene.assets.items())]
+
+
+def _stamp(scene: SceneItem, digests: Sequence[str | None]) -> str:
+    pairs = list(zip(sorted(scene.assets), digests, strict=True))
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+
+def _mark(path: Path) -> Mark:
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+
+
+def _still(entry: Any, path: Path) -> str | None:
+    """The digest that was kept of a file, if the file is as it was."""
+    if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], str):
+        return None
+    try:
+        return entry[1] if entry[0] == _mark(path) else None
+    except OSError:
+        return None
+
+
+def _read(scene: SceneItem, name: str, path: Path) -> tuple[Mark | None, str]:
+    """Digest of a file, and what to know it by; None where it may be changing."""
+    try:
+        before, began = _mark(path), time.time_ns()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        settled = _mark(path) == before and began - max(before[1:3]) > SETTLED_S * 1e9
+    except OSError as error:
+        raise InputError(f"{scene.id}: {one_line(name)} cannot be read ({error.strerror})") from error
+    return before if settled else None, digest
