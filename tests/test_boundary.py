@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from isamap.domain.boundary import BoundaryScore, Outlines, grown, plane_of
+from isamap.domain.boundary import BoundaryScore, Ground, grown, plane_of
 
 IN_ANY_TIME = settings(deadline=None, max_examples=40)
 BOTH = ("iou", "precision", "recall", "f1")
@@ -155,16 +155,18 @@ def test_a_grown_plane_is_the_mask_grown_pixel_by_pixel_but_for_its_rim(width, h
         assert value == mask[row : row + 2 * halo + 1, col : col + 2 * halo + 1].any()
 
 
-def test_sides_are_asked_for_distances_in_any_order():
+@pytest.mark.parametrize("strip", [1, 7, 512])
+def test_distances_in_any_order_and_strips_of_any_height_give_one_result(strip, monkeypatch):
     rng = np.random.default_rng(3)
     mapped, reference = (
         rng.integers(0, 2, (60, 90)).astype(np.uint8) * (np.arange(90) % 9 == 0) for _ in "ab"
     )
-    known = plane_of(np.ones((60, 90), np.bool_))
-    sides = [Outlines(one.astype(np.uint8), known, 10) for one in (mapped, reference)]
-    for distance in (10, 2, 5):
-        expected = BoundaryScore.count(mapped, reference, distance, 10)
-        assert BoundaryScore.between(*sides, distance) == expected
+    reference = np.where(rng.random((60, 90)) < 0.02, 255, reference).astype(np.uint8)
+    mapped[20:38] = reference[20:38] = 0  # strips without ISA
+    expected = {distance: BoundaryScore.count(mapped, reference, distance, 10) for distance in (2, 5, 10)}
+    ground = Ground.of(reference < 2, 10)
+    monkeypatch.setattr("isamap.domain.boundary.STRIP_ROWS", strip)
+    assert BoundaryScore.compare(ground.isa(mapped), ground.isa(reference), ground, (10, 2, 5)) == expected
 
 
 @pytest.mark.parametrize(("distance", "halo", "side"), [(0, 2, 9), (3, 2, 9), (2, 4, 8)])

@@ -11,7 +11,10 @@ import shapely
 from affine import Affine
 from pyproj import Transformer
 
+from isamap.core import evaluate as recipe
 from isamap.domain.accuracy import Confusion
+from isamap.errors import InputError
+from isamap.io.products import parse_product
 from isamap.io.zones import open_units
 
 UTM = "EPSG:32648"
@@ -435,6 +438,29 @@ def test_an_area_cuts_the_maps(isamap, ground, wrong):
     )
     assert ended.code == 0, ended.err
     assert figures(ended, "fast 2021")["pixels"] == pytest.approx(20_000, abs=300)
+
+
+@pytest.mark.parametrize("measures", [("confusion",), ("confusion", "boundary", "fraction")])
+def test_an_area_is_cut_along_with_the_tiles(ground, wrong, measures):
+    """Each tile gets its piece of the outline; the pixels are those that the whole outline holds."""
+    corners = [(-50, 20), (380, 0), (820, 300), (600, 690), (300, 350), (90, 500)]
+    to_lonlat = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True)
+    area = shapely.Polygon([to_lonlat.transform(LEFT + x, TOP - y) for x, y in corners])
+    for row in (0, 1):
+        for col in (0, 1, 2):
+            part = wrong[350 * row : 350 * (row + 1), 300 * col : 300 * (col + 1)]
+            write(ground / "map" / f"{row}{col}.tif", part, left=LEFT + 300 * col, top=TOP - 350 * row)
+    truth = recipe.parse_truth(None, {}, "labels.tif")
+    whole, tiles = (
+        recipe.run(recipe.Comparison((parse_product(text),), truth, area=area, measures=measures))
+        for text in ("map=map.tif", "map=map")
+    )
+    assert tiles.confusion == whole.confusion
+    assert tiles.boundary == whole.boundary
+    assert 0 < whole.confusion["map", "", ""].total < 0.6 * wrong.size
+    far = shapely.box(100, 20, 100.1, 20.1)
+    with pytest.raises(InputError, match="outside the area"):
+        recipe.run(recipe.Comparison((parse_product("map=map"),), truth, area=far, measures=measures))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import options
+from isamap.cli import engines, options
 
 if TYPE_CHECKING:
     from isamap.core.differencing import Job, Options
@@ -73,7 +73,7 @@ RATE = click.FloatRange(0, 0.5, min_open=True, max_open=True)
     help="Points with the observed change (column change, or isa_<year>): areas with 95 % intervals.",
 )
 @options.option("--force", is_flag=True, help="Difference maps of different recipes: a version change.")
-@options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Tiles at the same time.")
+@options.stack(*engines.ENGINE)
 @options.wait
 @options.stack(*options.OUTPUT)
 @options.stack(*options.LOGGING)
@@ -81,7 +81,8 @@ def change(**given: Any) -> None:
     """Find what became impervious, when, and what only flickers, from maps of several years.
 
     Give a MAP per year (a file or a folder of tiles; PRODUCT=FILE for a published product), or an area whose maps
-    lie in the workspace. Finished tiles are skipped. Maps made by different models or settings are refused.
+    lie in the workspace. Finished tiles are skipped. Maps made by different models or settings are refused. A run with
+    --shard makes tiles alone; the report is that of a last run without it, which finds them all made.
     """
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
     from isamap.core import change as recipe
@@ -89,17 +90,22 @@ def change(**given: Any) -> None:
     from isamap.domain.transition import check_years
     from isamap.io.report import check_report_libraries
 
+    how = engines.settle(dict(given))
     years = check_years(_years(given["years"]))
     jobs = _jobs(given, years)
     lineages, differ = recipe.check_lineages(jobs, years, force=given["force"])
+    jobs = _own(jobs, given)
     if given["dry_run"]:
         _print_plan(recipe.plan(jobs), as_json=given["as_json"])
         return
-    check_report_libraries()
-    outcome = recipe.run(
-        jobs, _options(given, years, versions=differ), lineages, workers=given["workers"], wait=given["wait"]
-    )
-    if outcome.made:
+    if not given["shard"]:
+        check_report_libraries()
+    chosen = _options(given, years, versions=differ)
+    outcome = recipe.run(jobs, chosen, lineages, how=how, wait=given["wait"])
+    if given["shard"]:
+        if given["as_json"]:
+            click.echo(json.dumps(change_report.document(outcome, None)))
+    elif outcome.made:
         directory = jobs[0].target.directory
         sampled = change_report.survey(outcome, given["sample"], directory) if given["sample"] else None
         change_report.write(outcome, sampled, directory)
@@ -108,6 +114,16 @@ def change(**given: Any) -> None:
         else:
             _print(change_report.all_tables(outcome, sampled), change_report.warnings_of(outcome, sampled))
     outcome.raise_for_failures()
+
+
+def _own(jobs: "list[Job]", given: dict[str, Any]) -> "list[Job]":
+    """The tiles of this run's shard."""
+    if not given["shard"]:
+        return jobs
+    if given["sample"]:
+        raise click.UsageError("--sample needs all tiles: give it to the last run, without --shard")
+    own: list[Job] = given["shard"].own(jobs, lambda job: job.name)
+    return own
 
 
 def _years(text: str | None) -> list[int]:

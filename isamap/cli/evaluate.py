@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import options
+from isamap.cli import engines, options
 from isamap.cli.evaluate_output import print_products, show
 
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
+    from isamap.engine import Engine
     from isamap.io.products import Product
 
 EXAMPLES = """
@@ -42,6 +43,7 @@ BELONGS = {
     "min_f1": {"reference", "labels", "sample"},
     "max_bias": {"reference", "labels", "sample"},
     "as_json": {"reference", "labels", "sample"},
+    **{name: {"reference", "labels"} for name in ("workers", "memory", "engine", "scheduler_address")},
 }
 """Options that say nothing without one of these."""
 
@@ -117,7 +119,7 @@ BELONGS = {
 @options.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the report.")
 @options.option("--min-f1", type=SHARE, help="Exit 5 if the first map's F1 is less.", show_default=False)
 @options.option("--max-bias", type=SHARE, help="Exit 5 if its ISA share is off by more.", show_default=False)
-@options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps read at the same time.")
+@options.stack(*engines.PLACE)
 @options.option("--list-products", is_flag=True, help="Print the products whose codes are known, and stop.")
 @options.json_output
 @options.stack(*options.LOGGING)
@@ -135,6 +137,7 @@ def evaluate(**given: Any) -> None:
     if len(chosen) != 1:
         raise click.UsageError("give exactly one of --reference, --labels, --sample and --design")
     _check_options(chosen[0])
+    how = engines.settle(dict(given))  # the report repeats paths as they were given
     products = _products(given)
     if given["design"]:
         _draw(products, given)
@@ -143,7 +146,7 @@ def evaluate(**given: Any) -> None:
         from isamap.core.evaluation_report import prepare
 
         prepare(given["out"])
-    found = _survey(products, given) if given["sample"] else _compare(products, given)
+    found = _survey(products, given) if given["sample"] else _compare(products, given, how)
     show(found, given)
 
 
@@ -183,7 +186,7 @@ def _products(given: dict[str, Any]) -> "tuple[Product, ...]":
     return *products, *(parse_product(text, _codes(given)) for text in given["products"])
 
 
-def _compare(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluation":
+def _compare(products: "tuple[Product, ...]", given: dict[str, Any], how: "Engine") -> "Evaluation":
     """Against a truth that covers ground."""
     from isamap.core import evaluate as recipe
     from isamap.core.evaluation_report import Evaluation
@@ -198,7 +201,7 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluat
         _measures(given["measures"]),
         given["allow_overlap"],
     )
-    return Evaluation(recipe.run(comparison, given["workers"]))
+    return Evaluation(recipe.run(comparison, how))
 
 
 def _measures(text: str | None) -> tuple[str, ...]:

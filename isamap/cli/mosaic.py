@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import options
+from isamap.cli import engines, options
 
 if TYPE_CHECKING:
     from isamap.core.assembly import Options, Request
@@ -48,7 +48,7 @@ Examples:
 @options.option("--sheet-size", type=click.IntRange(512), default=10_240, help="Side of a sheet in pixels.")
 @options.option("--cutline", is_flag=True, help="Leave out what lies outside the area's outline.")
 @options.option("--force", is_flag=True, help="Put maps of different makes together.")
-@options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps read at the same time.")
+@options.stack(*engines.PLACE)
 @options.option("--overwrite", is_flag=True, help="Redo what is done.")
 @options.wait
 @options.report_file
@@ -63,13 +63,14 @@ def mosaic(**given: Any) -> None:
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
     from isamap.core import mosaic as recipe
 
+    how = engines.settle(given)
     request = _request(given)
     differ = recipe.check(request, force=given["force"])
     if given["dry_run"]:
         _print_plan(recipe.plan(request), as_json=given["as_json"])
         return
     recipe.check_libraries()
-    report = recipe.run(request, differ, workers=given["workers"], wait=given["wait"])
+    report = recipe.run(request, differ, how=how, wait=given["wait"])
     if given["report"]:
         recipe.write_report(report, given["report"])
     _print(report, as_json=given["as_json"], quiet=given["quiet"])

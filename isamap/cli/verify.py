@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import options
+from isamap.cli import engines, options
 
 if TYPE_CHECKING:
     from isamap.io.audit import Subject
@@ -18,6 +18,7 @@ Examples:
   isamap verify --region yreb --year 2021 --workspace /data/isamap --quick -j 8
   isamap verify /data/isamap/maps/fast/2021 --json
   isamap verify maps/town-isa.tif
+  isamap verify --chips chips/dubai
 """
 
 
@@ -26,9 +27,18 @@ Examples:
 @click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
 @options.stack(*options.AREA)
 @options.stack(*options.MAPS)
+@options.option(
+    "--chips",
+    "stores",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    multiple=True,
+    help="Look at a chip store of isamap tile instead; repeat it for more.",
+    show_default=False,
+)
 @options.option("--quick", is_flag=True, help="Read items, sizes and headers only: no checksum, no pixel.")
 @options.option("--strict", is_flag=True, help="Exit 5 for warnings too.")
-@options.option("-j", "--workers", type=click.IntRange(1, 256), default=1, help="Maps read at the same time.")
+@options.stack(*engines.PLACE)
 @options.json_output
 @options.stack(*options.LOGGING)
 def verify(**given: Any) -> None:
@@ -38,10 +48,14 @@ def verify(**given: Any) -> None:
     per finding: tile, check, what was found, what to do. Exit 5 if there are problems. Nothing is changed.
     """
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
+    if given["stores"]:
+        _verify_stores(given)
+        return
     from isamap.core import verify as recipe
 
+    how = engines.settle(given)
     subjects, report = _subjects(given), recipe.Report()
-    for finding in recipe.run(subjects, report, given["workers"]):
+    for finding in recipe.run(subjects, report, how):
         report.add(finding, keep=given["as_json"])
         if not given["as_json"]:
             click.echo(finding.line)
@@ -50,6 +64,24 @@ def verify(**given: Any) -> None:
     report.check(strict=given["strict"])
     if not given["quiet"] and not given["as_json"]:
         click.echo(f"{report.maps} maps and {report.edges} edges: nothing is off", err=True)
+
+
+def _verify_stores(given: dict[str, Any]) -> None:
+    """What is off in chip stores."""
+    from isamap.core import verify_chips as recipe
+
+    if given["maps"] or any(given[name] for name in ("region", "bbox", "aoi", "tiles")):
+        raise click.UsageError("--chips looks at chip stores alone: give no MAPS and no area beside it")
+    report = recipe.Report()
+    for finding in recipe.run(given["stores"], report, quick=given["quick"]):
+        if not given["as_json"]:
+            click.echo(finding.line)
+    if given["as_json"]:
+        click.echo(json.dumps(report.document(), ensure_ascii=False))
+    report.check()
+    if not given["quiet"] and not given["as_json"]:
+        counts = f"chip stores {report.stores}, shards {report.shards}, chips {report.chips}"
+        click.echo(f"{counts}: nothing is off", err=True)
 
 
 def _subjects(given: dict[str, Any]) -> "list[Subject]":

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from isamap.core.differencing import Job, Made, Options, Outcome, make, units_of
 from isamap.domain.change_tally import Tally
 from isamap.domain.grid import Tile
 from isamap.domain.product import map_directory
-from isamap.engine import local
+from isamap.engine import LOCAL, Engine, local
+from isamap.engine.order import run_in_order
 from isamap.errors import InputError, IsamapError, MissingInputError, StorageError
 from isamap.io import store
 from isamap.io.frames import Frame, Lineage
+from isamap.io.occupy import occupy
+from isamap.io.zones import whole_path
 from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -120,26 +124,45 @@ def run(
     options: Options,
     lineages: tuple[str, ...],
     *,
-    workers: int = 1,
+    how: Engine = LOCAL,
     wait: bool = False,
 ) -> Outcome:
     """Make all tiles; finished ones are skipped, leftovers of dead runs are swept.
+
+    Args:
+        jobs: tiles into one folder.
+        options: how change is found.
+        lineages: recipe of each year's maps, in words.
+        how: where tiles are made.
+        wait: wait for another run on the same folder instead of refusing.
 
     Raises:
         InputError: the units cannot be read, or share ground.
         BusyError: another run holds the folder.
         StorageError: nothing could go on.
     """
-    units_of(options)  # what is wrong with them is said once, not for every tile
     outcome = Outcome(options, lineages, Tally(options.years))
-    directory = jobs[0].target.directory
-    with store.lock(directory / ".isamap.lock", wait=wait, what=str(directory)):
-        store.sweep(directory)
-        with Progress(len(jobs), "tile", "change", show=len(jobs) > 1) as bar:
-            for one in local.run(jobs, partial(make, options), workers):
-                _take(outcome, one)
-                bar.advance()
+    if not jobs:  # a shard of few tiles may be empty
+        return outcome
+    units_of(options)  # what is wrong with them is said once, not for every tile
+    if how.kind != "local":
+        jobs = [_anywhere(job) for job in jobs]
+        options = replace(options, units=options.units and whole_path(options.units))
+    folder = jobs[0].target.directory
+    with (
+        occupy(folder, shard=how.shard_name, wait=wait),
+        Progress(len(jobs), "tile", "change", show=len(jobs) > 1) as bar,
+    ):
+        for one in run_in_order(jobs, partial(make, options), how):
+            _take(outcome, one)
+            bar.advance()
     return outcome
+
+
+def _anywhere(job: Job) -> Job:
+    """The job with whole paths, for workers that run in another folder."""
+    frames = tuple(frame and replace(frame, path=frame.path.absolute()) for frame in job.frames)
+    return replace(job, frames=frames, target=replace(job.target, directory=job.target.directory.absolute()))
 
 
 def _take(outcome: Outcome, one: local.Outcome[Job, Made]) -> None:
@@ -152,9 +175,9 @@ def _take(outcome: Outcome, one: local.Outcome[Job, Made]) -> None:
         log.error("%s: %s", name, fault)
         outcome.faults[name] = fault
         return
-    log.info("%s %s", one.result.state, name)
-    outcome.made[name], outcome.products[name] = one.result, one.job.target.stem
-    outcome.tally = outcome.tally + one.result.tally
+    log.info("%s %s", one.result.row.state, name)
+    outcome.made[name] = one.result.row
+    outcome.tally += one.result.tally
     missing = [
         year for year, frame in zip(outcome.options.years, one.job.frames, strict=True) if frame is None
     ]

@@ -5,7 +5,6 @@ A tile whose item carries the same provenance is done; its counts are read back 
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -34,8 +33,6 @@ from isamap.io.cog import CogWriter
 from isamap.io.frames import Frame
 from isamap.io.series import Series
 from isamap.io.zones import Units, source_of, zones_of
-
-log = logging.getLogger(__name__)
 
 WINDOW_PX, EVIDENCE_WINDOW_PX = 5 * BLOCK_PX, 4 * BLOCK_PX
 """Sides of a window: a quarter of a tile's; less where pixels take 4 bytes a year."""
@@ -80,17 +77,31 @@ class Job:
     target: store.Target
     """Where the product goes."""
 
+    def __str__(self) -> str:
+        """As logs name it."""
+        return self.name
+
 
 @dataclass(frozen=True)
-class Made:
-    """A tile that did not fail."""
+class Row:
+    """What is said of a tile that did not fail."""
 
     state: Literal["made", "skipped"]
     """`skipped`: it was done."""
-    tally: Tally
-    """Its counts."""
+    stem: str
+    """Of its files."""
     shifts: tuple[tuple[float, float, float] | None, ...]
     """Metres east and north of the first map, and the height of the peak, by year."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A tile that did not fail, and what it adds to the counts."""
+
+    row: Row
+    """To be kept."""
+    tally: Tally
+    """Its counts, large with many years or units."""
 
 
 @dataclass
@@ -101,10 +112,8 @@ class Outcome:
     lineages: tuple[str, ...]
     """In words, by year."""
     tally: Tally
-    made: dict[str, Made] = field(default_factory=dict)
+    made: dict[str, Row] = field(default_factory=dict)
     faults: dict[str, IsamapError] = field(default_factory=dict)
-    products: dict[str, str] = field(default_factory=dict)
-    """Stem of the files of each tile that was made."""
     gaps: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Years without a map, of tiles that were made without them."""
 
@@ -121,7 +130,7 @@ class Outcome:
     @property
     def stems(self) -> tuple[str, ...]:
         """Of the products that are there."""
-        return tuple(sorted(self.products.values()))
+        return tuple(sorted(row.stem for row in self.made.values()))
 
 
 def make(options: Options, job: Job) -> Made:
@@ -140,7 +149,8 @@ def make(options: Options, job: Job) -> Made:
     if store.state(job.target, provenance) is store.State.DONE:
         properties = (store.read_item(job.target.item_path) or {})["properties"]
         shifts = tuple(None if s is None else (s[0], s[1], s[2]) for s in properties["isamap:shifts_m"])
-        return Made("skipped", Tally.from_json(options.years, properties["isamap:tally"]), shifts)
+        tally = Tally.from_json(options.years, properties["isamap:tally"])
+        return Made(Row("skipped", job.target.stem, shifts), tally)
     with Series(job.frames, options.chances, probability=options.probability) as series:
         shifts = tuple(_metres(shift, series) for shift in series.measure())
         series.aligned = options.align
@@ -205,7 +215,7 @@ def _publish(
             "isamap:tally": tally.as_json(),
         }
         publication.commit(change_item(job.target.stem, series.geobox, options.years, properties))
-    return Made("made", tally, shifts)
+    return Made(Row("made", job.target.stem, shifts), tally)
 
 
 @dataclass(frozen=True)

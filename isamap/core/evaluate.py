@@ -1,8 +1,8 @@
 """`isamap evaluate`: maps against a truth that covers ground (a product, a label raster or label polygons)."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,14 +11,15 @@ from shapely.geometry.base import BaseGeometry
 from isamap.domain.bits import count_bits
 from isamap.domain.evaluation import CONFUSION, MEASURES, Tally, count
 from isamap.domain.lonlat import LONLAT
-from isamap.engine import local
+from isamap.engine import LOCAL, Engine, local
+from isamap.engine.order import run_in_order
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
-from isamap.errors import InputError
+from isamap.errors import InputError, IsamapError
 from isamap.io.partition import Part, squares, strips
 from isamap.io.products import Product, footprints, parse_product
 from isamap.io.views import DENSITY, Eyes, Sight
-from isamap.io.zones import LabelPolygons, Polygons, Source, Units, labels_of, source_of, zones_of
+from isamap.io.zones import LabelPolygons, Polygons, Source, Units, labels_of, source_of, whole_path, zones_of
 from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -62,32 +63,69 @@ class Comparison:
         """Whether windows may be those of the rasters: nothing needs blocks that are anchored to round coordinates."""
         return not set(self.measures) - {CONFUSION} and self.strata != DENSITY
 
+    def anywhere(self) -> "Comparison":
+        """The same with whole paths, for workers that run in another folder."""
+        truth = Truth(
+            self.truth.product and _anywhere(self.truth.product),
+            self.truth.labels and replace(self.truth.labels, path=self.truth.labels.path.absolute()),
+        )
+        products = tuple(map(_anywhere, self.products))
+        strata = self.strata if self.strata == DENSITY else self.strata and whole_path(self.strata)
+        units = self.units and whole_path(self.units)
+        return replace(self, products=products, truth=truth, strata=strata, units=units)
 
-def run(comparison: Comparison, workers: int = 1) -> Tally:
-    """Count everything.
+    def without_ground(self) -> "Comparison":
+        """The same without files and area: every part has its own, and the whole would be sent with each."""
+        truth = replace(self.truth, product=self.truth.product and self.truth.product.near(()))
+        products = tuple(product.near(()) for product in self.products)
+        return replace(self, products=products, truth=truth, area=None)
+
+
+def _anywhere(product: Product) -> Product:
+    return product.near([path.absolute() for path in product.files])
+
+
+def run(comparison: Comparison, how: Engine = LOCAL) -> Tally:
+    """Count everything; rasters are counted by themselves, and added up in their order.
 
     Raises:
         InputError: the truth does not lie on the maps, a product cannot be compared, or some rasters cannot
             be read: the rest would be no whole.
+        IsamapError: a raster has killed its workers.
     """
+    if how.kind != "local":
+        comparison = comparison.anywhere()
     parts = _parts(comparison)
+    work = partial(evaluate_part, comparison.without_ground())
     tally = Tally()
-    faults: dict[str, InputError] = {}
+    faults: dict[str, IsamapError] = {}
     with Progress(len(parts), "map", "evaluate", show=len(parts) > 1) as bar:
-        for outcome in local.run(parts, partial(evaluate_part, comparison), workers):
-            if outcome.fault is not None:
-                faults.setdefault(str(outcome.fault), InputError(str(outcome.fault)))
-            elif outcome.result is not None:
+        for outcome in run_in_order(parts, work, how):
+            if outcome.result is not None:
                 tally += outcome.result
+            else:
+                fault = _fault(outcome)
+                faults.setdefault(str(fault), fault)
             bar.advance()
-    if len(faults) == 1:
-        raise next(iter(faults.values()))
-    for text in faults:
-        log.error("%s", text)
-    if faults:
-        raise InputError(f"{len(faults)} rasters could not be read: the log names them")
+    _raise(list(faults.values()))
     _check(comparison, tally)
     return tally
+
+
+def _fault(outcome: local.Outcome[Part, Tally]) -> IsamapError:
+    """Why a raster was not counted; what a reader says of it has its name already."""
+    fault = outcome.fault or IsamapError("ended without a result")
+    return IsamapError(f"{outcome.job}: {fault}") if type(fault) is IsamapError else fault
+
+
+def _raise(faults: Sequence[IsamapError]) -> None:
+    """One fault as it is; of several the kind of the first, after the log has named them all."""
+    if len(faults) > 1:
+        for fault in faults:
+            log.error("%s", fault)
+        raise type(faults[0])(f"{len(faults)} rasters could not be read: the log names them")
+    if faults:
+        raise faults[0]
 
 
 def _check(comparison: Comparison, tally: Tally) -> None:
@@ -123,7 +161,10 @@ def _parts(comparison: Comparison) -> list[Part]:
         places[""] = footprints(truth)
         finest_m = min(place.gsd_m for place in places.values())
     cut = strips if comparison.matrices_alone else squares
-    parts = cut(comparison.products[0].name, places, finest_m)
+    first = comparison.products[0].name
+    parts = cut(first, places, finest_m, comparison.area)
+    if not parts and comparison.area is not None and cut(first, places, finest_m):
+        raise InputError("the maps that the truth lies on are outside the area")
     if not parts:
         raise InputError("the truth lies on none of the maps: check that both are of the same place")
     return parts
@@ -166,11 +207,8 @@ def _sight(comparison: Comparison, part: Part) -> Sight:
     else:
         seen = truth.product.near(part.files[""])
     products = tuple(product.near(part.files[product.name]) for product in comparison.products)
-    return Sight(products, seen, zones, _area(comparison), part.earlier, comparison.measures)
-
-
-def _area(comparison: Comparison) -> Polygons | None:
-    return None if comparison.area is None else Polygons([comparison.area], [1], LONLAT)
+    area = None if part.area is None else Polygons([part.area], [1], LONLAT)
+    return Sight(products, seen, zones, area, part.earlier, comparison.measures)
 
 
 def parse_truth(reference: str | None, classes: Mapping[str, str], labels: str | None) -> Truth:

@@ -13,10 +13,13 @@ from isamap.domain import catalogue, product
 from isamap.domain.ground_area import pixel_area_m2
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.mosaic import Make, Member, check_alike, check_apart
-from isamap.engine import local
+from isamap.domain.mosaic_item import INDEX_KEY, LAYERS, TILES_KEY, add_files, by_crs, file_names, vrt_key
+from isamap.engine import LOCAL, Engine
+from isamap.engine.order import run_in_order
 from isamap.errors import InputError, IsamapError, PartialError, StorageError
 from isamap.io import index, store
 from isamap.io.counts import Counted, count, write_overview
+from isamap.io.occupy import occupy
 from isamap.io.quicklook import write_quicklook
 from isamap.io.report import check_report_libraries, write_geoparquet
 from isamap.io.warped import make_sheet
@@ -138,29 +141,34 @@ def plan(request: Request) -> dict[str, Any]:
     }
 
 
-def run(request: Request, differ: str | None = None, *, workers: int = 1, wait: bool = False) -> Report:
+def run(request: Request, differ: str | None = None, *, how: Engine = LOCAL, wait: bool = False) -> Report:
     """Make the mosaic; what is done is left alone, leftovers of dead runs are swept.
+
+    Args:
+        request: what is put together.
+        differ: how the maps differ in make, if nobody minds.
+        how: where maps are counted and sheets made.
+        wait: wait for another run on the same folder instead of refusing.
 
     Raises:
         BusyError: another run holds the folder.
         StorageError: nothing could go on.
     """
     report = Report(request, differ)
-    with store.lock(request.folder / ".isamap.lock", wait=wait, what=str(request.folder)):
-        store.sweep(request.folder)
-        _count(report, workers)
+    with occupy(request.folder, wait=wait):
+        _count(report, how)
         _publish(report)
-        _make_sheets(report, workers)
+        _make_sheets(report, how)
         _write_collection(report)
     return report
 
 
-def _count(report: Report, workers: int) -> None:
+def _count(report: Report, how: Engine) -> None:
     """Pixels of every member in the cells of the overview."""
     jobs = report.request.count_jobs
     fault: IsamapError | None = None
     with Progress(len(jobs), "map", "count", show=len(jobs) > 1) as bar:
-        for outcome in local.run(jobs, count, workers):
+        for outcome in run_in_order(jobs, count, how):
             member = outcome.job.member
             if outcome.result is None:
                 fault = _note(report, member.name, outcome.fault)
@@ -186,7 +194,7 @@ def _publish(report: Report) -> None:
     request, members = report.request, report.members
     target = store.Target(request.folder, request.name)
     provenance = request.provenance(members)
-    names = _files(request, members)
+    names = file_names(request.name, members)
     report.paths = [request.folder / name for name in (*names.values(), target.item_path.name)]
     if not request.options.overwrite and store.state(target, provenance) is store.State.DONE:
         report.skipped = True
@@ -197,37 +205,16 @@ def _publish(report: Report) -> None:
     with store.publish(target) as publication:
         overview = publication.path(names["isa"])
         write_overview(jobs, request.grid, publication.directory, request.name, tags)
-        for crs, own in _by_crs(members).items():
+        for crs, own in by_crs(members).items():
             text = index.vrt_text(own, request.folder)
-            store.write_atomic(publication.path(names[_vrt_key(crs)]), text.encode())
+            store.write_atomic(publication.path(names[vrt_key(crs)]), text.encode())
         crs = index.gti_crs(members, request.options.crs)
-        index.write_gti(publication.path(names["index"]), members, crs, request.folder)
+        index.write_gti(publication.path(names[INDEX_KEY]), members, crs, request.folder)
         rows = _rows(request, members)
         shapes = [member.footprint for member in members]
-        write_geoparquet(publication.path(names["tiles"]), shapes, catalogue.table(rows), LONLAT)
+        write_geoparquet(publication.path(names[TILES_KEY]), shapes, catalogue.table(rows), LONLAT)
         write_quicklook(publication.path(names[product.PREVIEW_KEY]), overview, request.title)
         publication.commit(_item(report, members, provenance, names))
-
-
-def _files(request: Request, members: Sequence[Member]) -> dict[str, str]:
-    """Asset keys and file names of the mosaic."""
-    stem = request.name
-    layers = (product.OVERVIEW_ISA, product.OVERVIEW_VALID)
-    vrts = {_vrt_key(crs): f"{stem}-{_vrt_key(crs)}.vrt" for crs in _by_crs(members)}
-    named = {"index": f"{stem}.gti.gpkg", "tiles": f"{stem}.parquet", product.PREVIEW_KEY: f"{stem}.png"}
-    return {layer.key: stem + layer.suffix for layer in layers} | vrts | named
-
-
-def _vrt_key(crs: str) -> str:
-    """`48N` of EPSG:32648; the code of any other CRS."""
-    code = crs.removeprefix("EPSG:")
-    zone = code[-2:] + {"326": "N", "327": "S"}.get(code[:3], "") if len(code) == 5 else ""
-    return zone if zone[2:] else "".join(c if c.isalnum() else "-" for c in crs)[:40]
-
-
-def _by_crs(members: Sequence[Member]) -> dict[str, list[Member]]:
-    """Members of each CRS."""
-    return {crs: [m for m in members if m.crs == crs] for crs in sorted({m.crs for m in members})}
 
 
 def _rows(request: Request, members: Sequence[Member]) -> list[tuple[Member, str]]:
@@ -249,21 +236,11 @@ def _item(
         "isamap:missing": [*request.missing, *report.failed],
         **{f"isamap:{key}": facts[key] for key in ("isa_share", "mapped_km2")},
     }
-    layers = (product.OVERVIEW_ISA, product.OVERVIEW_VALID)
-    item = product.map_item(request.name, request.grid, span_of(members), layers, properties)
-    kinds = {
-        ".vrt": ("application/xml", "Tiles of one zone as one raster", "data"),
-        ".gpkg": ("application/geopackage+sqlite3", "Tile index for GDAL's GTI driver", "data"),
-        ".parquet": ("application/vnd.apache.parquet", "Table of tiles", "metadata"),
-        ".png": ("image/png", "Picture of the overview", "thumbnail"),
-    }
-    for key, name in names.items():
-        if kind := kinds.get(Path(name).suffix):
-            item["assets"][key] = {"href": f"./{name}", "type": kind[0], "title": kind[1], "roles": [kind[2]]}
-    return item
+    item = product.map_item(request.name, request.grid, span_of(members), LAYERS, properties)
+    return add_files(item, names)
 
 
-def _make_sheets(report: Report, workers: int) -> None:
+def _make_sheets(report: Report, how: Engine) -> None:
     """Sheets that are asked for and not done."""
     lost, jobs = set(report.failed), []
     for job in report.request.sheet_jobs():
@@ -276,7 +253,7 @@ def _make_sheets(report: Report, workers: int) -> None:
     folder = jobs[0].target.directory
     store.sweep(folder)
     with Progress(len(jobs), "sheet", "sheets", show=len(jobs) > 1) as bar:
-        for outcome in local.run(jobs, make_sheet, workers):
+        for outcome in run_in_order(jobs, make_sheet, how):
             if outcome.result is None:
                 _note(report, outcome.job.target.stem, outcome.fault)
             else:

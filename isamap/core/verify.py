@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,9 @@ from isamap.domain import product
 from isamap.domain.audit import AGAIN, Census, Finding
 from isamap.domain.grid import Tile
 from isamap.domain.seams import STRIP_PX, compare
-from isamap.engine import local
-from isamap.errors import CheckError, InputError, MissingInputError
+from isamap.engine import LOCAL, Engine, local
+from isamap.engine.order import run_in_order
+from isamap.errors import CheckError, InputError, IsamapError, MissingInputError
 from isamap.io import store
 from isamap.io.audit import Audited, Subject, audit
 from isamap.io.audit_composite import Candidate, audit_composite
@@ -22,6 +24,8 @@ from isamap.progress import Progress
 
 SCHEMA = 1
 """Of `--json`."""
+ALONE = "verify it alone and read the log"
+"""What to do about a map whose audit did not end."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Edge:
     """The right or lower map."""
     upright: bool
     """Whether the edge runs north-south."""
+
+    def __str__(self) -> str:
+        """As logs name it."""
+        return f"{self.first.stem} {self.second.stem}"
 
 
 @dataclass
@@ -126,13 +134,13 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(product.PROBABILITY.suffix).removesuffix(path.suffix)
 
 
-def run(subjects: Sequence[Subject], report: Report, workers: int = 1) -> Iterator[Finding]:
-    """Everything that is off, as it is found: single maps, then what shows only between maps.
+def run(subjects: Sequence[Subject], report: Report, how: Engine = LOCAL) -> Iterator[Finding]:
+    """Everything that is off, in the order of the maps: single ones, then what shows only between maps.
 
     Args:
         subjects: maps to look at.
         report: counts what was looked at.
-        workers: maps looked at at the same time.
+        how: where they are looked at.
     """
     report.maps = len(subjects)
     census, readable = Census(), set()
@@ -141,7 +149,7 @@ def run(subjects: Sequence[Subject], report: Report, workers: int = 1) -> Iterat
     for directory in sorted(running):
         yield Finding("-", "running", f"a run holds {directory}", "verify again when it has ended", "warning")
     with Progress(len(subjects), "map", "verify", show=len(subjects) > 1) as bar:
-        for outcome in local.run(subjects, audit, workers):
+        for outcome in run_in_order(subjects, audit, how):
             target = outcome.job.target
             yield from _findings(outcome)
             if outcome.result is not None and outcome.result.traits:
@@ -153,12 +161,12 @@ def run(subjects: Sequence[Subject], report: Report, workers: int = 1) -> Iterat
     for directory in directories:
         yield from leftovers(directory, {target.stem for target in named if target.directory == directory})
     yield from census.findings()
-    yield from _composites(subjects, report, workers)
+    yield from _composites(subjects, report, how)
     if not all(subject.quick for subject in subjects):
-        yield from _seams(readable, report, workers)
+        yield from _seams(readable, report, how)
 
 
-def _composites(subjects: Sequence[Subject], report: Report, workers: int) -> Iterator[Finding]:
+def _composites(subjects: Sequence[Subject], report: Report, how: Engine) -> Iterator[Finding]:
     """What is off with the composites that are there."""
     candidates = [
         Candidate(subject.composite, subject.tile, subject.quick)
@@ -167,13 +175,16 @@ def _composites(subjects: Sequence[Subject], report: Report, workers: int) -> It
     ]
     there = [one for one in candidates if one.path.exists() or one.path.with_suffix(".json").exists()]
     report.composites = len(there)
-    for directory in {one.path.parent for one in there if holder(one.path.parent / RUN_LOCK) is not None}:
+    directories = sorted({one.path.parent for one in there})
+    for directory in directories:
+        if holder(directory / RUN_LOCK) is None:
+            continue
         yield Finding("-", "running", f"a run holds {directory}", "verify again when it has ended", "warning")
     with Progress(len(there), "composite", "verify", show=len(there) > 1) as bar:
-        for outcome in local.run(there, audit_composite, workers):
+        for outcome in run_in_order(there, audit_composite, how):
             yield from outcome.result or ()
             if outcome.fault is not None:
-                yield Finding(str(outcome.job.tile), "file", str(outcome.fault), AGAIN)
+                yield Finding(str(outcome.job.tile), "file", str(outcome.fault), _todo(outcome))
             bar.advance()
 
 
@@ -182,7 +193,12 @@ def _findings(outcome: local.Outcome[Subject, Audited]) -> Iterator[Finding]:
     if outcome.result is not None:
         yield from outcome.result.findings
     else:
-        yield Finding(outcome.job.target.stem, "file", str(outcome.fault), AGAIN)
+        yield Finding(outcome.job.target.stem, "file", str(outcome.fault), _todo(outcome))
+
+
+def _todo(outcome: local.Outcome[Any, Any]) -> str:
+    """What to do after a fault: the file is to blame, or its audit killed the workers."""
+    return ALONE if type(outcome.fault) is IsamapError else AGAIN
 
 
 def edges_between(targets: set[store.Target]) -> Iterator[Edge]:
@@ -206,15 +222,15 @@ def _raster(target: store.Target) -> Path:
     return target.directory / f"{target.stem}{product.CLASSES.suffix}"
 
 
-def _seams(readable: set[store.Target], report: Report, workers: int) -> Iterator[Finding]:
+def _seams(readable: set[store.Target], report: Report, how: Engine) -> Iterator[Finding]:
     """Edges at which two maps do not belong together."""
     edges = list(edges_between(readable))
     report.edges = len(edges)
     with Progress(len(edges), "edge", "seams", show=len(edges) > 1) as bar:
-        for outcome in local.run(edges, look_at_edge, workers):
+        for outcome in run_in_order(edges, look_at_edge, how):
             if outcome.fault is not None:
                 name = outcome.job.first.stem
-                yield Finding(name, "pixels", str(outcome.fault), AGAIN)
+                yield Finding(name, "pixels", str(outcome.fault), _todo(outcome))
             elif outcome.result is not None:
                 yield outcome.result
             bar.advance()

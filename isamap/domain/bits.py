@@ -11,7 +11,7 @@ from isamap.domain.evaluation import Tally, Zones
 
 UNKNOWN = 2
 """Classes from here on say nothing."""
-WORD_BYTES, CACHED_PX = 8, 1 << 18
+CACHED_PX = 1 << 18
 Packed = NDArray[np.uint8]
 """A bit per pixel, the first one highest; rows begin on whole bytes."""
 
@@ -133,20 +133,10 @@ def _both(one: Packed | None, other: Packed | None) -> Packed | None:
 
 def _confusion(mapped: Bits, truth: Bits, known: Packed | None, pixels: int) -> Confusion:
     """Of the `pixels` that are known."""
-    isa, true = mapped.isa, truth.isa
-    if known is not None:
-        isa, true = isa & known, true & known
-    n_isa, n_true, hit = _count(isa), _count(true), _count(isa & true)
-    quiet = pixels - n_isa - n_true + hit
-    return Confusion(float(hit), float(n_isa - hit), float(n_true - hit), float(quiet))
+    if known is None:
+        return Confusion.of_bits(mapped.isa, truth.isa, pixels)
+    return Confusion.of_bits(mapped.isa & known, truth.isa & known, pixels)
 
 
 def _pixels(known: Packed | None, pixels: int) -> int:
-    return pixels if known is None else _count(known)
-
-
-def _count(plane: Packed) -> int:
-    """Bits that are set."""
-    if plane.size % WORD_BYTES or not plane.flags.c_contiguous:
-        return set_bits(plane)
-    return set_bits(plane.reshape(-1).view(np.uint64))
+    return pixels if known is None else set_bits(known)

@@ -8,7 +8,9 @@ pixels have.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -19,6 +21,8 @@ from isamap.domain.accuracy import ratio, set_bits
 UNKNOWN = 2
 """Classes from here on say nothing."""
 WORD_PX = 64
+STRIP_ROWS = 512
+"""Rows that are compared at a time: planes of so many stay in the processor's cache."""
 Plane = NDArray[np.uint64]
 """A bit per pixel, the first one lowest; rows begin on whole words: (Y, words)."""
 
@@ -63,37 +67,63 @@ def _widened(bits: Plane, step: int, stride: int) -> Plane:
     return above
 
 
+@dataclass(frozen=True)
+class Ground:
+    """The pixels of a window that count."""
+
+    shape: tuple[int, int]
+    """Rows and columns, halo included."""
+    halo_px: int
+    """Rim of neighbours, which are seen, but not counted."""
+    known: Plane
+    """What map and reference know, halo included."""
+
+    @classmethod
+    def of(cls, known: NDArray[np.bool_], halo_px: int) -> Self:
+        """From a mask of what is known, halo included."""
+        return cls((known.shape[0], known.shape[1]), halo_px, plane_of(known))
+
+    def isa(self, classes: NDArray[np.uint8]) -> Plane:
+        """ISA on this ground of classes `(y, x)`, 1 ISA, 0 not; whatever they are elsewhere does not matter."""
+        return plane_of(classes) & self.known
+
+    def inner(self, plane: Plane) -> Plane:
+        """A plane of these rows, or of some of them, without halo: rows fall away, columns are not set."""
+        rim = self.halo_px
+        return plane[rim : plane.shape[0] - rim] & self._columns
+
+    @cached_property
+    def _columns(self) -> Plane:
+        """One row, set where the halo is not."""
+        inside = np.zeros((1, self.shape[1]), np.uint8)
+        inside[:, self.halo_px : self.shape[1] - self.halo_px] = 1
+        return plane_of(inside)
+
+
 class Outlines:
     """One side of a comparison: its ISA, its other ground, and what lies near either.
 
     Args:
-        classes: (Y + 2 h, X + 2 h), 1 ISA, 0 not, a halo of h pixels on every side.
-        known: plane of the ground that counts; whatever the classes are elsewhere does not matter.
-        halo_px: h.
+        isa: some rows of `Ground.isa`, halo included.
+        known: the same rows of what is known.
+        ground: what they are part of.
     """
 
-    def __init__(self, classes: NDArray[np.uint8], known: Plane, halo_px: int) -> None:
-        plane = plane_of(classes)
-        self._near = {0: (plane & known, ~plane & known)}
-        self.isa = self._near[0][0] & _inside((classes.shape[0], classes.shape[1]), halo_px)
+    def __init__(self, isa: Plane, known: Plane, ground: Ground) -> None:
+        self._ground = ground
+        self._near = {0: (isa, ~isa & known)}
+        self.isa = ground.inner(isa)
         """Without the halo."""
+        self.pixels = set_bits(self.isa)
 
     def near(self, distance_px: int) -> tuple[Plane, Plane]:
-        """What has ISA, and what other known ground, within a distance; larger ones grow from smaller ones."""
+        """What has ISA within a distance, and what other known ground, without halo; ask for small distances first."""
         if distance_px not in self._near:
-            reach_px = max(known for known in self._near if known < distance_px)
+            reach_px = max(self._near)
             isa, rest = (grown(one, reach_px, distance_px - reach_px) for one in self._near[reach_px])
-            self._near[distance_px] = isa, rest
-        return self._near[distance_px]
-
-
-def _inside(shape: tuple[int, int], halo_px: int) -> Plane:
-    """The plane of a window without its halo."""
-    inside = np.zeros(shape[1], np.uint8)
-    inside[halo_px : shape[1] - halo_px] = 1
-    plane = np.zeros((shape[0], -(-shape[1] // WORD_PX)), "<u8")
-    plane[halo_px : shape[0] - halo_px] = plane_of(inside[None])
-    return plane
+            self._near = {distance_px: (isa, rest)}
+        isa, rest = self._near[distance_px]
+        return self._ground.inner(isa), self._ground.inner(rest)
 
 
 @dataclass(frozen=True)
@@ -118,7 +148,7 @@ class BoundaryScore:
     @classmethod
     def count(
         cls, mapped: NDArray[np.uint8], reference: NDArray[np.uint8], distance_px: int, halo_px: int
-    ) -> Self:
+    ) -> "BoundaryScore":
         """Compare a window, seeing the pixels around it.
 
         A boundary pixel is ISA with known other ground within the distance. So neither the edge of a window nor
@@ -141,22 +171,43 @@ class BoundaryScore:
             )
         if mapped.shape != reference.shape or min(mapped.shape) <= 2 * halo_px:
             raise ValueError(f"{mapped.shape} and {reference.shape} are not one window with its halo")
-        known = plane_of((mapped < UNKNOWN) & (reference < UNKNOWN))
-        map_side, true_side = (Outlines(classes, known, halo_px) for classes in (mapped, reference))
-        return cls.between(map_side, true_side, distance_px)
+        ground = Ground.of((mapped < UNKNOWN) & (reference < UNKNOWN), halo_px)
+        return cls.compare(ground.isa(mapped), ground.isa(reference), ground, (distance_px,))[distance_px]
 
     @classmethod
-    def between(cls, mapped: Outlines, reference: Outlines, distance_px: int) -> Self:
-        """Compare two sides of one window, both of the same known ground, with one halo of at least the distance."""
+    def compare(
+        cls, mapped: Plane, reference: Plane, ground: Ground, distances_px: Sequence[int]
+    ) -> dict[int, "BoundaryScore"]:
+        """Scores of a window at several distances, none wider than its halo; some rows at a time, for the cache.
+
+        Args:
+            mapped: `ground.isa` of the map.
+            reference: the same of the reference.
+            ground: what counts.
+            distances_px: each at least 1.
+        """
+        scores = {distance: BoundaryScore(distance) for distance in sorted(distances_px)}
+        for top in range(0, ground.shape[0] - 2 * ground.halo_px, STRIP_ROWS):
+            rows = slice(top, top + STRIP_ROWS + 2 * ground.halo_px)
+            if not (mapped[rows].any() or reference[rows].any()):
+                continue  # no ISA, no outline
+            sides = [Outlines(one[rows], ground.known[rows], ground) for one in (mapped, reference)]
+            for distance in scores:
+                scores[distance] += cls._between(sides[0], sides[1], distance)
+        return scores
+
+    @classmethod
+    def _between(cls, mapped: Outlines, reference: Outlines, distance_px: int) -> "BoundaryScore":
+        """Compare two sides of the same rows."""
         (map_isa, map_rest), (true_isa, true_rest) = (side.near(distance_px) for side in (mapped, reference))
         map_edge, true_edge = mapped.isa & map_rest, reference.isa & true_rest
-        return cls(
+        return BoundaryScore(
             distance_px,
             shared=set_bits(map_edge & true_edge),
             either=set_bits(map_edge | true_edge),
-            mapped=set_bits(mapped.isa),
+            mapped=mapped.pixels,
             mapped_near=set_bits(mapped.isa & true_isa),
-            reference=set_bits(reference.isa),
+            reference=reference.pixels,
             reference_near=set_bits(reference.isa & map_isa),
         )
 

@@ -41,13 +41,11 @@ class Tally:
         self.pixels[zone] += counts
         self.area_m2[zone] += counts * pixel_area_m2
 
-    def __add__(self, other: "Tally") -> "Tally":
-        whole = Tally(self.years)
-        for part in (self, other):
-            for zone, counts in part.pixels.items():
-                whole.add(zone, counts, 0)
-                whole.area_m2[zone] += part.area_m2[zone]
-        return whole
+    def __iadd__(self, other: "Tally") -> Self:
+        for zone, counts in other.pixels.items():
+            self.add(zone, counts, 0)
+            self.area_m2[zone] += other.area_m2[zone]
+        return self
 
     def figures(self, zone: str, method: str) -> "Figures":
         """What the counts of one zone say by one method."""

@@ -12,8 +12,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.accuracy import Confusion
-from isamap.domain.boundary import UNKNOWN, BoundaryScore, Outlines, plane_of
+from isamap.domain.accuracy import Confusion, set_bits
+from isamap.domain.boundary import UNKNOWN, BoundaryScore, Ground, Plane
 from isamap.domain.disagreement import PICTURES as WORST
 from isamap.domain.disagreement import Disagreement, Piece, Scene, piece_of, worst_of
 from isamap.domain.fraction import FractionScore, shares
@@ -129,19 +129,21 @@ def _add(mine: dict[Any, Score], theirs: Mapping[Any, Score]) -> None:
 def count(view: View, measures: Collection[str] = MEASURES) -> Tally:
     """The tally of one window."""
     tally = Tally(coverage=dict(view.coverage))
-    truth = view.inner(view.truth)
-    if not (truth != NODATA).any():
+    ground = Ground.of(view.truth < UNKNOWN, view.halo_px)
+    pixels = set_bits(ground.inner(ground.known))
+    if not pixels:
         return tally
-    outlines = _outlines(view, view.truth) if BOUNDARY in measures else None
+    truth, true_isa = view.inner(view.truth), ground.isa(view.truth)
     for name, classes in view.classes.items():
-        mapped = view.inner(classes)
-        tally.confusion[name, "", ""] = Confusion.count(mapped, truth)
+        mapped, isa = view.inner(classes), ground.isa(classes)
+        matrix = Confusion.of_bits(ground.inner(isa), ground.inner(true_isa), pixels)
+        tally.confusion[name, "", ""] = matrix
         for kind, zones in view.zones.items():
-            _count_zones(tally, (name, kind), mapped, truth, zones)
+            _count_zones(tally, (name, kind), matrix, zones, (mapped, truth))
         if FRACTION in measures:
             _count_fractions(tally, view, name, mapped)
-        if outlines is not None:
-            _count_boundaries(tally, view, name, outlines)
+        if BOUNDARY in measures:
+            _count_boundaries(tally, view, name, (isa, true_isa, ground))
     if CALIBRATION in measures:
         for name, percent in view.percent.items():
             tally.reliability[name] = Reliability.count(percent, truth)
@@ -161,18 +163,13 @@ def _draw(tally: Tally, view: View, truth: NDArray[np.uint8]) -> None:
         tally.pieces = [piece_of(scene, view.thin_px)]
 
 
-def _outlines(view: View, classes: NDArray[np.uint8]) -> Outlines:
-    """One side, on the ground that the truth and all products know."""
-    return Outlines(classes, plane_of(view.truth < UNKNOWN), view.halo_px)
-
-
-def _count_boundaries(tally: Tally, view: View, name: str, truth: Outlines) -> None:
-    """One product's outlines against the truth's."""
-    mapped = _outlines(view, view.classes[name])
-    for distance in DISTANCES_M:
-        reach = _pixels(distance, view.gsd_m)
-        if 0 < reach <= view.halo_px:
-            tally.boundary[name, distance] = BoundaryScore.between(mapped, truth, reach)
+def _count_boundaries(tally: Tally, view: View, name: str, sides: tuple[Plane, Plane, Ground]) -> None:
+    """One product's outlines against the truth's, on the ground that the truth and all products know."""
+    reaches = {distance: _pixels(distance, view.gsd_m) for distance in DISTANCES_M}
+    reaches = {distance: reach for distance, reach in reaches.items() if 0 < reach <= view.halo_px}
+    scores = BoundaryScore.compare(*sides, tuple(reaches.values()))
+    for distance, reach in reaches.items():
+        tally.boundary[name, distance] = scores[reach]
 
 
 def _count_fractions(tally: Tally, view: View, name: str, mapped: NDArray[np.uint8]) -> None:
@@ -197,17 +194,20 @@ def _pixels(size_m: float, gsd_m: float) -> int:
 def _count_zones(
     tally: Tally,
     key: tuple[str, str],
-    mapped: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
+    whole: Confusion,
     zones: Zones,
+    sides: tuple[NDArray[np.uint8], NDArray[np.uint8]],
 ) -> None:
-    """One confusion matrix per zone of the window."""
+    """One confusion matrix per zone of the window; that of the window if there is but one."""
+    mapped, truth = sides
     there = zones.there()
     for code in there:
         if code not in zones.names:
             continue
-        inside = truth if len(there) == 1 else np.where(zones.codes == code, truth, np.uint8(NODATA))
-        matrix = Confusion.count(mapped, inside)
+        if len(there) == 1:
+            matrix = whole
+        else:
+            matrix = Confusion.count(mapped, np.where(zones.codes == code, truth, np.uint8(NODATA)))
         if matrix.total:
             place = *key, zones.names[code]
             tally.confusion[place] = tally.confusion.get(place, Confusion()) + matrix

@@ -16,7 +16,10 @@ from isamap.domain.accuracy import ratio
 
 UNKNOWN = 2
 """Classes from here on say nothing."""
-STRIP_PX = 1 << 18
+STRIP_PX = 1 << 20
+MAX_BYTE = 255
+FEW_COLUMNS = 16
+"""Up to so many the columns of cells are added one by one, all cells at once."""
 CONSTANT = 1e-20
 """Variance of shares that all are the same but for rounding: there is nothing to correlate with."""
 
@@ -52,17 +55,28 @@ def _share(isa: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.float
 
 
 def cell_sums(mask: NDArray[np.bool_] | NDArray[np.uint8], factor: int) -> NDArray[np.int64]:
-    """Number of ones per cell; rows first, in a type so small that eight or more are added at once."""
-    cut = [(0, -side % factor) for side in mask.shape]
-    ones: NDArray[np.uint8] = mask.view(np.uint8)
-    if any(after for _, after in cut):
-        ones = np.pad(ones, cut)
-    rows = ones.reshape(-1, factor, ones.shape[1])
+    """Number of ones per cell; rows first, in types so small that eight or more are added at once."""
+    ones: NDArray[np.uint8] = _filled(mask.view(np.uint8), factor)
+    few = max(n for n in range(1, min(factor, MAX_BYTE) + 1) if factor % n == 0)  # rows that fit in a byte
+    rows = ones.reshape(-1, factor // few, few, ones.shape[1]).sum(axis=2, dtype=np.uint8)
     columns = rows.sum(axis=1, dtype=np.min_scalar_type(factor))
-    sums = np.zeros((len(columns), columns.shape[1] // factor), np.int64)
-    for first in range(factor):
-        sums += columns[:, first::factor]
-    return sums
+    cells = columns.reshape(len(columns), -1, factor)
+    if factor > FEW_COLUMNS:
+        sums = cells.sum(axis=2)
+    else:
+        sums = cells[..., 0].astype(np.min_scalar_type(factor**2))
+        for column in range(1, factor):
+            sums += cells[..., column]
+    whole: NDArray[np.int64] = sums.astype(np.int64)
+    return whole
+
+
+def _filled(values: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Zeros at the lower and right edge until both sides `(..., y, x)` are multiples of `factor`."""
+    cut = [(0, -side % factor) for side in values.shape[-2:]]
+    if not any(after for _, after in cut):
+        return values
+    return np.pad(values, [(0, 0)] * (values.ndim - 2) + cut)
 
 
 def _paired_sums(mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factor: int) -> NDArray[np.int64]:
@@ -80,7 +94,7 @@ def _paired_sums(mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factor
             sums[2, here] = _full((len(m), shape[1]), factor)
         else:
             known = (m < UNKNOWN) & (r < UNKNOWN)
-            m, r = known & (m == 1), known & (r == 1)
+            m, r = m & known.view(np.uint8), r & known.view(np.uint8)
             sums[2, here] = cell_sums(known, factor)
         sums[0, here], sums[1, here] = cell_sums(m, factor), cell_sums(r, factor)
     return sums
@@ -88,8 +102,11 @@ def _paired_sums(mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factor
 
 def _added(sums: NDArray[np.int64], factor: int) -> NDArray[np.int64]:
     """Sums of square groups of cells (..., y, x), those at the edges cut short."""
-    rows, cols = (np.arange(0, side, factor) for side in sums.shape[-2:])
-    added: NDArray[np.int64] = np.add.reduceat(np.add.reduceat(sums, rows, axis=-2), cols, axis=-1)
+    whole = _filled(sums, factor)
+    rows = sum((whole[..., first::factor, :] for first in range(1, factor)), whole[..., ::factor, :])
+    added: NDArray[np.int64] = sum(
+        (rows[..., first::factor] for first in range(1, factor)), rows[..., ::factor]
+    )
     return added
 
 

@@ -55,6 +55,10 @@ class Subject:
         except InputError:
             return None
 
+    def __str__(self) -> str:
+        """As logs name it."""
+        return self.target.stem
+
 
 @dataclass(frozen=True)
 class Audited:

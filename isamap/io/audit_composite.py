@@ -35,6 +35,10 @@ class Candidate:
     quick: bool = False
     """Read no pixels and no checksum."""
 
+    def __str__(self) -> str:
+        """As logs name it."""
+        return f"composite of {self.tile}"
+
 
 def audit_composite(one: Candidate) -> tuple[Finding, ...]:
     """What is off with a composite; nothing for a file without item, which the user may have put there.

@@ -56,6 +56,10 @@ class CountJob:
     overwrite: bool = False
     """Count again what is counted."""
 
+    def __str__(self) -> str:
+        """As logs name it."""
+        return self.member.name
+
 
 @dataclass(frozen=True)
 class Counted:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.grid import crop, windows
 from isamap.domain.lattice import EDGE_PX, Cell, Lattice, lattice_of
 from isamap.domain.product import BLOCK_PX
-from isamap.io.products import Footprints
+from isamap.io.products import Footprints, widened
 
 PICTURE_PX = 1200
 WINDOW_PX = 5 * BLOCK_PX
@@ -56,17 +58,26 @@ class Part:
     """By product; the truth's under `""`."""
     earlier: tuple[Path, ...]
     """Files of the first product that are counted in other windows and may lie here too."""
+    area: BaseGeometry | None = None
+    """Lon/lat polygon outside of which nothing counts, near this part; None: everything counts."""
     thin_px: int = 0
     """Thinning of the picture of this part; 0: none is drawn."""
 
+    def __str__(self) -> str:
+        """As logs name it."""
+        return self.name
 
-def squares(first: str, places: Mapping[str, Footprints], finest_m: float) -> list[Part]:
+
+def squares(
+    first: str, places: Mapping[str, Footprints], finest_m: float, ground: BaseGeometry | None = None
+) -> list[Part]:
     """Parts of the first product; every window belongs to the first raster that lies on it.
 
     Args:
         first: the product whose rasters say where.
         places: where the rasters of every product lie; the truth's under `""`, if it has any.
         finest_m: the finest pixel size.
+        ground: lon/lat polygon outside of which nothing counts; parts outside of it are left out.
     """
     parts: list[Part] = []
     taken: defaultdict[Lattice, set[Cell]] = defaultdict(set)
@@ -76,15 +87,18 @@ def squares(first: str, places: Mapping[str, Footprints], finest_m: float) -> li
         cells = tuple(cell for cell in lattice.cells(grid) if cell not in taken[lattice])
         taken[lattice].update(cells)
         files = {name: place.touching(area, lattice.side_m) for name, place in places.items()}
-        if cells and files.get("", (path,)):
+        near = _near(ground, area, lattice.side_m)
+        if cells and files.get("", (path,)) and (near is None or not near.is_empty):
             earlier = tuple(p for p in files[first] if lattices.get(p, lattice) != lattice)
             side_px = max(grid.shape) * abs(grid.resolution.x) / lattice.gsd_m
             thin_px = 0 if parts else _thinning(side_px, lattice.side_px)
-            parts.append(Part(str(path), Squares(lattice, cells), files, earlier, thin_px))
+            parts.append(Part(str(path), Squares(lattice, cells), files, earlier, near, thin_px))
     return parts
 
 
-def strips(first: str, places: Mapping[str, Footprints], finest_m: float) -> list[Part]:
+def strips(
+    first: str, places: Mapping[str, Footprints], finest_m: float, ground: BaseGeometry | None = None
+) -> list[Part]:
     """The same ground by raster: each has its own, but for what an earlier one knows. No pictures."""
     parts: list[Part] = []
     before: dict[Path, GeoBox] = {}
@@ -92,11 +106,19 @@ def strips(first: str, places: Mapping[str, Footprints], finest_m: float) -> lis
         files = {name: place.touching(area) for name, place in places.items()}
         earlier = tuple(p for p in files[first] if p in before and _overlap(before[p], grid))
         before[path] = grid
-        if files.get("", (path,)):
+        near = _near(ground, area, 0)
+        if files.get("", (path,)) and (near is None or not near.is_empty):
             own_m = abs(float(grid.resolution.x))
             fine = _parted(grid, round(own_m / lattice_of(grid, finest_m).gsd_m))
-            parts.append(Part(str(path), Strips(fine), {**files, first: (path,)}, earlier))
+            parts.append(Part(str(path), Strips(fine), {**files, first: (path,)}, earlier, near))
     return parts
+
+
+def _near(ground: BaseGeometry | None, box: Any, reach_m: float) -> BaseGeometry | None:
+    """What lies of a polygon over a raster's box and as far as this around it: a region's outline is long."""
+    if ground is None:
+        return None
+    return shapely.make_valid(shapely.clip_by_rect(ground, *shapely.bounds(widened(box, reach_m))))
 
 
 def _rasters(places: Footprints) -> Iterator[tuple[Path, GeoBox, Any]]:

@@ -168,10 +168,13 @@ class Footprints:
 
     def touching(self, area: Any, reach_m: float = 0) -> tuple[Path, ...]:
         """The same of a lon/lat polygon."""
-        if reach_m:
-            area = shapely.buffer(area, reach_m / METRES_PER_DEGREE * WIDER)
-        found = sorted(self._tree.query(area, predicate="intersects").tolist())
+        found = sorted(self._tree.query(widened(area, reach_m), predicate="intersects").tolist())
         return tuple(self.files[index] for index in found)
+
+
+def widened(area: Any, reach_m: float) -> Any:
+    """A lon/lat polygon, at least so much wider."""
+    return shapely.buffer(area, reach_m / METRES_PER_DEGREE * WIDER) if reach_m else area
 
 
 def outline(grid: GeoBox) -> Any:

@@ -162,16 +162,20 @@ def _common(
     truth: Codes, classes: Mapping[str, Codes], inner: tuple[slice, slice]
 ) -> tuple[Codes, dict[str, int]]:
     """The truth on the ground that all products know, and how many pixels each of them knows of it."""
-    gappy = {name: codes != NODATA for name, codes in classes.items() if codes.max() == NODATA}
-    known = truth != NODATA
-    whole = int(np.count_nonzero(known[inner]))
-    coverage = {"": whole}
-    for name in classes:
-        there = known[inner] & gappy[name][inner] if name in gappy else None
-        coverage[name] = whole if there is None else int(np.count_nonzero(there))
-    for mask in gappy.values():
-        known &= mask
-    return (np.where(known, truth, np.uint8(NODATA)) if gappy else truth), coverage
+    whole = _known_pixels(truth[inner])
+    coverage, common = {"": whole}, truth
+    for name, codes in classes.items():
+        coverage[name] = whole
+        if codes.max(initial=0) == NODATA:
+            gaps = (codes.view(np.int8) >> 7).view(np.uint8)  # 255 where it is unknown, else 0
+            both = truth | gaps
+            coverage[name] = _known_pixels(both[inner])
+            common = both if common is truth else common | gaps
+    return common, coverage
+
+
+def _known_pixels(codes: Codes) -> int:
+    return int(np.count_nonzero(codes != NODATA)) if codes.max(initial=0) == NODATA else codes.size
 
 
 def _percent_layer(stack: ExitStack, product: Product) -> ClassMap | None:

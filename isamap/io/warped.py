@@ -56,6 +56,10 @@ class SheetJob:
         """The raster, once made."""
         return self.target.directory / f"{self.target.stem}{CLASSES.suffix}"
 
+    def __str__(self) -> str:
+        """As logs name it."""
+        return self.target.stem
+
 
 def make_sheet(job: SheetJob) -> bool:
     """Make a sheet and publish it with its item; False if it was done.

@@ -145,6 +145,11 @@ def source_of(text: str) -> Source:
     return Source(path, last) if len(names) > 1 and last in names else Source(path, None, last or None)
 
 
+def whole_path(text: str) -> str:
+    """The same units, `FILE[:LAYER][:COLUMN]` with the file's whole path, for workers that run in another folder."""
+    return text if text in LEVELS else str(Path(text).absolute())
+
+
 def zones_of(text: str, *, allow_overlap: bool = False) -> Units:
     """Units by name (`provinces`, `prefectures`) or from a vector file, `FILE[:LAYER][:COLUMN]`; read once.
 
