@@ -7,7 +7,7 @@ DEMO := demo
 SCENE := examples/chongqing/chongqing-20180402
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type bench docs accuracy change-bench train-fast train-bilinear train-equal train-family train-staged train-joint clean
+.PHONY: help demo test lint type bench schedule pilot docs accuracy change-bench train-fast train-bilinear train-equal train-family train-staged train-joint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,10 +49,17 @@ docs: $(VENV)/installed ## write the command-line reference
 
 bench: $(VENV)/installed-for-work ## measure speed and memory, as ratios
 	$(BIN)/python tests/bench/speed.py --write docs/benchmarks.md
+	$(BIN)/python tests/bench/peers.py --write docs/benchmarks.md
 	$(BIN)/python tests/bench/evaluate.py --write docs/benchmarks.md
 	PYTHONPATH=.:tests $(BIN)/python tests/bench/fetch.py --write docs/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tests/bench/compositing.py --write docs/benchmarks.md
 	PYTHONPATH=.:tests $(BIN)/python tests/bench/remote.py
+
+schedule: $(VENV)/installed-for-work ## measure planning, engines and status with every tile of the belt, without pixels
+	PYTHONPATH=.:tests:tests/bench $(BIN)/python tests/bench/schedule.py --write docs/benchmarks.md
+
+pilot: $(VENV)/installed-for-work ## make nine tiles over two zones from catalogue to mosaic, and check every pixel
+	ISAMAP_DATA=$(DATA) PYTHONPATH=.:tests $(BIN)/python tests/bench/pilot.py --write docs/pilot.md
 
 accuracy: $(VENV)/installed-for-work ## print the accuracy tables from the stored weights
 	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --write docs/accuracy.md

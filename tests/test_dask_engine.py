@@ -50,6 +50,16 @@ def test_every_job_has_one_outcome_and_foreseen_faults_are_outcomes(cluster):
     assert str(outcomes[2].fault) == "2 is bad data"
 
 
+def test_workers_are_not_asked_for_with_every_job(cluster, monkeypatch):
+    import distributed
+
+    asked, nthreads = [], distributed.Client.nthreads
+    monkeypatch.setattr(dask, "POLL_S", 3600)
+    monkeypatch.setattr(distributed.Client, "nthreads", lambda self: asked.append(1) or nthreads(self))
+    assert len(results(run(range(20), square, Engine("dask", scheduler=cluster)))) == 20
+    assert len(asked) == 1
+
+
 def test_no_job_needs_no_cluster():
     assert list(run([], square, Engine("dask", scheduler="tcp://127.0.0.1:1"))) == []
 

@@ -144,6 +144,16 @@ def test_a_run_without_shard_and_one_with_do_not_work_side_by_side(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("shard", [None, "1-of-2"])
+def test_what_a_dead_worker_leaves_is_gone_when_the_run_ends(shard, tmp_path):
+    with occupy(tmp_path, shard=shard):
+        (tmp_path / ".part-48N-0060-0318-0badcafe").mkdir()
+        (tmp_path / ".claim-48N-0060-0318.lock").touch()
+        (tmp_path / "48N-0060-0318.tif.ovr.tmp").touch()
+        (tmp_path / "48N-0060-0318.tif").touch()
+    assert set(files_in(tmp_path)) == {".isamap.lock", "48N-0060-0318.tif"}
+
+
 def test_a_shard_is_worked_on_by_one_run(tmp_path, monkeypatch):
     monkeypatch.setattr("isamap.io.occupy.SWEEP_S", 0.1)
     with occupy(tmp_path, shard="1-of-2"), occupy(tmp_path, shard="2-of-2"), occupy(tmp_path, shard="2-of-3"):

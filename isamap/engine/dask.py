@@ -7,7 +7,9 @@ when it has killed three workers, as on one machine. The work is that of `local`
 
 import asyncio
 import logging
+import math
 import queue
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-"""How often the list of workers is asked for while nothing ends."""
+"""How often the scheduler is asked who its workers are: not for every job, that would double what a job costs."""
 OWN_PORT = "127.0.0.1:0"
 """Dask always serves its state over HTTP: of our own cluster to this machine alone, at any free port."""
 ANSWER_S = 30
@@ -94,6 +96,10 @@ class _Farm(Generic[Job, Result]):
         self.client, self.jobs, self.work, self.gpu = client, jobs, work, how.gpu
         self.log_settings = None if how.scheduler else logs.settings()  # workers of others log as they like
         self.resources: dict[str, int] | None = None
+        self.alive: set[str] = set()
+        """Addresses of the workers that may be given jobs."""
+        self.looked = -math.inf
+        """When `alive` was asked for."""
         self.waiting = list(range(len(jobs)))[::-1]
         self.deaths = [0] * len(jobs)
         self.held: dict[str, tuple[Any, int]] = {}
@@ -105,16 +111,17 @@ class _Farm(Generic[Job, Result]):
         """Hand out jobs until all have ended; what is left on the way out is taken back."""
         try:
             while self.waiting or self.held:
-                alive = self._workers()
-                yield from self._bury(alive)
-                self._hand_out(alive)
+                if time.monotonic() - self.looked >= POLL_S:
+                    self._look()
+                    yield from self._bury()
+                self._hand_out()
                 yield from self._hear()
         finally:
             with suppress(Exception):  # a scheduler that is gone has nothing to take back
                 self.client.cancel([future for future, _ in self.held.values()], force=True)
 
-    def _workers(self) -> set[str]:
-        """Addresses of the workers that may be given jobs."""
+    def _look(self) -> None:
+        """Ask who the workers are."""
         try:
             alive = set(self.client.nthreads())
             if self.gpu and alive:
@@ -127,11 +134,11 @@ class _Farm(Generic[Job, Result]):
         if not alive and not self.has_waited:
             log.warning("the Dask cluster has no worker: waiting for one")
         self.has_waited = not alive
-        return alive
+        self.alive, self.looked = alive, time.monotonic()
 
-    def _bury(self, alive: set[str]) -> Iterator[Outcome[Job, Result]]:
+    def _bury(self) -> Iterator[Outcome[Job, Result]]:
         """Jobs of workers that are gone are tried again, unless they have killed too many."""
-        for address in set(self.held) - alive:
+        for address in set(self.held) - self.alive:
             future, index = self.held[address]
             if future.done() and future.status == "finished":
                 continue  # it ended before its worker did: `_hear` will know
@@ -144,9 +151,9 @@ class _Farm(Generic[Job, Result]):
             else:
                 self.waiting.append(index)
 
-    def _hand_out(self, alive: set[str]) -> None:
+    def _hand_out(self) -> None:
         """Give every idle worker its next job."""
-        for address in sorted(alive - set(self.held)):
+        for address in sorted(self.alive - set(self.held)):
             if not self.waiting:
                 return
             index = self.waiting.pop()
@@ -181,6 +188,7 @@ class _Farm(Generic[Job, Result]):
         ):  # its worker died with the answer: what is finished is found finished
             log.warning("the answer about %s is lost: it is asked for again", self.jobs[index])
             self.waiting.append(index)
+            self.looked = -math.inf
 
 
 def _serve(

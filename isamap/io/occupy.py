@@ -20,6 +20,8 @@ SHARD = "shard "
 def occupy(directory: Path, *, shard: str | None = None, wait: bool = False) -> Iterator[None]:
     """Hold a folder for the length of the block, cleared of what dead runs left; live ones are not touched.
 
+    It is cleared once more at the end: workers of this run may have died, and nobody else may come.
+
     A run without shard has the folder for itself. Runs of shards share it: each claims its shard, and every process
     claims the product that it makes, so shards of different countings or areas may work side by side too.
 
@@ -46,3 +48,4 @@ def occupy(directory: Path, *, shard: str | None = None, wait: bool = False) -> 
             )
         sweep(directory)
         yield
+        sweep(directory)

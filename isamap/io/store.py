@@ -47,6 +47,8 @@ __all__ = [
 ]
 
 JOURNAL = ".files-"
+STRAY = ".ovr.tmp"
+"""What GDAL leaves of overviews that were broken off."""
 SHA256 = "1220"
 """How a hexadecimal multihash of that kind begins."""
 
@@ -252,10 +254,11 @@ def sweep(directory: Path) -> list[Path]:
         The removed paths.
     """
     with storage_errors(directory):
-        entries = sorted(directory.iterdir()) if directory.is_dir() else []
+        found = directory.iterdir() if directory.is_dir() else ()
+        entries = sorted(path for path in found if path.name.startswith(".") or path.name.endswith(STRAY))
         dead = [path for path in entries if is_part(path) and remove_dead_part(path)]
         dead += [path for path in entries if is_claim(path) and remove_dead_claim(path)]
-        strays = [path for path in entries if path.name.endswith(".ovr.tmp") or _is_spent_journal(path)]
+        strays = [path for path in entries if path.name.endswith(STRAY) or _is_spent_journal(path)]
         for path in strays:
             path.unlink(missing_ok=True)
     return sorted(dead + strays)
