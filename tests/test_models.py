@@ -12,6 +12,7 @@ from tiny import write_model
 from isamap.cli import cli
 from isamap.core import models as recipe
 from isamap.core.mapping import Options
+from isamap.domain.calibration import Calibration
 from isamap.errors import ConfigError, InputError, MissingInputError, ModelError
 from isamap.model import settling
 from isamap.model.checkpoint import PACKAGED, find, load
@@ -133,11 +134,11 @@ def test_the_stac_item_says_what_the_model_eats_gives_and_where_it_was_trained(w
 
 
 def test_a_model_that_does_not_know_where_it_was_trained_has_no_footprint():
-    item = recipe.item("fast")
+    item = recipe.item("bilinear")
     assert item["geometry"] is None
     assert "bbox" not in item
     assert item["properties"]["mlm:total_parameters"] == sum(
-        p.numel() for p in load(find("fast"))[1].parameters()
+        p.numel() for p in load(find("bilinear"))[1].parameters()
     )
 
 
@@ -169,6 +170,25 @@ def test_the_program_computes_what_predictions_are_made_of(name):
         expected = settling.probabilities(made, x, settling.halo_of(made))
     torch.testing.assert_close(deployed, expected, rtol=0, atol=1e-5)
     assert deployed.shape == (3, 1, 80, 80)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_a_program_of_a_calibrated_model_gives_calibrated_probability(kind, recwarn):
+    numbers, made = Calibration(0.7, -0.4), network("fast")
+    reflectance, present = scene(made, 8, count=1)
+    document = export(made, kind, 8, numbers)
+    if kind == "torch":
+        program = torch.export.load(io.BytesIO(document)).module()
+        found = program(reflectance, present).detach().numpy()
+    else:
+        reference = pytest.importorskip("onnx.reference")
+        run = reference.ReferenceEvaluator(pytest.importorskip("onnx").load_model_from_string(document))
+        found = run.run(None, {"reflectance": reflectance.numpy(), "present": present.numpy()})[0]
+    with torch.inference_mode():
+        raw = Deployed(made)(reflectance, present).numpy().astype(np.float64)
+    expected = 1 / (1 + np.exp(-(0.7 * np.log(raw / (1 - raw)) - 0.4)))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.slow

@@ -170,7 +170,7 @@ def test_a_mixed_pixel_is_roof_and_tree_in_town_and_sparse_crop_in_the_fields():
     )
     rules = ShareRules(built_up=0.35)
     ramp = (0.38 - 0.262) / (0.38 - 0.15)
-    cover = ((0.262 - 0.05) / (0.65 - 0.05)) ** 2
+    cover = ((0.262 - 0.05) / (0.55 - 0.05)) ** 2
     np.testing.assert_allclose(impervious_share(town, rules=rules)[0][12, 12], 1 - cover, atol=0.01)
     np.testing.assert_allclose(impervious_share(fields, rules=rules)[0][12, 12], ramp, atol=0.01)
     np.testing.assert_allclose(impervious_share(town)[0][12, 12], ramp, atol=0.01)
@@ -178,7 +178,7 @@ def test_a_mixed_pixel_is_roof_and_tree_in_town_and_sparse_crop_in_the_fields():
 
 def test_green_cover_is_none_on_soil_and_whole_under_a_canopy():
     np.testing.assert_allclose(
-        green_cover(np.float32([-0.3, 0.05, 0.35, 0.65, 0.9])), [0, 0, 0.25, 1, 1], atol=1e-6
+        green_cover(np.float32([-0.3, 0.05, 0.3, 0.55, 0.9])), [0, 0, 0.25, 1, 1], atol=1e-6
     )
 
 

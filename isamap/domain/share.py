@@ -18,7 +18,7 @@ Bands = Mapping[str, NDArray[np.float32]]
 
 SOIL_NOW, GREEN_THEN = 0.25, 0.35
 """A pixel below the first NDVI now and above the second on the other date: soil, or built since."""
-SOIL_NDVI, FULL_COVER_NDVI = 0.05, 0.65
+SOIL_NDVI, FULL_COVER_NDVI = 0.05, 0.55
 """NDVI of ground without a leaf and of closed vegetation, top of atmosphere."""
 CONTEXT_PX = 5
 """What is built up is judged from the 11 x 11 pixels around."""
