@@ -7,6 +7,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from test_predict import CARD
 
+from isamap.model import fitting
 from isamap.model.checkpoint import Card
 from isamap.model.fitting import far_from_training, warn_if_far
 
@@ -31,12 +32,18 @@ def card(*boxes):
 )
 def test_the_distance_to_training_ground_is_told_where_it_is_far(boxes, far):
     found = far_from_training(card(*boxes), PLACE)
-    assert found == (None if far is None else pytest.approx(far, abs=0.1))
+    assert found == (None if far is None else pytest.approx(111 * far, abs=11))
 
 
-def test_far_ground_is_warned_of_and_near_ground_is_not(caplog):
+def test_far_ground_is_warned_of_once_for_each_model_and_near_ground_is_not(caplog, monkeypatch):
+    monkeypatch.setattr(fitting, "_FAR", set())
     caplog.set_level(logging.WARNING)
     warn_if_far(card((104.9, 29.9, 105.1, 30.1)), PLACE, "here")
     assert not caplog.records
-    warn_if_far(card((55.0, 25.0, 55.3, 25.2)), PLACE, "scene")
-    assert "scene lies 50 degrees from the ground small was trained on" in caplog.text
+    far = card((55.0, 25.0, 55.3, 25.2))
+    warn_if_far(far, PLACE, "scene")
+    assert "scene lies 5517 km from the nearest ground small was trained on" in caplog.text
+    warn_if_far(far, PLACE, "the next tile")
+    assert len(caplog.records) == 1
+    warn_if_far(far.model_copy(update={"weights_sha256": "1" * 64}), PLACE, "again")
+    assert len(caplog.records) == 2

@@ -13,6 +13,11 @@ log = logging.getLogger(__name__)
 
 NEAR_DEG = 0.5
 """Ground this near to training ground counts as known: about 50 km."""
+KM_PER_DEG = 111
+"""Along a meridian; an upper bound along a parallel."""
+
+_FAR: set[str] = set()
+"""Digests of the weights of which this process has said that they are far from home."""
 
 
 def warn_of_misfit(
@@ -37,28 +42,31 @@ def footprint_boxes(card: Card) -> list[tuple[float, float, float, float]]:
 
 
 def far_from_training(card: Card, geobox: Any) -> float | None:
-    """Degrees from a raster to the nearest training ground, if that is far; None where it is near or not known."""
+    """Kilometres from a raster to the nearest training ground, if that is far; None where it is near or not known."""
     boxes = footprint_boxes(card)
     if not boxes:
         return None
     west, south, east, north = geobox.footprint("EPSG:4326").boundingbox
 
-    def gap(box: tuple[float, float, float, float]) -> float:
+    def gap_deg(box: tuple[float, float, float, float]) -> float:
         across = max(box[0] - east, west - box[2], 0.0)
         along = max(box[1] - north, south - box[3], 0.0)
         return float(max(across, along))
 
-    nearest = min(gap(box) for box in boxes)
-    return nearest if nearest > NEAR_DEG else None
+    nearest = min(gap_deg(box) for box in boxes)
+    return nearest * KM_PER_DEG if nearest > NEAR_DEG else None
 
 
 def warn_if_far(card: Card, geobox: Any, name: str) -> None:
-    """Say once per map that the model has seen nothing like this place."""
-    far = far_from_training(card, geobox)
-    if far is not None:
+    """Say that the model has seen nothing like this place: once per process, for a region's tiles are all far."""
+    if card.weights_sha256 in _FAR:
+        return
+    far_km = far_from_training(card, geobox)
+    if far_km is not None:
+        _FAR.add(card.weights_sha256)
         log.warning(
-            "%s lies %.0f degrees from the ground %s was trained on: check the map before you trust it",
-            *(name, far, card.name),
+            "%s lies %.0f km from the nearest ground %s was trained on, others may, too: check maps before you trust them",
+            *(name, far_km, card.name),
         )
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import apart
 import numpy as np
 import rasterio
 import tables
@@ -390,9 +391,7 @@ def inside(code: str, folder: Path) -> None:
             for number in range(int(code.removeprefix("tiles") or 1) if code.startswith("tiles") else 1):
                 changed(paths, YEARS, Path(out) / str(number), min_area_m2=0 if code == "bare" else 100)
         used = time.process_time() - start
-    status = Path("/proc/self/status").read_text()  # ru_maxrss also counts the parent that was forked
-    peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    print(json.dumps({"cpu_s": used, "peak_mb": peak_kb / 1024}))
+    print(json.dumps({"cpu_s": used, "peak_mb": apart.peak_mb()}))
 
 
 def floor(paths: list[Path], outputs: list[np.ndarray], out: Path) -> None:

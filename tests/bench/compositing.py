@@ -8,13 +8,13 @@ mirrored to the width of a tile, each date with its own gain and noise under blo
 """
 
 import argparse
-import resource
 import statistics
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import apart
 import numpy as np
 import rasterio
 import tables
@@ -100,12 +100,11 @@ def main() -> None:
         lines.append(tables.row(count, ">= 10", tables.ratio(took["nanmedian"], took["median"])))
         cells = [f"{statistics.median(took[name]) * whole:.2f}" for name in (*METHODS, "mask")]
         costs.append(tables.row(count, *cells))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     lines += [
         "",
         *costs,
         "",
-        f"One thread, {given.rounds} rounds; peak memory with the float copy for NumPy {peak_mb:.0f} MB.",
+        f"One thread, {given.rounds} rounds; peak memory with the float copy for NumPy {apart.peak_mb():.0f} MB.",
     ]
     if given.write:
         tables.keep(given.write, "compositing", lines)

@@ -8,7 +8,6 @@ finds anything in a cache. Figures are medians; ratios are what counts, as machi
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import apart
 import numpy as np
 
 from isamap.domain.grid import MARGIN_PX, Tile
@@ -132,12 +132,6 @@ def rounds(
     return times
 
 
-def peak_mb() -> int:
-    """Highest resident memory of this process so far (ru_maxrss begins with that of whoever started it)."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) >> 10
-
-
 def memory(folder: Path, scenes: int) -> None:
     """Peak memory of reading so many scenes into one stack, printed by a process of its own."""
     kept = json.loads((folder / "bench.json").read_text())
@@ -147,13 +141,13 @@ def memory(folder: Path, scenes: int) -> None:
         copies = fresh(items, url, -(-scenes // len(items)))[:scenes]
         wanted: list[SceneItem] = [scene_of(item, row) for item in copies]
         geobox = tile.geobox(10, MARGIN_PX)
-        before = peak_mb()
+        before = apart.peak_mb()
         dn = np.zeros((scenes, len(BANDS), *geobox.shape), np.uint16)
         scl = np.zeros((scenes, *geobox.shape), np.uint8)
         with ScenePixels([row]) as pixels:
             for index, look in enumerate(pixels.looks(wanted, geobox)):
                 dn[index], scl[index] = look.dn, look.scl
-        peak = peak_mb()
+        peak = apart.peak_mb()
     print(
         f"{scenes} scenes: peak {peak} MB, of which stack {(dn.nbytes + scl.nbytes) >> 20} MB, "
         f"libraries {before} MB"
