@@ -14,10 +14,11 @@ from scenery.scenes import Look, sample
 
 from isamap.domain.grid import Window, crop
 from isamap.domain.scenes import scene_of
-from isamap.domain.sources import BANDS, SCL
+from isamap.domain.sources import BANDS, SCL, SOURCES
 from isamap.errors import InputError, MissingInputError
 from isamap.io import folder as folders
 from isamap.io import safe
+from isamap.io.finder import open_source
 from isamap.io.folder import folder_items, folder_source
 from isamap.io.remote import ScenePixels
 from isamap.io.safe import METADATA
@@ -123,15 +124,36 @@ def test_a_product_without_a_band_is_no_scene(copy, band):
     assert scene_of(second, folder_source(copy))
 
 
+def refused(items, path):
+    """Why items are no scenes."""
+    reasons = []
+    for item in items:
+        try:
+            scene_of(item, folder_source(path))
+        except InputError as error:
+            reasons.append(str(error))
+    return reasons
+
+
 def test_a_product_with_two_granules_or_damaged_metadata_is_left_out(copy, caplog):
     first, second = sorted((copy / "year" / "2021").iterdir())
     (first / "GRANULE" / "L2A_T48RXT_A000000_20210101T000000").mkdir()
     with caplog.at_level(logging.WARNING):
-        assert len(folder_items(copy)) == 1
-    assert "2 granules" in caplog.text
+        items = folder_items(copy)
+    assert f"{first.name}: has 2 granules instead of one: left out" in caplog.text
+    assert refused(items, copy) == [f"{first.name}: has 2 granules instead of one"]
     (second / METADATA).write_text((second / METADATA).read_text()[:1000])
-    with pytest.raises(MissingInputError, match="no Sentinel-2 L2A scene"):
+    with pytest.raises(MissingInputError, match=r"no Sentinel-2 L2A scene.*is no plain XML|2 granules"):
         folder_items(copy)
+
+
+def test_a_product_without_metadata_and_a_broken_item_are_listed_as_dropped(copy):
+    first, _ = sorted((copy / "year" / "2021").iterdir())
+    (first / METADATA).unlink()
+    (copy / "search.json").write_text('{"type": "Fea')
+    items = folder_items(copy)
+    assert len(items) == 3
+    assert refused(items, copy) == [f"{first.name}: has no {METADATA}", "search.json: is no JSON"]
 
 
 _LAUGHS = "".join(f'<!ENTITY e{k + 1} "{(f"&e{k};" if k else "ha") * 10}">' for k in range(12))
@@ -252,10 +274,21 @@ def test_json_that_is_no_item_does_no_harm(tmp_path, made):
     with pytest.raises(MissingInputError):
         folder_items(tmp_path)
     (tmp_path / "item.json").write_text(json.dumps(made.items(C1)[0] | {"assets": {"blue": 7, "red": None}}))
-    (raw,) = folder_items(tmp_path)
+    items = folder_items(tmp_path)
+    (raw,) = [item for item in items if "assets" in item]
     assert raw["assets"] == {}
-    with pytest.raises(InputError, match="no asset for B02"):
-        scene_of(raw, folder_source(tmp_path))
+    reasons = refused(items, tmp_path)
+    assert [one for one in reasons if "is no JSON" not in one] == [
+        f"{raw['id']}: has no asset for B02 (blue, B02, B02_10m)"
+    ]
+    assert len(reasons) == 4
+
+
+def test_the_name_of_a_catalogue_is_never_a_folder(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    (copy / "earth-search").mkdir()
+    assert open_source("earth-search") == (SOURCES["earth-search"], None)
+    assert open_source("./earth-search")[0].name == "folder:earth-search"
 
 
 # Stamps

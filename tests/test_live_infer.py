@@ -244,6 +244,15 @@ def test_a_composite_without_an_item_of_ours_is_not_spoken_of(infer, no_sockets)
     assert (ended.code, "composites on disk" in ended.err) == (0, False)
 
 
+def test_a_composite_whose_item_is_damaged_is_not_trusted(infer, no_sockets):
+    tiny.write_composite(Path("ws"), skies.YEAR, tiny.TILES[0])
+    item = Path("ws/composites/2021") / f"{tiny.TILES[0]}.json"
+    item.write_text('{"type": "Fea')
+    ended = infer("ws", "--no-fetch", tiles=tiny.TILES[0], where=())
+    assert (ended.code, "is no STAC item" in ended.err) == (65, True)
+    assert maps("ws") == {}
+
+
 def test_a_source_nobody_knows_is_told_at_once(infer):
     ended = infer("ws", where=("--source", "earth-serch"))
     assert ended.code == 78

@@ -225,6 +225,21 @@ def test_jpeg_2000_files_are_named_by_their_file_names(tmp_path, dn):
     np.testing.assert_array_equal(read(*paths)[0], dn.astype(np.float32) / 10_000)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_jpeg_2000_file_cut_off_in_the_middle_is_never_nodata(tmp_path, share):
+    # With several threads GDAL gives zeros for blocks that do not decode, and no error.
+    values = np.random.default_rng(1).integers(500, 3000, (1, 1024, 1024), np.uint16)
+    whole, paths = write_raster(tmp_path / "whole.tif", values, ()), []
+    for band in WANTED:
+        paths.append(tmp_path / f"{band}.jp2")
+        options = {"QUALITY": 100, "REVERSIBLE": "YES", "BLOCKXSIZE": 256, "BLOCKYSIZE": 256}
+        with rasterio.open(whole) as src:
+            copy(src, paths[-1], driver="JP2OpenJPEG", **options)
+    paths[-1].write_bytes(paths[-1].read_bytes()[: int(paths[-1].stat().st_size * share)])
+    with pytest.raises(InputError, match=rf"{WANTED[-1]}\.jp2"):
+        read(*paths, window=Window(0, 0, 1024, 1024))
+
+
 # what a header cannot hide
 
 

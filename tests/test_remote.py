@@ -370,23 +370,38 @@ def test_20_m_pixels_are_repeated_and_other_nodata_becomes_0(tmp_path):
     assert np.array_equal(found, expected[20 : 20 + 256, 40 : 40 + 320])
 
 
-def test_a_jpeg_2000_file_is_fetched_whole(tmp_path):
-    values = noise(256, 320)
+def write_jp2(path, values):
     with rasterio.open(
-        tmp_path / "x.jp2",
+        path,
         *("w", "JP2OpenJPEG"),
-        height=256,
-        width=320,
+        height=values.shape[0],
+        width=values.shape[1],
         count=1,
         dtype="uint16",
         crs=CRS,
         transform=GRID.transform,
         QUALITY=100,
         REVERSIBLE="YES",
+        BLOCKXSIZE=128,
+        BLOCKYSIZE=128,
     ) as dst:
         dst.write(values, 1)
+
+
+def test_a_jpeg_2000_file_is_fetched_whole(tmp_path):
+    values = noise(256, 320)
+    write_jp2(tmp_path / "x.jp2", values)
     found, _ = read_one(tmp_path, "x.jp2")
     assert np.array_equal(found, values)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_jpeg_2000_file_that_is_cut_off_is_never_nodata(tmp_path, share):
+    path = tmp_path / "x.jp2"
+    write_jp2(path, noise(256, 320))
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(assets._UndecodableError, match="does not decode"):
+        read_one(tmp_path, "x.jp2")
 
 
 def test_only_the_blocks_of_the_window_are_fetched(tmp_path):

@@ -25,7 +25,7 @@ from isamap.engine.stream import stream
 from isamap.errors import InputError
 from isamap.io import raster, store
 from isamap.io.cog import CogWriter
-from isamap.io.composite import Made
+from isamap.io.composite import Made, item_beside
 from isamap.io.preview import Thumbnail, write_preview
 from isamap.model import device
 from isamap.model.checkpoint import find
@@ -140,7 +140,8 @@ class Mapper:
             StorageError: the disk refuses.
         """
         if made is None:
-            return self._map(job, _item_beside(job))
+            item = item_beside(job.source.paths[0]) if job.margin_px else None
+            return self._map(job, item)
         with store.publish(job.target) as working:  # never committed: the composite is gone after the block
             path = working.path(job.source.paths[0].name)
             with store.storage_errors(path, needed_bytes=len(made.content)):
@@ -276,11 +277,6 @@ def published(job: Job, options: Options) -> tuple[Path, ...]:
     stem, directory = job.target.stem, job.target.directory
     names = [stem + layer.suffix for layer in options.layers] + [stem + product.PREVIEW_SUFFIX]
     return (*(directory / name for name in names), job.target.item_path)
-
-
-def _item_beside(job: Job) -> dict[str, Any] | None:
-    """STAC item of the composite that a tile is mapped from, if it has one."""
-    return store.read_item(job.source.paths[0].with_suffix(".json")) if job.margin_px else None
 
 
 @lru_cache(maxsize=1)

@@ -44,6 +44,8 @@ def scene_of(item: Mapping[str, Any], source: Source) -> SceneItem:
         InputError: `<id>: reason`; the item is malformed, hostile, or lacks a band.
     """
     name = item_id(item)
+    if item.get(FAULT):
+        raise InputError(f"{name}: {_text(item, FAULT)}")
     if _ID.fullmatch(name) is None:
         raise InputError(f"{name!a}: is no item id: 1 to 120 of A-Z a-z 0-9 . _ -, no dot first")
     try:

@@ -13,6 +13,7 @@ from isamap.domain.composite import BAND_NAMES, NODATA, cog_profile
 from isamap.errors import InputError
 from isamap.io.encode import encode
 from isamap.io.guard import one_line, open_raster
+from isamap.io.store import read_item
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,19 @@ def read_composite(path: Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
             raise InputError(f"{one_line(path)} is no composite: its bands are {src.descriptions}")
         pixels: NDArray[np.uint16] = src.read()
     return pixels[:-1], pixels[-1]
+
+
+def item_beside(path: Path) -> dict[str, Any] | None:
+    """The STAC item beside a composite; None if there is none.
+
+    Raises:
+        InputError: it cannot be read, so nobody knows whether the composite is whole.
+        StorageError: the disk refuses to give it.
+    """
+    place = path.with_suffix(".json")
+    item = read_item(place)
+    if item is None and place.exists():
+        raise InputError(
+            f"{place}: is no STAC item, so whether {path.name} is whole is not known: fetch it again"
+        )
+    return item

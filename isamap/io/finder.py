@@ -84,10 +84,10 @@ def open_sources(texts: Sequence[str]) -> list[tuple[Source, Path | None]]:
 
 
 def open_source(text: str, taken: Sequence[str] = ()) -> tuple[Source, Path | None]:
-    """The source that the user names, and its folder if it is one.
+    """The source that the user names, and its folder if it is one. Names come first, wherever isamap is started.
 
     Args:
-        text: a name, an address or a folder.
+        text: a name, an address or a folder (`./NAME` where it is called like a catalogue).
         taken: names that no folder may have again.
 
     Raises:
@@ -95,11 +95,11 @@ def open_source(text: str, taken: Sequence[str] = ()) -> tuple[Source, Path | No
         MissingInputError: it is the path of a folder that is not there.
     """
     folder = Path(text)
-    if folder.is_dir():
-        return folder_source(folder, taken), folder
     try:
         return source_of(text), None
     except ConfigError as fault:
+        if folder.is_dir():
+            return folder_source(folder, taken), folder
         if folder.is_absolute() or text.startswith("."):
             raise MissingInputError(f"--source {text}: there is no such folder") from fault
         raise

@@ -57,8 +57,8 @@ def _check_folder(path: Path) -> None:
 def folder_items(path: Path) -> list[dict[str, Any]]:
     """Raw items of all scenes below a folder, by id; their hrefs are relative to it.
 
-    An asset whose file is not there, or not in the folder, says so and has no href: where scenes are checked, its
-    scene is refused.
+    An asset whose file is not there, or not in the folder, says so and has no href; a product or JSON file that cannot
+    be read is an item that says so and has nothing else: where scenes are checked, both are refused.
 
     Raises:
         MissingInputError: there is no such folder, or no scene in it.
@@ -68,28 +68,32 @@ def folder_items(path: Path) -> list[dict[str, Any]]:
     root = path.resolve()
     items: list[dict[str, Any]] = []
     for found in _walk(root, 0):
+        is_product = found.name == METADATA
         try:
-            items += [product_item(found, root)] if found.name == METADATA else _stac_items(found, root)
+            items += [product_item(found, root)] if is_product else _stac_items(found, root)
         except InputError as error:
-            log.warning("%s", error)
+            name = (found.parent if is_product else found).relative_to(root.parent)
+            log.warning("%s: %s: left out", one_line(name), error)
+            items.append({"id": name.name, FAULT: one_line(error)})
         if len(items) > MAX_ITEMS:
             raise InputError(f"{one_line(path)}: more than {MAX_ITEMS} scenes: name a smaller folder")
-    if not items:
+    if all(FAULT in item for item in items):
+        broken = f"; {items[0]['id']} {items[0][FAULT]}" if items else ""
         raise MissingInputError(
             f"no Sentinel-2 L2A scene in the folder: expected .SAFE products ({METADATA}), STAC items or item collections "
-            "(.json, .geojson)"
+            f"(.json, .geojson){broken}"
         )
     return sorted(items, key=lambda item: (str(item.get("id")), json.dumps(item, sort_keys=True)))
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    """Metadata of products and JSON files, in order; links to elsewhere are not followed."""
+    """Metadata of products, also where they should be, and JSON files, in order; links to elsewhere are not followed."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         log.warning("%s: cannot be listed (%s): left out", one_line(folder), error.strerror)
         return
-    if (folder / METADATA).is_file():
+    if (folder / METADATA).is_file() or folder.suffix.upper() == ".SAFE":
         yield folder / METADATA
         return
     for entry in entries:
@@ -108,11 +112,11 @@ def _stac_items(path: Path, root: Path) -> list[dict[str, Any]]:
         InputError: it is no JSON, or too large.
     """
     if path.stat().st_size > MAX_JSON_BYTES:
-        raise InputError(f"{one_line(path)}: is larger than {MAX_JSON_BYTES >> 20} MB: left out")
+        raise InputError(f"is larger than {MAX_JSON_BYTES >> 20} MB")
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{one_line(path)}: is no JSON: left out") from error
+        raise InputError("is no JSON") from error
     if not isinstance(document, dict):
         return []
     features = document.get("features") if document.get("type") == "FeatureCollection" else [document]

@@ -4,6 +4,7 @@ A VRT renamed to .tif reads any file or address it names, a 46 kB TIFF can decla
 GeoTIFF cut off in the middle opens without complaint; each is refused here, before a pixel is read.
 """
 
+import os
 import re
 import threading
 import warnings
@@ -17,6 +18,10 @@ from rasterio.enums import Interleaving
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from isamap.errors import InputError, MissingInputError
+
+# With several threads GDAL's JPEG 2000 reader loses the error of a block that does not decode and gives zeros, which
+# are nodata. Read at every call, and whatever the user has set: several files are read at once anyway.
+os.environ["GDAL_NUM_THREADS"] = "1"
 
 GDAL_ENV: dict[str, str | int] = {
     # BYTES: rasterio hands an integer to GDALSetCacheMax64, so 64 would be 64 bytes and reads 6 times slower.

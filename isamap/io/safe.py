@@ -9,7 +9,6 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 from isamap.domain.scene_items import FAULT
 from isamap.domain.sources import SCL
 from isamap.errors import InputError
-from isamap.io.guard import one_line
 
 METADATA = "MTD_MSIL2A.xml"
 MAX_METADATA_BYTES = 16 << 20
@@ -35,7 +34,7 @@ def product_item(metadata: Path, root: Path) -> dict[str, Any]:
     facts = _facts(_safe_xml(metadata))
     granules = sorted(one for one in (product / "GRANULE").glob("L2A_*") if one.is_dir())
     if len(granules) != 1:
-        raise InputError(f"{one_line(product)}: has {len(granules)} granules instead of one: left out")
+        raise InputError(f"has {len(granules)} granules instead of one")
     assets = {
         band: {**_file(granules[0] / "IMG_DATA", pattern.format(band=band), root), **_offset(facts, band)}
         for band, pattern in FILES.items()
@@ -76,16 +75,18 @@ def _safe_xml(path: Path) -> Element:
     """Root of an XML file that declares no entities: they could name files, or grow without end.
 
     Raises:
-        InputError: it is too large, declares entities, or is no XML.
+        InputError: it is not there, too large, declares entities, or is no XML.
     """
+    if not path.is_file():
+        raise InputError(f"has no {path.name}")
     if path.stat().st_size > MAX_METADATA_BYTES:
-        raise InputError(f"{one_line(path)}: is larger than {MAX_METADATA_BYTES >> 20} MB: left out")
+        raise InputError(f"has a {path.name} of more than {MAX_METADATA_BYTES >> 20} MB")
     parser = XMLParser(target=_Plain())  # noqa: S314  # _Plain refuses what is dangerous before it is read
     try:
         parser.feed(path.read_bytes())
         root: Element = parser.close()
     except (ParseError, ValueError) as error:
-        raise InputError(f"{one_line(path)}: is no plain XML ({error}): left out") from error
+        raise InputError(f"has a {path.name} that is no plain XML ({error})") from error
     return root
 
 
