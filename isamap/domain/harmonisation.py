@@ -2,7 +2,8 @@
 
 Catalogues are known to say it wrongly (Element84/earth-search#66, #71), so what an item declares is compared with
 its pixels and with the other dates of the same ground. A scene nothing tells of, or whose evidence contradicts
-itself, is dropped with its reason: no composite is made of doubtful DN.
+itself, is dropped with its reason: no composite is made of doubtful DN. So is a scene whose bands disagree, some with
+and some without the offset (`Evidence.disagreement`): whatever else tells, no one value is right for it.
 
 Three witnesses, strongest first:
 
@@ -100,9 +101,11 @@ def decide(scene: SceneItem, source: Source, seen: Evidence) -> Offset:
     """The offset of one scene by itself.
 
     Raises:
-        InputError: neither a rule nor the pixels tell, or they contradict each other.
+        InputError: neither a rule nor the pixels tell, they contradict each other, or the bands do.
     """
     certain, why = rule(scene, source)
+    if seen.verdict == "mixed":
+        raise InputError(f"its bands disagree on the offset of 1000: {seen.disagreement} ({seen}); {why}")
     if seen.verdict == "unknown":
         if certain is None:
             raise InputError(f"nothing tells whether the offset of 1000 was removed: {why}; {seen}")

@@ -130,7 +130,7 @@ def accumulator(path: Path, weights: Path, out: Path) -> apart.Figures:
         total[at] += model.probability(model.prepare(window))[0].numpy() * blend
         weight[at] += blend
     core = tuple(slice(10 * rim, 10 * (rim + n)) for n in shape)
-    classes = (total[core] / weight[core] >= model.card.threshold).astype(np.uint8)
+    classes = (total[core] / weight[core] >= model.card.settled(model.card.threshold)).astype(np.uint8)
     marked(classes, dn[:, rim : rim + shape[0], rim : rim + shape[1]])
     with rasterio.open(out, "w", **settings) as dst:
         dst.write(classes, 1)
@@ -182,7 +182,7 @@ def decided(model: Any, dn: NDArray[Any]) -> NDArray[np.uint8]:
     rim = model.halo_px
     cut = 10 * (rim - 1)
     fine = model.probability(model.prepare(dn))[:, cut:-cut, cut:-cut]
-    classes: NDArray[np.uint8] = (fine >= model.card.threshold).numpy().astype(np.uint8)
+    classes: NDArray[np.uint8] = (fine >= model.card.settled(model.card.threshold)).numpy().astype(np.uint8)
     return marked(classes, dn[..., rim:-rim, rim:-rim])
 
 

@@ -8,6 +8,7 @@ import random
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -340,6 +341,34 @@ def test_the_offset_is_right_or_the_scene_is_refused(shape, when, kept, flag):
     error = np.abs(composite.values.astype(float) - made.place.truth)[:, there]
     assert np.percentile(error, 99) < 400
     assert np.median(error) < 100
+
+
+PARTS = [part for count in range(1, 6) for part in combinations(range(6), count)]
+
+
+@cache
+def one_date(city):
+    place = bundled() if city == "bundled" else ground(city, 1)
+    return make_scenes(
+        "/nowhere", place.crop(0, 0, 256, 256), [Look("2022-04-14")], shapes=(), real_weather=False
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("city", ["bundled", "beihai", "dubai"])
+def test_a_scene_with_the_offset_in_some_bands_is_refused(city, shape):
+    made, source = one_date(city), SOURCES[ROWS[shape]]
+    (truth,) = made.scenes
+    scenes, _ = chosen(made, source, made.items(shape, f"https://{source.hosts[0]}"))
+    for without in PARTS:
+        tile = stacks.Stack(str(made.tile), tuple(made.place.geobox.shape), 1)
+        kept = np.array([0 if band in without else 1000 for band in range(6)], np.uint16)
+        look = stacks.Look(truth.seen + kept[:, None, None], truth.scl.repeat(2, 0).repeat(2, 1))
+        tile.add(scenes[0], look)
+        with pytest.raises(InputError, match="offset"):
+            result(tile, source)
+    as_published = in_memory(made, source, shape)
+    assert as_published.offsets == {scenes[0].id: -1000 if truth.look.keeps_offset(shape) else 0}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
