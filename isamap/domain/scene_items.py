@@ -44,8 +44,6 @@ def scene_of(item: Mapping[str, Any], source: Source) -> SceneItem:
         InputError: `<id>: reason`; the item is malformed, hostile, or lacks a band.
     """
     name = item_id(item)
-    if item.get(FAULT):
-        raise InputError(f"{name}: {_text(item, FAULT)}")
     if _ID.fullmatch(name) is None:
         raise InputError(f"{name!a}: is no item id: 1 to 120 of A-Z a-z 0-9 . _ -, no dot first")
     try:
@@ -61,6 +59,8 @@ def item_id(item: Any) -> str:
 
 
 def _scene(name: str, item: Mapping[str, Any], source: Source) -> SceneItem:
+    if fault := _text(item, FAULT):
+        raise InputError(fault)
     properties = _mapping(item, "properties")
     names = [_text(properties, key) for key in ("s2:product_uri", "s2:product_id", "sentinel:product_id")]
     product = next(filter(None, (_PRODUCT.match(text) for text in (*names, name))), None)

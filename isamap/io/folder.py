@@ -74,7 +74,7 @@ def folder_items(path: Path) -> list[dict[str, Any]]:
         except InputError as error:
             name = (found.parent if is_product else found).relative_to(root.parent)
             log.warning("%s: %s: left out", one_line(name), error)
-            items.append({"id": name.name, FAULT: one_line(error)})
+            items.append({"id": re.sub(r"[^\w.-]", "_", name.name, flags=re.ASCII), FAULT: one_line(error)})
         if len(items) > MAX_ITEMS:
             raise InputError(f"{one_line(path)}: more than {MAX_ITEMS} scenes: name a smaller folder")
     if all(FAULT in item for item in items):
