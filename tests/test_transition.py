@@ -177,7 +177,7 @@ def test_counts_of_windows_add_up_and_come_back_from_json():
     for half in (slice(0, 20), slice(20, 40)):
         other = Tally(YEARS)
         other.add(ALL, decoder.read_classes([one[half] for one in maps]).tally(), 1.5)
-        parts = parts + other
+        parts += other
     again = Tally.from_json(YEARS, parts.as_json())
     np.testing.assert_array_equal(whole.pixels[ALL], again.pixels[ALL])
     np.testing.assert_allclose(whole.area_m2[ALL], again.area_m2[ALL])
