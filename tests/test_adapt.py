@@ -19,7 +19,8 @@ from isamap.model.adapt import (
     pseudo_labels,
 )
 from isamap.model.chips import ShareSource
-from isamap.model.training import Extras, Validation, iou_curve
+from isamap.model.training import Extras, Validation
+from isamap.model.validation import judge
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -211,9 +212,9 @@ def test_adaptation_helps_a_town_of_another_colour():
         training = adapting(method, steps=80, target=[laid])
         end_of(training)
         seen = Validation("there", other.onto(own, there.lr), there.present, there.isa)
-        scores[method] = iou_curve(training.average, seen, CPU).max()
-        assert iou_curve(training.average, here, CPU).max() > 0.8
-    assert min(scores.values()) > iou_curve(alone.average, there, CPU).max() + 0.2
+        scores[method] = judge(training.average, seen, CPU)[0].max()
+        assert judge(training.average, here, CPU)[0].max() > 0.8
+    assert min(scores.values()) > judge(alone.average, there, CPU)[0].max() + 0.2
 
 
 def _plain(seed):

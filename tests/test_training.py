@@ -17,11 +17,11 @@ from isamap.model.training import (
     Trainer,
     Validation,
     as_json,
-    iou_curve,
     learning_rate,
     probabilities,
     read_record,
 )
+from isamap.model.validation import judge
 
 CPU = torch.device("cpu")
 CONFIG = NetworkConfig(name="fast", channels=8, blocks=1)
@@ -112,7 +112,7 @@ def test_a_damaged_state_is_refused(tmp_path, share):
 def test_loss_falls_and_iou_rises_on_easy_ground():
     schedule = SHORT.model_copy(update={"steps": 60, "evaluate_every": 30, "learning_rate": 1e-2})
     training = trainer(schedule)
-    before = iou_curve(training.average, training.validations[0], CPU).max()
+    before = judge(training.average, training.validations[0], CPU)[0].max()
     log, _ = end_of(training)
     assert log[-1]["loss"] < log[0]["loss"]
     assert log[-1]["mean_iou"] > max(0.8, before + 0.1)
@@ -176,7 +176,7 @@ def test_probabilities_do_not_depend_on_the_pieces(name):
 def test_unlabelled_validation_ground_scores_nothing():
     lr, isa = ground(2, side=16)
     isa[:] = 255
-    curve = iou_curve(trainer().average, Validation("sea", lr, lr > 0, isa), CPU)
+    curve = judge(trainer().average, Validation("sea", lr, lr > 0, isa), CPU)[0]
     np.testing.assert_array_equal(curve, np.zeros(len(THRESHOLDS)))
 
 

@@ -24,7 +24,7 @@ from isamap.model.objective import Objective, weighted_sum
 from isamap.model.schedule import Schedule, learning_rate
 from isamap.model.state import pack_state, read_record, unpack_state
 from isamap.model.target import Target
-from isamap.model.validation import THRESHOLDS, Progress, Validation, iou_curve, look, probabilities
+from isamap.model.validation import THRESHOLDS, Progress, Validation, look, probabilities
 
 __all__ = [
     "THRESHOLDS",
@@ -34,7 +34,6 @@ __all__ = [
     "Trainer",
     "Validation",
     "as_json",
-    "iou_curve",
     "learning_rate",
     "probabilities",
     "read_record",

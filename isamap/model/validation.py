@@ -105,8 +105,3 @@ def judge(
     isa = probabilities(network, lr, present).numpy()
     curve = np.nan_to_num([Confusion.count(isa >= t, ground.isa).iou for t in THRESHOLDS])
     return curve, Reliability.count(np.rint(isa * 100).astype(np.uint8), ground.isa)
-
-
-def iou_curve(network: Network, ground: Validation, device: torch.device) -> NDArray[np.float64]:
-    """ISA IoU on `ground` at each of `THRESHOLDS`."""
-    return judge(network, ground, device)[0]
