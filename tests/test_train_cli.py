@@ -192,6 +192,17 @@ def test_a_threshold_of_the_recipe_speaks_of_the_networks_own_probability(data, 
     assert card.levels == ("L2A",)
 
 
+def test_a_seed_of_the_command_line_makes_another_run(data, tmp_path):
+    def weights(folder, **asked):
+        made = train_run(data / "recipe.toml", data=data, out=tmp_path / folder, steps=2, **asked)
+        return made.read_bytes(), read_card(made).training["seed"]
+
+    usual, again, other = weights("a"), weights("b"), weights("c", seed=7)
+    assert again == usual
+    assert other[0] != usual[0]
+    assert other[1] == 7 != usual[1]
+
+
 def test_a_stage_that_makes_no_map_has_nothing_to_calibrate(data, tmp_path):
     text = (data / "recipe.toml").read_text().replace("[schedule]", '[schedule]\ntrain = "image"')
     (tmp_path / "recipe.toml").write_text(text)

@@ -26,6 +26,7 @@ from isamap.cli import options
 )
 @options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where the model is trained.")
 @options.option("--steps", type=click.IntRange(1), help="Steps in place of the recipe's.", show_default=False)
+@options.option("--seed", type=click.IntRange(0), help="Seed in place of the recipe's.", show_default=False)
 @options.option(
     "--target",
     "targets",
@@ -56,6 +57,7 @@ def train(recipe: Path, **given: Any) -> None:
         start=find(given["start"]) if given["start"] else None,
         device=given["device"],
         steps=given["steps"],
+        seed=given["seed"],
         target=tuple(tuple(files.split(",")) for files in given["targets"]),
         tensorboard=given["tensorboard"],
         pictures=given["pictures"],

@@ -49,6 +49,8 @@ class Run:
     """auto, cpu, cuda or cuda:N."""
     steps: int | None = None
     """In place of the recipe's."""
+    seed: int | None = None
+    """In place of the recipe's."""
     target: tuple[tuple[str, ...], ...] = ()
     """More unlabelled imagery to adapt to: files of one date each, relative to `data` or absolute."""
     tensorboard: bool = False
@@ -144,10 +146,8 @@ def run(path: Path, asked: Run) -> Path:
 def _recipe(path: Path, asked: Run) -> Recipe:
     """The recipe with what the command line changes."""
     recipe = read_recipe(path)
-    if asked.steps is not None:
-        recipe = recipe.model_copy(
-            update={"schedule": recipe.schedule.model_copy(update={"steps": asked.steps})}
-        )
+    changed = {name: value for name in ("steps", "seed") if (value := getattr(asked, name)) is not None}
+    recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update=changed)})
     if asked.target:
         more = tuple(UnlabelledScene(name=Path(files[0]).stem, dates=(files,)) for files in asked.target)
         target = recipe.target or Target()
@@ -255,6 +255,7 @@ def _card(
             "footprint": lonlat_boxes([asked.data / name for name in recipe.imagery()] + grounds.shards),
             "data": {name: _sha256(asked.data / name) for name in recipe.files()} | grounds.digests,
             "steps": training.progress.step,
+            "seed": recipe.schedule.seed,
             "images": recipe.schedule.makes_images,
             "seconds": record["seconds"],
             "cpu_seconds": record["cpu_seconds"],
