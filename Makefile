@@ -7,7 +7,7 @@ DEMO := demo
 SCENE := examples/chongqing/chongqing-20180402
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type bench schedule pilot docs accuracy change-bench train-fast train-bilinear train-equal train-family train-staged train-joint clean
+.PHONY: help demo test lint type bench schedule pilot docs accuracy change-bench accuracy-train train-fast train-bilinear train-equal train-family train-adapt train-staged train-joint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,13 +79,30 @@ train-equal: $(VENV)/installed ## train both networks at equal budget, for the c
 	$(BIN)/isamap train examples/train/equal/bilinear.toml --data $(DATA) -o runs/equal-bilinear
 	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --models runs/equal-bilinear/bilinear.safetensors runs/equal-fast/fast.safetensors
 
-FAMILY := fast bilinear joint joint-no-image joint-no-skips
-train-family: $(VENV)/installed ## train every network for a few CPU minutes, for the comparison alone
-	export OMP_NUM_THREADS=1; for name in $(FAMILY) staged-1; do \
-		$(BIN)/isamap train examples/train/family/$$name.toml --data $(DATA) -o runs/family/$$name --device cpu || exit; done
-	OMP_NUM_THREADS=1 $(BIN)/isamap train examples/train/family/staged-2.toml --start runs/family/staged-1/staged.safetensors --data $(DATA) -o runs/family/staged-2 --device cpu
-	OMP_NUM_THREADS=1 $(BIN)/isamap train examples/train/family/staged.toml --start runs/family/staged-2/staged.safetensors --data $(DATA) -o runs/family/staged --device cpu
-	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --models $(foreach name,$(FAMILY) staged,runs/family/$(name)/$(name).safetensors)
+FAMILY := fast fast-simulated fast-both bilinear joint joint-no-image joint-no-skips
+SEEDS := 1 2 3
+FAMILY_RUN = OMP_NUM_THREADS=1 $(BIN)/isamap train examples/train/family/$(1).toml --seed $$seed --data $(DATA) -o runs/family/$$seed/$(1) --device cpu
+train-family: $(VENV)/installed-for-work ## train every network for a few CPU minutes, three seeds, for the comparison alone
+	set -e; for seed in $(SEEDS); do \
+		$(foreach name,$(FAMILY) staged-1,$(call FAMILY_RUN,$(name));) \
+		$(call FAMILY_RUN,staged-2) --start runs/family/$$seed/staged-1/staged.safetensors; \
+		$(call FAMILY_RUN,staged) --start runs/family/$$seed/staged-2/staged.safetensors; done
+	$(BIN)/python tests/bench/family.py runs/family --data $(DATA) --write docs/accuracy.md
+
+ADAPT_RUN = OMP_NUM_THREADS=1 $(BIN)/isamap train examples/train/adapt/$(1).toml --data $(DATA) --device cpu
+ADAPTED = --start runs/adapt/source/fast.safetensors -o runs/adapt
+DUBAI_2018 := s2-dubai-1m/s2-20180330-10m.tif,s2-dubai-1m/s2-20180330-20m.tif
+SIMULATED := $(foreach tile,3 5 6,--target $(CURDIR)/runs/adapt/targets/tile-$(tile).tif)
+train-adapt: $(VENV)/installed-for-work ## adapt to ground without labels, for the comparison alone
+	PYTHONPATH=tests/bench $(BIN)/python tests/bench/targets.py $(DATA) runs/adapt/targets
+	$(call ADAPT_RUN,source) -o runs/adapt/source
+	set -e; $(foreach name,further dpa dpa-plus dpa-plus-weak,$(call ADAPT_RUN,$(name)) $(ADAPTED)/$(name);)
+	set -e; $(foreach way,dpa dpa-plus,$(call ADAPT_RUN,one-$(way)) $(ADAPTED)/2018-$(way) --target $(DUBAI_2018);)
+	set -e; $(foreach way,dpa dpa-plus,$(call ADAPT_RUN,one-$(way)) $(ADAPTED)/simulated-$(way) $(SIMULATED);)
+	set -e; $(foreach target,2018 simulated,$(call ADAPT_RUN,upper-$(target)) $(ADAPTED)/$(target)-upper;)
+	$(BIN)/python tests/bench/adaptation.py runs/adapt --data $(DATA) --write docs/accuracy.md
+
+accuracy-train: train-fast train-bilinear train-equal train-family train-adapt ## train all that docs/accuracy.md compares, hours of CPU
 
 train-staged: $(VENV)/installed ## train Prog-ESRGAN and its segmenter, four stages, on a GPU
 	$(BIN)/isamap train examples/train/staged/1-image.toml --data $(DATA) -o runs/staged-1

@@ -60,10 +60,10 @@ def fine(mask: np.ndarray) -> np.ndarray:
     return mask.repeat(SCALE, -2).repeat(SCALE, -1)
 
 
-def real_areas(data: Path, bands: Sequence[str] = BANDS) -> tuple[Area, Area]:
-    """Training and validation ground of s2-dubai-1m."""
+def real_areas(data: Path, bands: Sequence[str] = BANDS, date: str = "20151211") -> tuple[Area, Area]:
+    """Training and validation ground of s2-dubai-1m; labels are those of 2015 at every date."""
     root = data / "s2-dubai-1m"
-    files = [root / f"s2-20151211-{gsd}m.tif" for gsd in (10, 20)]
+    files = [root / f"s2-{date}-{gsd}m.tif" for gsd in (10, 20)]
     lr, present, transform = read_reflectance(files, bands)
     shape, at_1m = (lr.shape[1] * SCALE, lr.shape[2] * SCALE), transform * Affine.scale(1 / SCALE)
     tiles = [f"tile-{name}.tif" for name in ("8", "7a", "7b")]

@@ -1,0 +1,125 @@
+"""`make train-adapt`, its last step: tables of what adaptation wins on ground without labels.
+
+    python tests/bench/adaptation.py RUNS [--data ../shared/data] [--write docs/accuracy.md]
+
+Weights lie at RUNS/NAME/*.safetensors. Every model started from the same source (labelled Dubai of 2015) and had the
+same steps more. Recall at equal false alarms: the threshold is moved until as much ground without ISA is
+called ISA as by the source alone.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tables
+from accuracy_ground import EVERY, Area, labelled_part, real_areas, simulated_area
+from accuracy_models import Model, stored
+from accuracy_places import chongqing_table, eurosat_table, leipzig_table
+from targets import SIMULATED
+
+from isamap.domain.accuracy import Confusion
+from isamap.engine.pages import keep_pages
+
+CITIES = {
+    "source": "source alone",
+    "further": "source alone, further",
+    "dpa": "DPA",
+    "dpa-plus": "DPA+",
+    "dpa-plus-weak": "DPA+, weak targets",
+}
+"""Runs for the eight cities, by folder."""
+ONE = {"dpa": "DPA", "dpa-plus": "DPA+", "upper": "labels of the target"}
+"""Runs for one target, by the end of their folder's name."""
+
+
+def models_of(runs: Path, names: dict[str, str]) -> list[Model]:
+    """The models of some runs under the names that the tables use."""
+    found = []
+    for folder, title in names.items():
+        weights = [path for path in (runs / folder).glob("*.safetensors") if path.stem != "training-state"]
+        if len(weights) != 1:
+            raise SystemExit(f"{runs / folder} holds no weights: make train-adapt makes them")
+        found.append(stored(str(weights[0])))
+        found[-1].name = title
+    return found
+
+
+def scored_half(data: Path, name: str) -> Area:
+    """The right half of a simulated target: labels of the left one may have been learnt from."""
+    area = simulated_area(data, name)
+    middle = area.lr.shape[2] // 2
+    return area.crop(slice(None), slice(middle, None), name)
+
+
+def at_false_alarms(model: Model, areas: list[Area], share: float) -> float:
+    """Recall where `share` of the ground without ISA is called ISA."""
+    on = [(model.on(area), area.isa) for area in areas]
+    threshold = np.quantile(np.concatenate([p[isa == 0] for p, isa in on]), 1 - share)
+    isa = np.concatenate([p[isa == 1] for p, isa in on])
+    return float((isa > threshold).mean())
+
+
+def false_alarms(model: Model, areas: list[Area]) -> float:
+    """Share of the ground without ISA that a model calls ISA."""
+    return float(np.concatenate([model.map(area)[area.isa == 0] for area in areas]).mean())
+
+
+def labelled(source: Model, models: list[Model], areas: list[Area]) -> Iterator[str]:
+    """Scores of several areas together."""
+    alarms = false_alarms(source, areas)
+    rows = []
+    for model in (source, *models):
+        counted = Confusion()
+        for area in areas:
+            counted += Confusion.count(model.map(area).astype(np.uint8), area.isa)
+        figures = counted.iou, counted.f1, counted.precision, counted.recall
+        rows.append((f"**{model.name}**", *map(float, figures), at_false_alarms(model, areas, alarms)))
+    heads = ("model", "IoU", "F1", "precision", "recall", f"recall at {100 * alarms:.1f} % false alarms")
+    yield from tables.table(heads, rows)
+
+
+def report(data: Path, runs: Path) -> Iterator[str]:
+    """All tables as Markdown lines."""
+    source, *cities = models_of(runs, CITIES)
+    home = labelled_part(real_areas(data, EVERY)[1], "Dubai 2015")
+    later = labelled_part(real_areas(data, EVERY, "20180330")[1], "Dubai 2018")
+    there = [scored_half(data, name) for name in SIMULATED]
+    yield "\n### The source: Dubai 2015, validation ground\n"
+    yield from labelled(source, cities, [home])
+    yield "\n### Eight cities: Chongqing, photo-interpreted points\n"
+    yield from chongqing_table(data, [source, *cities], [])
+    yield "\n### Eight cities: Leipzig, buildings\n"
+    yield from leipzig_table(data, [source, *cities])
+    yield "\n### Eight cities: EuroSAT, ISA share per scene class\n"
+    yield from eurosat_table(data, [source, *cities])
+    for target, areas in (("2018", [later]), ("simulated", there)):
+        models = models_of(runs, {f"{target}-{end}": title for end, title in ONE.items()})
+        yield f"\n### {TITLES[target]}\n"
+        yield from labelled(source, models, areas)
+        yield "\nThe same models on the source's validation ground:\n"
+        yield from labelled(source, models, [home])
+
+
+TITLES = {
+    "2018": "Dubai 2018: another date, labels of 2015",
+    "simulated": "Simulated tiles 3, 5 and 6: other days and colours, no near infrared; right halves",
+}
+
+
+def main() -> None:
+    """Print the tables; keep them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--write", type=Path)
+    args = parser.parse_args()
+    keep_pages()
+    lines = list(report(args.data, args.runs))
+    print("\n".join(lines))
+    if args.write:
+        tables.keep(args.write, "adaptation", lines)
+
+
+if __name__ == "__main__":
+    main()
