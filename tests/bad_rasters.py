@@ -153,7 +153,7 @@ BAD_RASTERS = (
     BadRaster("empty", _bytes(b""), r"is empty"),
     BadRaster("html", _bytes(b"<!DOCTYPE html><title>Login</title>\n" * 50), r"cannot be opened as GTiff"),
     BadRaster("truncated-header", _cut(0), r"cannot be opened as GTiff"),
-    BadRaster("truncated-half", _cut(0.5), r"is cut off|cannot be opened as GTiff"),
+    BadRaster("truncated-half", _cut(0.5), r"cannot be opened as GTiff .*Failed to read directory"),
     BadRaster("flipped-byte", _flipped, r"rows \d+-\d+, columns \d+-\d+ cannot be read"),
     BadRaster("zero-bands", _zero_bands, r"cannot be opened as GTiff .*SamplesPerPixel"),
     BadRaster("one-band-of-ten", _raster(bands=1, names=("B04",)), r"B02, B03, B08 missing"),

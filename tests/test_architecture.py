@@ -19,7 +19,7 @@ LAYERS = {
 }
 """Which layers a layer may import besides itself; errors, config, progress and logs stand below or beside all."""
 FOUNDATION = {"errors": set(), "config": {"errors"}, "progress": set(), "logs": set()}
-SHARED_STEPS = {"mapping", "recipe", "differencing", "assembly", "composing", "grounds"}
+SHARED_STEPS = {"mapping", "recipe", "differencing", "assembly", "composing", "grounds", "outcomes"}
 """Core modules that recipes share; recipes never import each other."""
 
 FENCES = {

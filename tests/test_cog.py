@@ -163,7 +163,7 @@ def test_a_window_that_was_forgotten_is_found(tmp_path, monkeypatch):
     values = pixels((600, 600))
     every = windows
     monkeypatch.setattr("test_cog.windows", lambda shape, step: list(every(shape, step))[:-1])
-    with pytest.raises(StorageError, match=r"block \(1, 1\) is not what was written|lacks block"):
+    with pytest.raises(StorageError, match=r"map\.tif lacks block \(1, 1\)$"):
         write(tmp_path / "map.tif", values)
 
 

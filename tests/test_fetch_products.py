@@ -160,7 +160,7 @@ def test_a_sheet_that_does_not_exist_is_nodata_and_said_to_be(fetch, server, she
 def test_ground_without_any_sheet_is_missing_and_a_server_that_refuses_is_not(fetch, server):
     missing = fetch(tiles="48N-0020-0200")
     assert missing.code == 66
-    assert "N18E102" in missing.err or "nothing of this ground" in missing.err
+    assert missing.err.endswith("has nothing of this ground: no sheet N18E102\n")
     server.permanent["/*"] = "403"
     refused = fetch()
     assert refused.code in {69, 75}
@@ -190,6 +190,25 @@ def test_a_dry_run_writes_and_asks_nothing(fetch, server):
     assert (plan["requested"], plan["new"], plan["product"]) == (1, 1, "worldcover-v200")
     assert server.hits == 0
     assert not Path("ws").exists()
+
+
+def test_a_dry_run_tells_pieces_that_will_be_fetched_again_and_the_run_agrees(fetch):
+    assert fetch().code == 0
+
+    def planned_and_run(*more):
+        plan = fetch("-n", "--json", *more).document
+        assert (plan["read_gb"] > 0) == (plan["new"] + plan["stale"] > 0)
+        ended = fetch("--json", *more).document
+        return {key: plan[key] for key in ("new", "stale", "fetched_before")}, ended["fetched"]
+
+    assert planned_and_run() == ({"new": 0, "stale": 0, "fetched_before": 1}, 0)
+    assert planned_and_run("--overwrite") == ({"new": 0, "stale": 1, "fetched_before": 0}, 1)
+    path = FOLDER / f"{TILE}.tif"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert planned_and_run() == ({"new": 0, "stale": 1, "fetched_before": 0}, 1)
+    item = path.with_suffix(".json")
+    item.write_text(item.read_text().replace('"code": "isamap ', '"code": "isamap older '))
+    assert planned_and_run() == ({"new": 0, "stale": 1, "fetched_before": 0}, 1)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def test_the_distance_to_training_ground_is_told_where_it_is_far(boxes, far):
 
 
 def test_far_ground_is_warned_of_once_for_each_model_and_near_ground_is_not(caplog, monkeypatch):
-    monkeypatch.setattr(fitting, "_FAR", set())
+    monkeypatch.setattr(fitting, "_SAID", set())
     caplog.set_level(logging.WARNING)
     warn_if_far(card((104.9, 29.9, 105.1, 30.1)), PLACE, "here")
     assert not caplog.records

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from bad_rasters import write_raster
 
 from isamap.errors import InputError, MissingInputError
 from isamap.io.ground import lay, read_plate, read_reflectance
@@ -11,17 +12,8 @@ CANVAS = Affine(1, 0, LEFT, 0, -1, TOP)
 
 
 def write(path, values, names=(), gsd_m=1, right_px=0, down_px=0, **profile):
-    values = np.asarray(values)
-    count, height, width = values.shape
     transform = Affine(gsd_m, 0, LEFT + right_px * gsd_m, 0, -gsd_m, TOP - down_px * gsd_m)
-    profile = {"crs": "EPSG:32650", "transform": transform} | profile
-    with rasterio.open(
-        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=values.dtype, **profile
-    ) as dst:
-        dst.write(values)
-        for index, name in enumerate(names, start=1):
-            dst.set_band_description(index, name)
-    return path
+    return write_raster(path, values, names, **{"transform": transform} | profile)
 
 
 @pytest.fixture

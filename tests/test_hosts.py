@@ -76,8 +76,10 @@ def test_a_server_the_user_named_may_be_local_but_only_at_that_port():
         "http://localhost:8000/x",
         "http://127.0.0.2:8000/",
     ):
-        with pytest.raises(InputError, match=r"--allow-host|is not https"):
+        with pytest.raises(InputError, match="is not https"):
             OWN.check(url)
+    with pytest.raises(InputError, match=r"--allow-host 127\.0\.0\.1:9200$"):
+        OWN.check("https://127.0.0.1:9200/x")
 
 
 def test_more_servers_are_named_with_and_without_port():

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
+from bad_rasters import TRANSFORM, write_raster
 
 from isamap.domain.grid import Window
 from isamap.errors import InputError
@@ -13,23 +13,7 @@ BANDS = ("B02", "B03", "B04", "B08")
 
 
 def write(path, values, names, gsd_m=10.0):
-    count, height, width = values.shape
-    place = {"crs": "EPSG:32648", "transform": Affine(gsd_m, 0, 500_000, 0, -gsd_m, 3_300_000)}
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=count,
-        height=height,
-        width=width,
-        dtype=values.dtype,
-        nodata=0,
-        **place,
-    ) as dst:
-        dst.write(values)
-        for index, name in enumerate(names, start=1):
-            dst.set_band_description(index, name)
-    return path
+    return write_raster(path, values, names, nodata=0, transform=TRANSFORM * Affine.scale(gsd_m / 10))
 
 
 @pytest.fixture

@@ -151,15 +151,15 @@ def _off_grid(path):
         ("--labels", lambda p: p.write_bytes(b""), "is empty"),
         ("--labels", lambda p: p.write_bytes(b"<html>" * 99), "cannot be opened"),
         ("--labels", lambda p: towns.write(p, np.full((640, 640), 7, np.uint8), 1), "has the values 7"),
-        ("--labels", _off_grid, "no chip has enough labels|too few"),
+        ("--labels", _off_grid, "no chip has enough labels"),
         ("--labels", lambda p: towns.write(p, np.zeros((9, 9), np.uint8), 1, crs=None), "9 x 9 pixels"),
         ("--labels", lambda p: towns.write(p, np.zeros((640, 640), np.float32), 1, crs=None), "is uint8"),
         ("--image", lambda p: towns.write(p, np.ones((1, 640, 640), np.uint8), 1), "red, green and blue"),
         ("--image", lambda p: towns.write(p, np.ones((3, 640, 640), np.float32), 1), "uint8 or uint16"),
-        ("--image", lambda p: p.write_bytes(b"II*\x00"), "cannot be opened|cut off"),
+        ("--image", lambda p: p.write_bytes(b"II*\x00"), "cannot be opened"),
         ("--split", lambda p: towns.write(p, np.ones((9, 9), np.uint8), 10), "not on the grid"),
         ("--split", lambda p: towns.write(p, np.full((64, 64), 9, np.uint8), 10), "none of the values"),
-        ("--vectors", lambda p: p.write_text("{}"), "cannot be read|has no"),
+        ("--vectors", lambda p: p.write_text("{}"), "cannot be read"),
     ],
 )
 def test_bad_labels_images_and_splits_end_in_one_line(isamap, ground, tmp_path, role, make, text):

@@ -109,7 +109,7 @@ def _fetch_product(tiles: "list[Tile]", given: dict[str, Any], how: "Engine") ->
         allowed=tuple(given["allow_host"]),
     )
     if given["dry_run"]:
-        _print_plan(recipe.plan(tiles, request), as_json=given["as_json"])
+        _print_plan(recipe.plan(tiles, request, overwrite=given["overwrite"]), as_json=given["as_json"])
         return
     report = recipe.run(
         tiles,

@@ -17,16 +17,16 @@ from isamap.core.composing import (
     release,
     same_settings,
 )
+from isamap.core.outcomes import collect, failure
 from isamap.domain import fetch_plan, product
 from isamap.domain.fetch_tables import SCHEMA, Report, Row, row_of_item
 from isamap.domain.grid import Tile
 from isamap.domain.standing import Wanted, differing
 from isamap.engine import LOCAL, Engine, local
-from isamap.errors import IsamapError, MissingInputError, StorageError
+from isamap.errors import IsamapError, StorageError
 from isamap.io import store
 from isamap.io.occupy import occupy
 from isamap.io.presence import files_there
-from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -67,31 +67,24 @@ def run(
     with ExitStack() as held:
         held.callback(release)
         held.enter_context(occupy(settings.directory, shard=how.shard_name, wait=wait))
-        bar = held.enter_context(Progress(len(tiles), "tile", "fetch", show=len(tiles) > 1))
-        for outcome in engine.run(tiles, work, how):
-            report.rows.append(_row(outcome, settings))
-            if outcome.fault is not None:
-                if len(tiles) > 1:  # a lone fault is the command's own last word
-                    log.error("%s: %s", outcome.job, outcome.fault)
-                report.faults.append(outcome.fault)
-                _check_going_on(outcome.fault, stop_at_failure=stop_at_failure)
-            bar.advance()
-    report.rows.sort(key=lambda row: row.name)
+        collect(
+            report,
+            engine.run(tiles, work, how),
+            partial(_row, settings),
+            count=len(tiles),
+            unit="tile",
+            label="fetch",
+            stop_on=IsamapError if stop_at_failure else StorageError,
+        )
     return report
 
 
-def _check_going_on(fault: IsamapError, *, stop_at_failure: bool) -> None:
-    """Raise a fault that the next tile would meet as well."""
-    if stop_at_failure or isinstance(fault, StorageError):
-        raise fault
-
-
-def _row(outcome: local.Outcome[Tile, Fetched], settings: Settings) -> Row:
+def _row(settings: Settings, outcome: local.Outcome[Tile, Fetched]) -> Row:
     """An outcome as a line of the report."""
     name = str(outcome.job)
     if outcome.result is None:
-        missing = isinstance(outcome.fault, MissingInputError)
-        return Row(name, "missing" if missing else "failed", error=str(outcome.fault))
+        state, error = failure(name, outcome)
+        return Row(name, state, error=error)
     log.info("%s %s", outcome.result.state, name)
     path = product.composite_path(settings.workspace, settings.year, outcome.job)
     return row_of_item(name, outcome.result.state, str(path), outcome.result.item)

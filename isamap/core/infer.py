@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from isamap import engine
 from isamap.core.composing import Errand, Live, composer, prepare, release
 from isamap.core.mapping import Job, Mapped, Options, map_job, mapper, published
+from isamap.core.outcomes import collect, failure
 from isamap.domain import product
 from isamap.domain.grid import MARGIN_PX, Tile
 from isamap.engine import LOCAL, Engine, local
@@ -20,7 +21,6 @@ from isamap.io import store
 from isamap.io.occupy import occupy
 from isamap.io.raster import SceneInput
 from isamap.model.checkpoint import find
-from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -133,17 +133,15 @@ def run(
         held.callback(release)
         for directory in directories:
             held.enter_context(occupy(directory, shard=how.shard_name, wait=wait))
-        outcomes = held.enter_context(closing(_outcomes(jobs, options, how, live)))
-        with Progress(len(jobs), "map", "infer", show=len(jobs) > 1) as bar:
-            for outcome in outcomes:
-                report.rows.append(_row(outcome))
-                if outcome.fault is not None:
-                    if len(jobs) > 1:  # a lone fault is the command's own last word
-                        log.error("%s: %s", outcome.job.name, outcome.fault)
-                    report.faults.append(outcome.fault)
-                    _check_going_on(outcome.fault, stop_at_failure=stop_at_failure)
-                bar.advance()
-    report.rows.sort(key=lambda row: row.name)
+        collect(
+            report,
+            _outcomes(jobs, options, how, live),
+            _row,
+            count=len(jobs),
+            unit="map",
+            label="infer",
+            stop_on=IsamapError if stop_at_failure else (StorageError, ModelError),
+        )
     return report
 
 
@@ -154,7 +152,7 @@ def _all_there(jobs: Sequence[Job]) -> bool:
 
 def _outcomes(
     jobs: Sequence[Job], options: Options, how: Engine, live: Live | None
-) -> Generator[local.Outcome[Job, Mapped], None, None]:
+) -> Iterator[local.Outcome[Job, Mapped]]:
     """Every map as it ends; with one worker the next composite is made while a map is."""
     if live is None or _all_there(jobs):
         yield from engine.run(jobs, partial(map_job, options), how)
@@ -203,12 +201,6 @@ def write_report(report: Report, path: Path) -> None:
     store.write_atomic(path, (json.dumps(report.document(), indent=1) + "\n").encode())
 
 
-def _check_going_on(fault: IsamapError, *, stop_at_failure: bool) -> None:
-    """Raise a fault that the next map would meet as well."""
-    if stop_at_failure or isinstance(fault, (StorageError, ModelError)):
-        raise fault
-
-
 def _row(outcome: local.Outcome[Job, Mapped]) -> Row:
     """An outcome as a line of the report."""
     name = outcome.job.name
@@ -216,7 +208,5 @@ def _row(outcome: local.Outcome[Job, Mapped]) -> Row:
         paths = tuple(str(path) for path in outcome.result.paths)
         log.info("%s %s", outcome.result.state, name)
         return Row(name, outcome.result.state, paths, outcome.result.isa_share)
-    state: Literal["missing", "failed"] = (
-        "missing" if isinstance(outcome.fault, MissingInputError) else "failed"
-    )
-    return Row(name, state, error=str(outcome.fault))
+    state, error = failure(name, outcome)
+    return Row(name, state, error=error)

@@ -1,28 +1,26 @@
 """`isamap fetch --product`: pieces of published products for `evaluate`, one per tile, as they were published."""
 
-import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from isamap import __version__, engine
+from isamap.core.outcomes import collect, failure
 from isamap.domain import product as products
 from isamap.domain.fetch_tables import SCHEMA, Report, Row
 from isamap.domain.grid import Tile
 from isamap.domain.reference_sheets import Published, find, item, provenance
 from isamap.engine import LOCAL, Engine, local
 from isamap.engine.signals import ended_by_signals
-from isamap.errors import MissingInputError, StorageError
+from isamap.errors import IsamapError, StorageError
 from isamap.io import store
 from isamap.io.encode import encode
 from isamap.io.occupy import occupy
+from isamap.io.presence import files_there
 from isamap.io.product_pixels import ProductReader, place_of
-from isamap.progress import Progress
-
-log = logging.getLogger(__name__)
 
 PIECE_BYTES = 1_500_000
 """Read for one tile of a 10 m product, blocks as a whole."""
@@ -57,29 +55,51 @@ class Request:
         """Folder of the pieces: what `evaluate --reference NAME=FOLDER` takes."""
         return self.workspace / "references" / self.product.name
 
+    def target(self, tile: Tile) -> store.Target:
+        """Where the piece of a tile goes."""
+        return store.Target(self.directory, str(tile))
 
-@dataclass(frozen=True)
-class _Done:
-    """A tile that did not fail."""
-
-    state: str
-    """`fetched` or `skipped`."""
-    missing: tuple[str, ...] = ()
-    """Sheets that do not exist."""
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Everything the bytes of a piece depend on."""
+        return provenance(self.product, f"isamap {__version__}")
 
 
-def plan(tiles: Sequence[Tile], request: Request) -> dict[str, Any]:
-    """What a run would do, from file names alone: `--dry-run`."""
-    done = sum(store.Target(request.directory, str(tile)).item_path.is_file() for tile in tiles)
+def plan(tiles: Sequence[Tile], request: Request, *, overwrite: bool = False) -> dict[str, Any]:
+    """What a run would do, as items tell: `--dry-run`. No pixel is read, and nobody is asked.
+
+    Args:
+        tiles: of the area.
+        request: the product.
+        overwrite: whether finished pieces are fetched again.
+    """
+    made = request.provenance
+    states = [_standing(request.target(tile), made, overwrite=overwrite) for tile in tiles]
+    counts = {state: states.count(state) for state in ("new", "stale", "done")}
     return {
         "schema": SCHEMA,
         "command": "fetch",
         "product": request.product.name,
         "requested": len(tiles),
-        "new": len(tiles) - done,
-        "fetched_before": done,
-        "read_gb": round((len(tiles) - done) * PIECE_BYTES / 1e9, 3),
+        "new": counts["new"],
+        "stale": counts["stale"],
+        "fetched_before": counts["done"],
+        "read_gb": round((counts["new"] + counts["stale"]) * PIECE_BYTES / 1e9, 3),
     }
+
+
+def _standing(
+    target: store.Target, made: dict[str, Any], *, overwrite: bool
+) -> Literal["new", "stale", "done"]:
+    """Whether a piece is to be fetched, fetched again, or left alone."""
+    if not target.item_path.is_file():
+        return "new"
+    item = store.read_item(target.item_path)
+    if overwrite or item is None or not files_there(target, item):
+        return "stale"
+    properties = item.get("properties")
+    same = isinstance(properties, dict) and properties.get("isamap:provenance") == made
+    return "done" if same else "stale"
 
 
 def run(
@@ -101,33 +121,29 @@ def run(
     report = Report({"product": request.product.name})
     if not tiles:  # a shard of few tiles may be empty
         return report
-    directory = request.directory
     work = partial(fetch_piece, request, overwrite)
     with ExitStack() as held:
         held.callback(_release)
-        held.enter_context(occupy(directory, shard=how.shard_name, wait=wait))
-        bar = held.enter_context(Progress(len(tiles), "tile", request.product.name, show=len(tiles) > 1))
-        for outcome in engine.run(tiles, work, how):
-            report.rows.append(_row(outcome, directory))
-            if outcome.fault is not None:
-                if len(tiles) > 1:  # a lone fault is the command's own last word
-                    log.error("%s: %s", outcome.job, outcome.fault)
-                report.faults.append(outcome.fault)
-                if stop_at_failure or isinstance(outcome.fault, StorageError):
-                    raise outcome.fault
-            bar.advance()
-    report.rows.sort(key=lambda row: row.name)
+        held.enter_context(occupy(request.directory, shard=how.shard_name, wait=wait))
+        collect(
+            report,
+            engine.run(tiles, work, how),
+            partial(_row, request),
+            count=len(tiles),
+            unit="tile",
+            label=request.product.name,
+            stop_on=IsamapError if stop_at_failure else StorageError,
+        )
     return report
 
 
-def _row(outcome: local.Outcome[Tile, _Done], directory: Path) -> Row:
+def _row(request: Request, outcome: local.Outcome[Tile, Literal["fetched", "skipped"]]) -> Row:
+    """An outcome as a line of the report."""
     name = str(outcome.job)
     if outcome.result is None:
-        missing = isinstance(outcome.fault, MissingInputError)
-        return Row(name, "missing" if missing else "failed", error=str(outcome.fault))
-    return Row(
-        name, "fetched" if outcome.result.state == "fetched" else "skipped", str(directory / f"{name}.tif")
-    )
+        state, error = failure(name, outcome)
+        return Row(name, state, error=error)
+    return Row(name, outcome.result, str(request.directory / f"{name}.tif"))
 
 
 _OPEN: dict[Request, ProductReader] = {}
@@ -147,12 +163,15 @@ def _release() -> None:
         _OPEN.popitem()[1].close()
 
 
-def fetch_piece(request: Request, overwrite: bool, tile: Tile) -> _Done:  # noqa: FBT001  # bound by partial
+def fetch_piece(
+    request: Request,
+    overwrite: bool,  # noqa: FBT001  # bound by partial
+    tile: Tile,
+) -> Literal["fetched", "skipped"]:
     """Fetch the piece of one tile and publish it, or find it done."""
-    product, target = request.product, store.Target(request.directory, str(tile))
-    made = provenance(product, f"isamap {__version__}")
+    product, target, made = request.product, request.target(tile), request.provenance
     if not overwrite and store.state(target, made) is store.State.DONE:
-        return _Done("skipped")
+        return "skipped"
     reader = _reader(request)
     with ended_by_signals(reader.close):
         piece = reader.read(tile)
@@ -176,4 +195,4 @@ def fetch_piece(request: Request, overwrite: bool, tile: Tile) -> _Done:  # noqa
             path.write_bytes(content)
         nodata = [] if piece.nodata is None else [piece.nodata]
         publication.commit(item(str(tile), piece.geobox, product, properties, nodata))
-    return _Done("fetched", piece.missing)
+    return "fetched"

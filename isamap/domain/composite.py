@@ -122,8 +122,13 @@ def monthly(scenes: Sequence[SceneItem], clear: NDArray[np.bool_], months: Seque
 
 
 def drop_records(dropped: Sequence[Dropped]) -> list[Json]:
-    """Scenes left out, for the item."""
-    return [{"id": one.id, "reason": one.reason} for one in sorted(dropped)]
+    """Scenes left out, for the item: which, why, and what limits they did not keep."""
+    records = []
+    for one in sorted(dropped):
+        limits = {"cloud_cover": one.cloud_cover, "max_scenes": one.max_scenes}
+        known = {key: value for key, value in limits.items() if value is not None}
+        records.append({"id": one.id, "reason": one.reason, **known})
+    return records
 
 
 def item(stem: str, geobox: GeoBox, span: tuple[str, str], properties: Mapping[str, Any]) -> Json:

@@ -77,3 +77,7 @@ class Dropped:
     """Why, in one line."""
     kind: DropKind = "unusable"
     """Why, for counting."""
+    cloud_cover: float | None = None
+    """Of a scene that is too cloudy, percent."""
+    max_scenes: int | None = None
+    """Number of scenes that was asked for, of one beyond it."""

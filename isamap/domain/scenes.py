@@ -1,6 +1,5 @@
 """Scenes of a tile: which of those a catalogue offers count, once each, in an order nothing else decides."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,8 @@ __all__ = [
     "Dropped",
     "SceneItem",
     "Selection",
-    "cloud_of",
     "deduplicate",
     "item_id",
-    "limit_of",
     "once_per_pass",
     "passes",
     "scene_of",
@@ -174,7 +171,7 @@ def select(
         reason = (
             f"promises {promise:.0f} % clear ground, {selection.max_scenes} others promise as much or more"
         )
-        dropped.append(Dropped(scene.id, reason, "number"))
+        dropped.append(Dropped(scene.id, reason, "number", max_scenes=selection.max_scenes))
     kept = [scene for _, scene in ranking[: selection.max_scenes]]
     return sorted(kept, key=lambda scene: (*scene.order, scene.source)), sorted(dropped)
 
@@ -196,20 +193,8 @@ def _fault(scene: SceneItem, tile: Tile, covered: float, selection: Selection) -
         return Dropped(scene.id, f"month {month} is not asked for", "month")
     if scene.cloud_cover is not None and scene.cloud_cover > selection.max_cloud:
         reason = f"cloud cover {scene.cloud_cover:g} %, more than {selection.max_cloud:g} %"
-        return Dropped(scene.id, reason, "cloud")
+        return Dropped(scene.id, reason, "cloud", cloud_cover=scene.cloud_cover)
     return None
-
-
-def cloud_of(reason: str) -> float | None:
-    """Cloud cover, percent, of a scene that was dropped for it with that reason; None for any other reason."""
-    match = re.match(r"cloud cover ([0-9.e+-]+) %, more", reason)
-    return float(match[1]) if match else None
-
-
-def limit_of(reason: str) -> int | None:
-    """Number of scenes that a scene was dropped beyond with that reason; None for any other reason."""
-    match = re.match(r"promises .* clear ground, ([0-9]+) others", reason)
-    return int(match[1]) if match else None
 
 
 def why_none(dropped: Sequence[Dropped]) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 
 from isamap.domain.cloudmask import MaskRules
 from isamap.domain.composite import made_of, settings_digest
-from isamap.domain.scenes import cloud_of, limit_of
+
+_Records = Sequence[Mapping[str, Any]]
+"""Scenes as items list them."""
 
 
 @dataclass(frozen=True)
@@ -43,33 +45,32 @@ def differing(item: Mapping[str, Any] | None, wanted: Wanted, year: int) -> list
     properties = item["properties"]
     method, source = properties.get("isamap:method"), properties.get("isamap:source")
     months = sorted(int(month) for month in properties.get("isamap:months", ()))
-    reasons = [str(one.get("reason")) for one in properties.get("isamap:dropped", ())]
-    used = properties.get("isamap:scenes", ())
+    used, dropped = properties.get("isamap:scenes", ()), properties.get("isamap:dropped", ())
     rules = wanted.rules
     told = {
         "--method": wanted.method not in (None, method),
         "--months": wanted.months is not None and sorted(wanted.months) != months,
         "--source": wanted.sources is not None and source not in wanted.sources,
-        "--max-cloud": wanted.max_cloud is not None and _cloud_differs(wanted.max_cloud, used, reasons),
-        "--max-scenes": wanted.max_scenes is not None and _number_differs(wanted.max_scenes, used, reasons),
+        "--max-cloud": wanted.max_cloud is not None and _cloud_differs(wanted.max_cloud, used, dropped),
+        "--max-scenes": wanted.max_scenes is not None and _number_differs(wanted.max_scenes, used, dropped),
         "--mask-snow": rules is not None
         and made.get("settings") != settings_digest(str(method), year, months, rules),
     }
     return [option for option, otherwise in told.items() if otherwise]
 
 
-def _cloud_differs(limit: float, used: Sequence[Mapping[str, Any]], reasons: Sequence[str]) -> bool:
-    """Whether a limit would have dropped a scene that was used, or kept one that was dropped."""
-    covers = (scene.get("cloud_cover") for scene in used)
-    return any(cover is not None and cover > limit for cover in covers) or any(
-        cover <= limit for cover in _told(map(cloud_of, reasons))
+def _cloud_differs(limit: float, used: _Records, dropped: _Records) -> bool:
+    """Whether a limit would have dropped a scene that was used, or kept one that was dropped for its clouds."""
+    return any(cover > limit for cover in _told(used, "cloud_cover")) or any(
+        cover <= limit for cover in _told(dropped, "cloud_cover")
     )
 
 
-def _number_differs(limit: int, used: Sequence[Mapping[str, Any]], reasons: Sequence[str]) -> bool:
+def _number_differs(limit: int, used: _Records, dropped: _Records) -> bool:
     """Whether more scenes were used, or a scene was dropped for another limit."""
-    return len(used) > limit or any(limit != other for other in _told(map(limit_of, reasons)))
+    return len(used) > limit or any(limit != other for other in _told(dropped, "max_scenes"))
 
 
-def _told(values: Iterator[float | None]) -> Iterator[float]:
-    return (value for value in values if value is not None)
+def _told(records: _Records, key: str) -> Iterator[float]:
+    """What records say, of those that say it."""
+    return (record[key] for record in records if record.get(key) is not None)

@@ -67,7 +67,7 @@ class ProductReader:
             try:
                 return self._from(url, source, tile)
             except (RemoteError, BusyError, MissingInputError) as fault:
-                log.info("%s: %s: %s", tile, self.product.name, fault)
+                log.info("%s: %s: %s", tile, self.product.name, str(fault).removeprefix(f"{tile}: "))
                 faults.append(fault)
         raise next((fault for fault in faults if not isinstance(fault, MissingInputError)), faults[-1])
 

@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import PurePath
 from typing import Any
 
-from isamap.domain.level import MEANING, Level, level_of
+from isamap.domain.level import MEANING, level_of
 from isamap.model.checkpoint import Card
 
 log = logging.getLogger(__name__)
@@ -16,8 +15,8 @@ NEAR_DEG = 0.5
 KM_PER_DEG = 111
 """Along a meridian; an upper bound along a parallel."""
 
-_FAR: set[str] = set()
-"""Digests of the weights of which this process has said that they are far from home."""
+_SAID: set[tuple[object, ...]] = set()
+"""Of what this process has warned."""
 
 
 def warn_of_misfit(
@@ -59,11 +58,8 @@ def far_from_training(card: Card, geobox: Any) -> float | None:
 
 def warn_if_far(card: Card, geobox: Any, name: str) -> None:
     """Say that the model has seen nothing like this place: once per process, for a region's tiles are all far."""
-    if card.weights_sha256 in _FAR:
-        return
     far_km = far_from_training(card, geobox)
-    if far_km is not None:
-        _FAR.add(card.weights_sha256)
+    if far_km is not None and _is_first("far", card.weights_sha256):
         log.warning(
             "%s lies %.0f km from the nearest ground %s was trained on, others may, too: check maps before you trust them",
             *(name, far_km, card.name),
@@ -83,13 +79,18 @@ def warn_if_other_level(
         composite_item: as for `level_of`.
     """
     level = level_of(paths, composite_item)
-    if level is not None and card.levels and level not in card.levels:
-        _warn_of_level(card.name, card.levels, level)
+    if level is None or not card.levels or level in card.levels:
+        return
+    if _is_first("level", level, card.weights_sha256):
+        log.warning(
+            "the input is %s, %s was trained on %s: what its scores say was measured there",
+            *(MEANING[level], card.name, " and ".join(MEANING[one] for one in card.levels)),
+        )
 
 
-@cache
-def _warn_of_level(name: str, levels: tuple[Level, ...], level: Level) -> None:
-    log.warning(
-        "the input is %s, %s was trained on %s: what its scores say was measured there",
-        *(MEANING[level], name, " and ".join(MEANING[one] for one in levels)),
-    )
+def _is_first(*what: object) -> bool:
+    """Whether this process has not warned of this before; it counts as warned of from now on."""
+    if what in _SAID:
+        return False
+    _SAID.add(what)
+    return True
