@@ -640,7 +640,6 @@ def test_blocks_of_observed_shares_give_area_and_bias(isamap, ground, city):
         ("40", ("--support", "20"), "'40', no share from 0 to 1: divide percent by 100"),
         ("much", ("--support", "20"), "'much', no share"),
         ("0.4", (), "give their side, --support"),
-        ("0.4", ("--support", "20", "--units", "provinces"), "--units goes with observed classes"),
     ],
 )
 def test_shares_that_cannot_be_are_refused(isamap, ground, value, arguments, said):
@@ -689,6 +688,36 @@ def test_a_sample_tells_of_strata_and_units(isamap, ground, city):
     assert sum(areas) == pytest.approx(found["area"]["1"]["value"])
     assert (ground / "r" / "sample-units.csv").is_file()
     assert (ground / "r" / "sample-strata.csv").is_file()
+
+
+def test_shares_of_blocks_are_estimated_per_unit(isamap, ground, city):
+    rows, cols, share, mapped = blocks(ground, city)
+    stratum = np.where(mapped > 0.3, "built", "rest")
+    points(ground / "s.csv", rows, cols, share=share, stratum=stratum)
+    sizes = {"built": 500, "rest": 400}
+    (ground / "strata.csv").write_text(
+        "stratum,size\n" + "".join(f"{name},{size}\n" for name, size in sizes.items())
+    )
+    halves(ground / "units.geojson")
+    ended = isamap(
+        *("evaluate", "map.tif", "--sample", "s.csv", "--observed", "share", "--shares", "--support", "20"),
+        *("--stratum", "stratum", "--strata-sizes", "strata.csv", "--units", "units.geojson"),
+        *("--json", "-o", "r"),
+    )
+    assert ended.code == 0, ended.err
+    found = ended.document["sample"]["map"]
+    weight = np.array([sizes[name] / (stratum == name).sum() for name in stratum])
+    for name, here in (("West", cols < 300), ("East", cols >= 300)):
+        unit = found["units"][name]
+        assert unit["points"] == here.sum()
+        assert unit["MAE"]["value"] == pytest.approx(
+            np.average(np.abs(mapped - share)[here], weights=weight[here]), abs=1e-6
+        )
+        assert unit["area"]["1"]["value"] == pytest.approx((weight * share)[here].sum(), rel=1e-6)
+        assert unit["area"]["1"]["low"] < unit["area"]["1"]["value"] < unit["area"]["1"]["high"]
+    areas = [found["units"][name]["area"]["1"]["value"] for name in ("West", "East")]
+    assert sum(areas) == pytest.approx(found["area"]["1"]["value"])
+    assert "West,map,MAE," in (ground / "r" / "sample-units.csv").read_text()
 
 
 def test_hardly_any_error_in_a_large_stratum_is_said(isamap, ground, city):

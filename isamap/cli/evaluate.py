@@ -226,8 +226,6 @@ def _survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluati
         raise click.UsageError(
             f"--sample takes FILE or FILE:LAYER: name the column {source.column} with --observed"
         )
-    if given["units"] and given["shares"]:
-        raise click.UsageError("--units goes with observed classes, not with --shares")
     units = zones_of(given["units"], allow_overlap=given["allow_overlap"]) if given["units"] else None
     asked = survey.Survey(
         source.path,
@@ -241,7 +239,10 @@ def _survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluati
     )
     if given["shares"]:
         blocks, unit = survey.run_shares(products, asked)
-        points = {name: Points(one.used, one.left_out, one.unlabelled) for name, one in blocks.items()}
+        points = {
+            name: Points(one.used, one.left_out, one.unlabelled, units=one.units)
+            for name, one in blocks.items()
+        }
         return Evaluation(
             shares={name: one.accuracy for name, one in blocks.items()}, points=points, unit=unit
         )

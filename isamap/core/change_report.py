@@ -78,7 +78,9 @@ def warnings_of(outcome: Outcome, sampled: Estimates | None) -> tuple[str, ...]:
         )
     if len(options.years) == 2:
         found.append(
-            "Two years only: no map confirms a change of the second year, and classes alone are weak evidence for it. "
+            "Two years only: no map confirms a change of the second year. Give more years."
+            if options.probability
+            else "Two years only: no map confirms a change of the second year, and classes alone are weak evidence for it. "
             "Give --probability, or more years."
         )
     elif not options.probability:

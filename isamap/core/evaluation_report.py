@@ -68,11 +68,15 @@ class Evaluation:
                     f"{points.left_out} points lie where {name} maps nothing: "
                     "the others of their stratum stand for them."
                 )
-            found += [
-                f"{name}: {rare.met} {rare.kind} among the {rare.units} points of {rare.stratum}, which is large: "
-                "95 % intervals that hang on so few are score intervals (Wilson 1927), and wide."
-                for rare in points.rare
-            ]
+            if points.rare:
+                met = ", ".join(
+                    f"{rare.met} {rare.kind} among the {rare.units} points of {rare.stratum}"
+                    for rare in points.rare
+                )
+                found.append(
+                    f"{name}: {met}, which is much of the ground: 95 % intervals that hang on so few are score "
+                    "intervals (Wilson 1927), and wide."
+                )
         unlabelled = max((points.unlabelled for points in self.points.values()), default=0)
         if unlabelled:
             found.append(f"{unlabelled} points have no observed class: those left stand for them.")
@@ -98,11 +102,7 @@ class Evaluation:
             document["sample"] = {name: self._sampled(name, found) for name, found in self.samples.items()}
         if self.shares is not None:
             document["sample"] = {
-                name: {
-                    **self._basis(name),
-                    **{title: estimate.as_json() for title, estimate in found.measures()},
-                    "area": {"1": found.area.as_json()},
-                }
+                name: {**self._basis(name), **_figures(found), "units": self._units(name)}
                 for name, found in self.shares.items()
             }
         return document
@@ -126,14 +126,21 @@ class Evaluation:
             **_figures(found),
             "mapped_area": {str(code): area for code, area in found.mapped_area.items()},
             "strata": {stratum: counts.tolist() for stratum, counts in points.strata.items()},
-            "units": {unit: {"points": n, **_figures(one)} for unit, (n, one) in points.units.items()},
+            "units": self._units(name),
         }
 
+    def _units(self, name: str) -> dict[str, Any]:
+        """Estimates of a product in every unit."""
+        return {unit: {"points": n, **_figures(one)} for unit, (n, one) in self.points[name].units.items()}
 
-def _figures(found: SampleAccuracy) -> dict[str, Any]:
+
+def _figures(found: SampleAccuracy | ShareAccuracy) -> dict[str, Any]:
+    areas = (
+        {1: found.area} if isinstance(found, ShareAccuracy) else {code: found.area[code] for code in (0, 1)}
+    )
     return {
         **{title: estimate.as_json() for title, estimate in sample_tables.estimates_of(found)},
-        "area": {str(code): found.area[code].as_json() for code in (0, 1)},
+        "area": {str(code): area.as_json() for code, area in areas.items()},
     }
 
 
@@ -228,8 +235,11 @@ def write_units(evaluation: Evaluation, units: Units, out: Path) -> Path:
 
 def _measures(evaluation: Evaluation) -> dict[str, Iterable[tuple[str, Estimate]]]:
     """Estimates by product, whatever was sampled."""
-    found = {name: sample_tables.estimates_of(one) for name, one in (evaluation.samples or {}).items()}
-    return {**found, **{name: one.measures() for name, one in (evaluation.shares or {}).items()}}
+    sampled: dict[str, SampleAccuracy | ShareAccuracy] = {
+        **(evaluation.samples or {}),
+        **(evaluation.shares or {}),
+    }
+    return {name: sample_tables.estimates_of(one) for name, one in sampled.items()}
 
 
 def _names(evaluation: Evaluation) -> list[str]:

@@ -91,6 +91,8 @@ class SurveyedShares:
     """Blocks of which the product maps less than half."""
     unlabelled: int
     """Blocks without an observed share."""
+    units: Mapping[str, tuple[int, ShareAccuracy]] = field(default_factory=dict)
+    """Blocks whose centre lies in each unit, and its estimates."""
 
 
 @dataclass(frozen=True)
@@ -156,14 +158,19 @@ def run_shares(products: Sequence[Product], survey: Survey) -> tuple[dict[str, S
     for name, shares in mapped.items():
         _check_met(name, points.rows, np.isnan(shares), survey.path)
     ground = _ground(products, points, survey)
+    places = {} if survey.units is None else units_at(survey.units, sample)
     results = {}
     for name, shares in mapped.items():
         used = points.rows & ~np.isnan(shares)
-        found = estimate_shares(
-            ground.strata, ground.index[used], shares[used].astype(np.float64), observed[used]
+        blocks = ground.strata, ground.index[used], shares[used].astype(np.float64), observed[used]
+        results[name] = SurveyedShares(
+            estimate_shares(*blocks),
+            *(int(used.sum()), int((points.rows & ~used).sum()), int((points.chosen & ~points.rows).sum())),
+            units={
+                unit: (int(here[used].sum()), estimate_shares(*blocks, here[used]))
+                for unit, here in places.items()
+            },
         )
-        left_out, unlabelled = int((points.rows & ~used).sum()), int((points.chosen & ~points.rows).sum())
-        results[name] = SurveyedShares(found, int(used.sum()), left_out, unlabelled)
     return results, ground.unit
 
 

@@ -47,28 +47,38 @@ def estimate_shares(
     stratum: NDArray[np.int64],
     mapped: NDArray[np.float64],
     observed: NDArray[np.float64],
+    inside: NDArray[np.bool_] | None = None,
 ) -> ShareAccuracy:
     """Accuracy of shares and area of ISA, from blocks drawn at random within strata.
+
+    A part of the ground is estimated as a domain: its blocks stand for what they stand for in the whole, and its size
+    is estimated with its shares.
 
     Args:
         strata: what was sampled, with sizes.
         stratum: index into `strata` of each block, shape (block,).
         mapped: ISA share of each block in the map, 0-1.
         observed: the same by the reference.
+        inside: the blocks of the part that is asked for; None: the whole.
 
     Raises:
         InputError: as `estimation.estimate`.
     """
+    here = np.ones(len(observed)) if inside is None else inside.astype(np.float64)
+
+    def mean(values: NDArray[np.float64]) -> Estimate:
+        return ratio(strata, stratum, values * here, here)
+
     off = mapped - observed
-    square = ratio(strata, stratum, off**2)
-    share = ratio(strata, stratum, observed)
+    square = mean(off**2)
+    total = ratio(strata, stratum, observed * here)
     whole = sum(one.size for one in strata)
     rmse = math.sqrt(square.value)
     return ShareAccuracy(
-        observed=share,
-        mapped=ratio(strata, stratum, mapped),
-        bias=ratio(strata, stratum, off),
-        mae=ratio(strata, stratum, np.abs(off)),
+        observed=mean(observed),
+        mapped=mean(mapped),
+        bias=mean(off),
+        mae=mean(np.abs(off)),
         rmse=Estimate(rmse, square.se / (2 * rmse) if rmse else 0.0),  # delta method
-        area=Estimate(share.value * whole, share.se * whole),
+        area=Estimate(total.value * whole, total.se * whole),
     )

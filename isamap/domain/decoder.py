@@ -26,6 +26,7 @@ from isamap.domain.product import NODATA
 from isamap.domain.transition import (
     METHODS,
     Chances,
+    Lookup,
     all_digits,
     count_codes,
     first_year,
@@ -173,11 +174,22 @@ class Decoder:
         return first, np.where(kind == UNSEEN, NODATA, kind).astype(np.uint8)
 
     @cached_property
+    def drawing(self) -> tuple[Lookup, Lookup]:
+        """First-year and change value of every sequence."""
+        first, change = (Lookup(values[self.chosen]) for values in self.looks)
+        return first, change
+
+    @cached_property
     def moving(self) -> NDArray[np.bool_]:
         """Whether a slot is shown as change."""
         kind = np.arange(2**self.count * SLOTS) % SLOTS
         moves: NDArray[np.bool_] = np.isin(kind, (GAIN, LOSS, REVERSAL))
         return moves
+
+    @cached_property
+    def moving_codes(self) -> Lookup:
+        """1 for every sequence that is shown as change, 0 for the others."""
+        return Lookup(self.moving[self.chosen].view(np.uint8))
 
     def read_classes(self, stack: Sequence[NDArray[np.uint8]]) -> "ByClass":
         """Reading of digits per year, each (y, x)."""
@@ -213,33 +225,24 @@ class ByClass:
 
     decoder: Decoder
     code: NDArray[np.unsignedinteger]
-    drawn: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
-    """The rasters, once somebody has asked for them."""
 
     def changed(self) -> NDArray[np.bool_]:
         """Where the chosen path changes."""
-        _, change = self.rasters()
-        moves: NDArray[np.bool_] = (change == GAIN) | (change == LOSS) | (change == REVERSAL)
-        return moves
+        (moves,) = look_up([self.decoder.moving_codes], self.code)
+        return moves.view(np.bool_)
 
     def undo(self, where: NDArray[np.intp]) -> None:
         """Give pixels, by their place in the flattened window, the likelier of the two paths without change."""
-        codes = self.code.reshape(-1)
-        codes[where] += self.code.dtype.type(3**self.decoder.count)
-        for values, table in zip(self.rasters(), self.decoder.looks, strict=True):
-            values.reshape(-1)[where] = table[self.decoder.chosen[codes[where]]]
+        self.code.reshape(-1)[where] += self.code.dtype.type(3**self.decoder.count)
 
     def crop(self, rows: slice, cols: slice) -> "ByClass":
         """The reading of a part."""
-        first, change = (values[rows, cols] for values in self.rasters())
-        return ByClass(self.decoder, np.ascontiguousarray(self.code[rows, cols]), (first, change))
+        return ByClass(self.decoder, np.ascontiguousarray(self.code[rows, cols]))
 
     def rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """First-year and change raster."""
-        if self.drawn is None:
-            first, change = (look_up(values[self.decoder.chosen], self.code) for values in self.decoder.looks)
-            self.drawn = first, change
-        return self.drawn
+        first, change = look_up(self.decoder.drawing, self.code)
+        return first, change
 
     def tally(self, where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Pixels per method, path and class, shape (3, 2^years, 9)."""

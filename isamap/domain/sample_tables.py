@@ -33,7 +33,7 @@ class Points:
     """Strata whose errors are so few that intervals mind them."""
     strata: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     """Hits, alarms, misses and quiet points of each stratum."""
-    units: Mapping[str, tuple[int, SampleAccuracy]] = field(default_factory=dict)
+    units: Mapping[str, tuple[int, SampleAccuracy | ShareAccuracy]] = field(default_factory=dict)
     """Points in each unit, and its estimates."""
 
 
@@ -70,10 +70,10 @@ def share_tables(
     rows = [
         (name, title, *_interval(estimate))
         for name, result in results.items()
-        for title, estimate in result.measures()
+        for title, estimate in estimates_of(result)
     ]
     areas = [(name, "ISA", *_interval(result.area)) for name, result in results.items()]
-    return (
+    made = (
         Table(
             "estimates",
             "ISA shares, estimated from the sample",
@@ -88,12 +88,14 @@ def share_tables(
             tuple(areas),
             STRATIFIED,
         ),
+        _units(points, unit),
     )
+    return tuple(table for table in made if table.rows)
 
 
 def _note(points: Mapping[str, Points]) -> str:
     return "; ".join(
-        f"{name}: {p.used} points, {p.left_out} without map and {p.unlabelled} without observed class left out"
+        f"{name}: {p.used} points, {p.left_out} without map and {p.unlabelled} without observed class left out."
         for name, p in points.items()
     )
 
@@ -137,8 +139,9 @@ def _units(points: Mapping[str, Points], unit: str) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name, one in points.items():
         for place, (count, found) in one.units.items():
-            rows += [(place, name, title, *_interval(e), count) for title, e in estimates_of(found)]
-            rows.append((place, name, f"ISA area, {unit}", *_interval(found.area[1]), count))
+            area = found.area if isinstance(found, ShareAccuracy) else found.area[1]
+            measures = (*estimates_of(found), (f"ISA area, {unit}", area))
+            rows += [(place, name, title, *_interval(e), count) for title, e in measures]
     columns = "units", "product", "measure", *INTERVAL, "points"
     note = "The strata stay those of everything: a unit's own size is estimated, too. No interval minds rare errors here."
     return Table("sample-units", "Estimates per unit", columns, tuple(rows), note)
@@ -152,8 +155,10 @@ def _interval(estimate: Estimate) -> tuple[Cell, ...]:
     return estimate.value, estimate.se, estimate.low, estimate.high
 
 
-def estimates_of(result: SampleAccuracy) -> Iterable[tuple[str, Estimate]]:
+def estimates_of(result: SampleAccuracy | ShareAccuracy) -> Iterable[tuple[str, Estimate]]:
     """Name and value of every accuracy measure of a sample."""
+    if isinstance(result, ShareAccuracy):
+        return result.measures()
     return (
         ("F1", result.f1),
         ("IoU", result.iou),

@@ -32,8 +32,10 @@ from isamap.errors import InputError
 METHODS = ("raw", "monotone", "viterbi")
 MAX_YEARS = 10
 """3^10 sequences, once undone and once not, are numbers of 17 bits at most: tables stay in the cache."""
-CACHED = 1 << 17
-"""Pairs of pixels looked up at a time."""
+CACHED = 1 << 18
+"""Pixels that are worked on at a time: what is made of them on the way stays in the cache."""
+WORD = 8
+"""Pixels to a word."""
 SURE_PERCENT = 0.5
 """A probability raster is rounded to whole percent: 0 means less than this, 100 more than 100 minus it."""
 
@@ -105,8 +107,9 @@ def check_years(years: Sequence[int]) -> tuple[int, ...]:
 
 
 def digits_of(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Digits of map values: 255 becomes 0, 0 becomes 1, 1 becomes 2; anything above 2 was no map value."""
-    return values + np.uint8(1)  # wraps round
+    """Digits of map values, in their place: 255 becomes 0, 0 becomes 1, 1 becomes 2; anything above 2 was no map value."""
+    values += np.uint8(1)  # wraps round
+    return values
 
 
 def sequences(stack: Sequence[NDArray[np.uint8]]) -> NDArray[np.unsignedinteger]:
@@ -118,11 +121,14 @@ def sequences(stack: Sequence[NDArray[np.uint8]]) -> NDArray[np.unsignedinteger]
     Returns:
         The smallest unsigned type that also holds the number of an undone sequence, `3^n + sequence`.
     """
-    count = 3 ** len(stack)
-    code = stack[0].astype(np.min_scalar_type(2 * count - 1))
-    for digits in stack[1:]:
-        code *= 3
-        code += digits
+    code = np.empty(stack[0].shape, np.min_scalar_type(2 * 3 ** len(stack) - 1))
+    flat, years = code.reshape(-1), [digits.reshape(-1) for digits in stack]
+    for start in range(0, flat.size, CACHED):
+        part = slice(start, start + CACHED)
+        flat[part] = years[0][part]
+        for digits in years[1:]:
+            flat[part] *= 3
+            flat[part] += digits[part]
     return code
 
 
@@ -212,20 +218,43 @@ def states(paths: NDArray[np.uint16], years: int) -> NDArray[np.bool_]:
     return np.array([(paths >> np.uint16(t)) & 1 == 1 for t in range(years)])
 
 
-def look_up(table: NDArray[np.uint8], codes: NDArray[np.unsignedinteger]) -> NDArray[np.uint8]:
-    """`table[codes]`, all codes being in the table; two pixels at a time where codes are bytes: half the time."""
-    if codes.dtype != np.uint8 or codes.size % 2 or not codes.flags.c_contiguous:
-        return np.take(table, codes, mode="clip")  # without a check of each code
-    whole = np.zeros(256, np.uint8)
-    whole[: len(table)] = table
-    pairs = np.stack(np.broadcast_arrays(whole[None, :], whole[:, None]), axis=-1)  # low byte first
-    both, flat = pairs.view("<u2").reshape(-1), codes.reshape(-1).view("<u2")
-    found = np.empty_like(flat)
-    for start in range(0, flat.size, CACHED):  # wide indices of a part stay in the cache
-        part = slice(start, start + CACHED)
-        np.take(both, flat[part].astype(np.intp), mode="clip", out=found[part])
-    single: NDArray[np.uint8] = found.view(np.uint8).reshape(codes.shape)
-    return single
+class Lookup:
+    """A table of bytes by code, ready to be looked up one, two or eight pixels at a time."""
+
+    def __init__(self, table: NDArray[np.uint8]) -> None:
+        self.table = table
+        """Value of each code."""
+        whole = np.zeros(256, np.uint8)
+        whole[: min(len(table), 256)] = table[:256]
+        pairs = np.stack(np.broadcast_arrays(whole[None, :], whole[:, None]), axis=-1)  # low byte first
+        self.pairs: NDArray[np.uint16] = pairs.view("<u2").reshape(-1)
+        """Values of two codes below 256."""
+        self.words: NDArray[np.uint64] = whole.repeat(WORD).view("<u8")
+        """Value of a code below 256, eight times."""
+
+
+def look_up(tables: Sequence[Lookup], codes: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.uint8], ...]:
+    """What each table says of each code, all codes being in it.
+
+    Where codes are bytes, eight pixels that are alike are looked up at once, others by twos: neighbours mostly are alike.
+    """
+    if codes.dtype != np.uint8 or not codes.flags.c_contiguous:
+        return tuple(np.take(one.table, codes, mode="clip") for one in tables)  # without a check of each code
+    flat, found = codes.reshape(-1), [np.empty(codes.shape, np.uint8) for _ in tables]
+    whole = flat.size // WORD * WORD
+    for start in range(0, whole, CACHED):
+        part = slice(start, min(start + CACHED, whole))
+        here = flat[part].view("<u8")
+        first = here & np.uint64(0xFF)
+        mixed = np.flatnonzero(here != first * np.uint64(0x0101010101010101))
+        pairs = here[mixed].view("<u2").astype(np.intp)
+        for one, values in zip(tables, found, strict=True):
+            words = values.reshape(-1)[part].view("<u8")
+            np.take(one.words, first.view(np.int64), mode="clip", out=words)
+            words[mixed] = np.take(one.pairs, pairs, mode="clip").view("<u8")
+    for one, values in zip(tables, found, strict=True):
+        values.reshape(-1)[whole:] = one.table[flat[whole:]]
+    return tuple(found)
 
 
 def count_codes(codes: NDArray[np.unsignedinteger], size: int) -> NDArray[np.int64]:

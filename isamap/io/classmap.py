@@ -2,7 +2,7 @@
 
 A map is one GeoTIFF or a folder of tiles; a reference is any classified or fractional GeoTIFF. Where grids agree
 to a hundredth of a pixel the pixels are read as they are; elsewhere they are warped, classes to the nearest pixel
-and shares by area average, with GDAL's approximation kept below a hundredth of a pixel. No raster is held whole.
+and shares by area average, positions being right to a hundredth of a pixel. No raster is held whole.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from isamap.domain.disagreement import PICTURE_M, stitched
 from isamap.domain.estimation import Estimate
 from isamap.domain.evaluation import Tally
+from isamap.domain.product import NODATA
 from isamap.domain.report import Figure, Section, Table
 from isamap.io import plots
 
@@ -78,14 +82,25 @@ def _picture(tally: Tally) -> tuple[Figure, ...]:
     if not tally.pieces:
         return ()
     mapped, truth = stitched(tally.pieces)
-    first = tally.pieces[0]
-    size_m = first.size_m
-    left, top = min(p.col for p in tally.pieces) * size_m, -min(p.row for p in tally.pieces) * size_m
+    rows, cols = _compared(truth)
+    mapped, truth = mapped[rows, cols], truth[rows, cols]
+    size_m = tally.pieces[0].size_m
+    left = (min(p.col for p in tally.pieces) + cols.start) * size_m
+    top = -(min(p.row for p in tally.pieces) + rows.start) * size_m
     height, width = mapped.shape
     extent = plots.Extent((left, top - height * size_m, left + width * size_m, top))
     name = next(iter(tally.confusion))[0]
     heading = plots.Heading("agreement", f"Map against truth: {name}", "The first raster, thinned.")
     return (plots.agreement_map(heading, mapped, truth, extent, north_arrow=True),)
+
+
+def _compared(truth: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Rows and columns that hold everything the truth knows; windows reach further than rasters."""
+    known = truth != NODATA
+    if not known.any():
+        return slice(0, truth.shape[0]), slice(0, truth.shape[1])
+    rows, cols = (np.flatnonzero(known.any(axis=axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
 
 
 def _reliability(tally: Tally) -> tuple[Figure, ...]:

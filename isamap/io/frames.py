@@ -67,7 +67,7 @@ class Frame:
         named = model if isinstance(model, dict) else {}
         return Lineage(
             " ".join([*parts, str(named.get("threshold"))]),
-            f"{named.get('name')} {named.get('version')}, threshold {named.get('threshold')} "
+            f"{named.get('name')} {named.get('version')}, threshold {self.threshold():.4g} "
             f"({parts[0]}, weights {parts[1][:8]}, settings {parts[2][:8]})",
         )
 

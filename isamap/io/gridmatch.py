@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.warp import reproject, transform_bounds
+from rasterio.warp import reproject, transform, transform_bounds
 
 from isamap.domain.grid import Window
+from isamap.domain.nearest import MAX_SIDE_PX, NODE_PX, Nodes, nearest, node_places
 
 ALIGNED_PX = 0.01
 WARP_ERROR_PX = 0.01
@@ -74,6 +75,8 @@ def warped(values: NDArray[Any], place: Affine, crs: Any, grid: GeoBox, fill: An
         grid: where to.
         fill: value of what nobody knows.
     """
+    if values.dtype == np.uint8 and (nodes := _nodes(values.shape, place, crs, grid)) is not None:
+        return nearest(values, nodes, (grid.shape[0], grid.shape[1]), np.uint8(fill))
     result = np.full(grid.shape, fill, values.dtype)
     reproject(
         values,
@@ -88,3 +91,40 @@ def warped(values: NDArray[Any], place: Affine, crs: Any, grid: GeoBox, fill: An
         tolerance=WARP_ERROR_PX,
     )
     return result
+
+
+def _nodes(shape: tuple[int, ...], place: Affine, crs: Any, grid: GeoBox) -> Nodes | None:
+    """Where the nodes of a grid lie on a raster; None if they are too far apart, or the raster is not coarse enough."""
+    if max(shape) > MAX_SIDE_PX:
+        return None
+    across, down = (node_places(side) for side in (grid.shape[1], grid.shape[0]))
+    half = NODE_PX / 2
+    col, row = np.meshgrid(np.arange(0, across[-1] + half, half), np.arange(0, down[-1] + half, half))
+    x, y = _moved(grid.transform, col, row)
+    try:
+        there = transform(str(grid.crs), crs, x.ravel(), y.ravel())
+    except RasterioError:  # a place the other projection cannot show
+        return None
+    cols, rows = _moved(~place, *(np.array(one).reshape(x.shape) for one in there))
+    if not (np.isfinite(cols).all() and np.isfinite(rows).all()):
+        return None
+    nodes = Nodes(cols[::2, ::2], rows[::2, ::2])
+    bend = max(_bend(cols), _bend(rows))
+    return nodes if bend <= WARP_ERROR_PX / 2 and nodes.fit() else None
+
+
+def _bend(fine: NDArray[np.float64]) -> float:
+    """How far positions halfway between nodes are from what the nodes say of them."""
+    coarse = fine[::2, ::2]
+    beside = (coarse[:, :-1] + coarse[:, 1:]) / 2
+    between = fine[::2, 1::2] - beside, fine[1::2, ::2] - (coarse[:-1] + coarse[1:]) / 2
+    middle = fine[1::2, 1::2] - (beside[:-1] + beside[1:]) / 2
+    return max(float(np.abs(one).max()) for one in (*between, middle))
+
+
+def _moved(
+    by: Affine, one: NDArray[np.float64], other: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Columns and rows as x and y, or the other way round."""
+    a, b, c, d, e, f = by[:6]
+    return a * one + b * other + c, d * one + e * other + f

@@ -46,6 +46,8 @@ RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
 """What cells on the diagonal of a confusion matrix, and beside it, darken to."""
 MARKERS = "osD^vPX"
 MAX_HEIGHT_IN = 60.0
+MANY = 1e5
+"""Numbers from here on have no decimals."""
 SPOKEN = 12
 """Values that a text alternative lists."""
 
@@ -225,8 +227,9 @@ def _colour(number: int) -> str:
 
 
 def _tick(value: float, _: float) -> str:
-    """A number beside an axis; thousands apart."""
-    return f"{value:,.6g}".replace("-", "\N{MINUS SIGN}").replace(",", "\N{NARROW NO-BREAK SPACE}")
+    """A number beside an axis; thousands apart, and no powers of ten: axes end at some thousand million."""
+    text = f"{value:,.0f}" if abs(value) >= MANY else f"{value:,.6g}"
+    return text.replace("-", "\N{MINUS SIGN}").replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _whiskers(

@@ -11,7 +11,19 @@ from test_transition import path_score
 from isamap.domain import transition
 from isamap.domain.decoder import Decoder
 from isamap.domain.patches import small_patches
-from isamap.domain.transition import METHODS, Chances, count_codes, look_up, monotone, raw, states, viterbi
+from isamap.domain.transition import (
+    CACHED,
+    METHODS,
+    Chances,
+    Lookup,
+    count_codes,
+    look_up,
+    monotone,
+    raw,
+    sequences,
+    states,
+    viterbi,
+)
 
 rate = st.floats(0.001, 0.45)
 chances = st.builds(Chances, false_alarm=rate, miss=rate, gain=rate, loss=rate, start=st.floats(0.01, 0.99))
@@ -131,15 +143,29 @@ def test_a_margin_of_the_smallest_patch_gives_each_window_the_answer_of_the_whol
 
 
 @given(
-    st.integers(1, 40), st.integers(1, 40), st.sampled_from([np.uint8, np.uint16]), st.integers(0, 2**32 - 1)
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 30),
+    st.sampled_from([np.uint8, np.uint16]),
+    st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=50, deadline=None)
-def test_lookups_and_counts_in_pairs_equal_plain_ones(height, width, dtype, seed):
+@settings(max_examples=100, deadline=None)
+def test_lookups_and_counts_of_many_at_once_equal_plain_ones(height, width, run, dtype, seed):
     rng = np.random.default_rng(seed)
-    codes = rng.integers(0, 162, (height, width)).astype(dtype)
-    table = rng.integers(0, 256, 162).astype(np.uint8)
-    np.testing.assert_array_equal(look_up(table, codes), table[codes])
+    runs = rng.integers(0, 162, height * width // run + 1).repeat(run)
+    codes = runs[: height * width].reshape(height, width).astype(dtype)
+    tables = [rng.integers(0, 256, 162).astype(np.uint8) for _ in range(2)]
+    for found, table in zip(look_up([Lookup(table) for table in tables], codes), tables, strict=True):
+        np.testing.assert_array_equal(found, table[codes])
     np.testing.assert_array_equal(count_codes(codes, 162), np.bincount(codes.ravel(), minlength=162))
+
+
+def test_windows_larger_than_the_cache_are_read_to_the_end():
+    rng = np.random.default_rng(1)
+    years = [rng.integers(0, 3, (2, CACHED - 3)).astype(np.uint8) for _ in range(3)]
+    codes, table = sequences(years), rng.integers(0, 256, 54).astype(np.uint8)
+    np.testing.assert_array_equal(codes, 9 * years[0] + 3 * years[1] + years[2])
+    np.testing.assert_array_equal(look_up([Lookup(table)], codes)[0], table[codes])
 
 
 def test_all_sequences_are_told_apart():
