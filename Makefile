@@ -53,6 +53,7 @@ bench: $(VENV)/installed-for-work ## measure speed and memory, as ratios
 	$(BIN)/python tests/bench/evaluate.py --write docs/benchmarks.md
 	PYTHONPATH=.:tests $(BIN)/python tests/bench/fetch.py --write docs/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tests/bench/compositing.py --write docs/benchmarks.md
+	PYTHONPATH=.:tests $(BIN)/python tests/bench/mosaic.py --write docs/benchmarks.md
 	PYTHONPATH=.:tests $(BIN)/python tests/bench/remote.py
 
 schedule: $(VENV)/installed-for-work ## measure planning, engines and status with every tile of the belt, without pixels

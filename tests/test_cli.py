@@ -765,6 +765,15 @@ def test_only_the_tile_whose_composite_changed_is_redone(isamap, two_tiles, mode
 
 
 @pytest.mark.slow
+def test_finished_maps_of_one_year_are_none_of_another(isamap, two_tiles, model, tmp_path):
+    workspace = Path(shutil.copytree(two_tiles, tmp_path / "ws"))
+    shutil.copytree(workspace / "composites" / "2021", workspace / "composites" / "2022")
+    area = ("--tiles", ",".join(tiny.TILES), "--workspace", workspace, "--model", model, "--no-fetch")
+    plans = [isamap("infer", *area, "--year", year, "-n", "--json").document for year in (2021, 2022)]
+    assert [(plan["new"], plan["mapped_before"]) for plan in plans] == [(0, 2), (2, 0)]
+
+
+@pytest.mark.slow
 def test_a_tile_without_composite_is_exit_3_and_the_report_names_it(isamap, two_tiles, model, tmp_path):
     workspace = Path(shutil.copytree(two_tiles, tmp_path / "ws"))
     (workspace / "composites" / "2021" / f"{NEXT_TILE}.tif").unlink()

@@ -9,7 +9,7 @@ from isamap.core.recipe import Recipe, read_recipe
 from isamap.domain.grid import MARGIN_PX
 from isamap.errors import ConfigError
 from isamap.model import networks, settling
-from isamap.model.networks import MODELS, Fast, NetworkConfig, SubPixel, build, cost_macs, crop
+from isamap.model.networks import MODELS, Fast, NetworkConfig, SubPixel, ThinConv, build, cost_macs, crop
 from isamap.model.networks.joint import anchor
 from isamap.model.networks.layers import RRDB, LocalAttention, Rise, block_mean, resize
 
@@ -115,6 +115,36 @@ def test_all_sub_pixels_start_equal(factor):
     assert fine.std() > 0
     blocks = fine.unfold(2, factor, factor).unfold(3, factor, factor).flatten(4)  # (n, c, y, x, factor**2)
     assert torch.equal(blocks, blocks[..., :1].expand_as(blocks))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("kind", "sizes"), [(SubPixel, (6, 3, 2)), (SubPixel, (6, 3, 5)), (Rise, (6, 3, 4, 10))]
+)
+def test_prediction_moves_rows_of_sub_pixels_to_where_training_shuffles_them(kind, sizes, dtype):
+    made = kind(*sizes).to(dtype, memory_format=torch.channels_last)
+    torch.nn.init.normal_(made.conv.weight)
+    torch.nn.init.normal_(made.conv.bias)
+    x = torch.randn(2, 6, 8, 12).to(dtype).contiguous(memory_format=torch.channels_last)
+    plain = torch.relu(torch.pixel_shuffle(made.conv(x), made.factor))
+    assert torch.equal(made(x), plain)
+    with torch.no_grad():
+        assert torch.equal(made(x), plain)
+        assert made(x).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("width", [40, 24, 22, 13])
+@pytest.mark.parametrize(
+    ("sizes", "batch"), [((16, 1, 3), 2), ((4, 4, 3), 1), ((4, 1, 1), 1), ((8, 17, 3), 1)]
+)
+def test_pixels_made_in_runs_are_those_of_a_plain_convolution(sizes, batch, width, dtype):
+    made = ThinConv(*sizes).to(dtype, memory_format=torch.channels_last)
+    x = torch.randn(batch, sizes[0], 9, width).to(dtype).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        plain = torch.nn.functional.conv2d(x, made.weight, made.bias, padding=made.padding)
+        torch.testing.assert_close(made(x), plain, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-2)
+        assert made(x).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_residual_blocks_start_as_the_identity():

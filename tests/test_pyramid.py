@@ -1,11 +1,11 @@
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
 from isamap.domain.product import BLOCK_PX, NODATA
-from isamap.domain.pyramid import Pyramid
+from isamap.domain.pyramid import Pyramid, halve
 
 SHAPES = [(1024, 1024), (1100, 1300), (1025, 515), (513, 2051), (1, 1030)]
 
@@ -51,6 +51,14 @@ def test_levels_do_not_depend_on_the_order_of_the_blocks(shape, method):
             levels(pixels(shape), 4, method, np.random.default_rng(seed)), expected, strict=True
         ):
             np.testing.assert_array_equal(own, other)
+
+
+def test_nodata_counts_in_no_mean_and_the_highest_values_are_none():
+    every = np.array(list(product([0, 1, 100, 253, 254, 255], repeat=4)), np.uint8).reshape(-1, 2, 2)
+    values = every.transpose(1, 0, 2).reshape(2, -1)
+    known = [quad[quad != NODATA].astype(int) for quad in every]
+    expected = [(2 * quad.sum() + quad.size) // (2 * quad.size) if quad.size else NODATA for quad in known]
+    np.testing.assert_array_equal(halve(values, "AVERAGE")[0], expected)
 
 
 def parts(side, index):

@@ -2,9 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isamap.cli.options import side_by_side
 from isamap.domain.grid import Tile
+from isamap.domain.sources import SOURCES
 from isamap.engine.shard import Shard
 from isamap.errors import ConfigError
+from isamap.io import pace
+from isamap.io.http import client_of
 
 TILES = [Tile(48, "N", 60 + ix, 318 + iy) for ix in range(5) for iy in range(4)]
 
@@ -47,3 +51,31 @@ def test_anything_else_is_named(text):
 def test_a_shard_that_there_is_not_is_refused(text):
     with pytest.raises(ConfigError, match="count from 1"):
         Shard.parse(text)
+
+
+class Clock:
+    """Seconds that pass only while somebody waits."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("workers", "shard", "processes"), [(1, None, 1), (2, None, 2), (2, Shard(3, 4), 8)])
+def test_all_processes_of_all_shards_together_keep_the_rate_of_a_source(
+    workers, shard, processes, monkeypatch
+):
+    assert side_by_side({"workers": workers, "shard": shard}) == processes
+    source, clock = SOURCES["planetary-computer"], Clock()
+    monkeypatch.setattr(pace, "time", clock)
+    own = client_of(source, share=processes)._pace
+    monkeypatch.setattr(own._stop, "wait", clock.wait)
+    asked = 0
+    while clock.now < 60:
+        with own.turn("catalogue", paced=True):
+            asked += 1
+    assert asked * processes == pytest.approx(60 * source.requests_per_s, abs=2 * processes)

@@ -50,11 +50,12 @@ def probabilities(network: Network, x: Tensor, halo_px: int) -> Tensor:
         halo_px: at least `halo_of(network)`.
     """
     logits, scale = network(x, halo_px - 1), network.config.scale
-    strips = []
-    for top in range(0, logits.shape[-2] - 2 * scale, SETTLE_ROWS):  # strips: float32 takes room
+    height, width = (side - 2 * scale for side in logits.shape[-2:])
+    settled = torch.empty((*logits.shape[:2], height, width), device=logits.device)
+    for top in range(0, height, SETTLE_ROWS):  # strips: float32 takes room
         fine = logits[..., top : top + SETTLE_ROWS + 2 * scale, :]
-        strips.append(settle(activate(fine), scale))
-    return torch.cat(strips, dim=-2)
+        settled[..., top : top + SETTLE_ROWS, :] = settle(activate(fine), scale)
+    return settled
 
 
 def settle(fine: Tensor, scale: int) -> Tensor:

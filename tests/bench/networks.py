@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isamap.engine.pages import keep_pages
 from isamap.model.checkpoint import find, load, pack
-from isamap.model.networks import MODELS, NetworkConfig, ResidualBlock, build
+from isamap.model.networks import MODELS, NetworkConfig, ResidualBlock, ThinConv, build
 from isamap.model.networks.fast import Fast
 from isamap.model.settling import halo_of, settle
 
@@ -31,7 +31,8 @@ class Stress(Fast):
         super().__init__(config)
         self.at_5m = nn.Sequential(ResidualBlock(self.mid))
         self.to_1m.conv = nn.Conv2d(self.mid, self.fine * (config.scale // 2) ** 2, 1)
-        self.isa = nn.Conv2d(self.fine, config.outputs, 1)
+        self.at_1m = ThinConv(self.fine, self.fine, 3)
+        self.isa = ThinConv(self.fine, config.outputs, 1)
 
 
 MODELS["stress"] = Stress

@@ -10,10 +10,12 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import apart
 import encode
@@ -25,6 +27,8 @@ SCENE = Path("examples/chongqing/chongqing-20180402-10m.tif")
 WINDOW = 512
 REPEATS = 5
 """Of what is too short to be measured once."""
+CHANNELS = 64, 96, 128
+"""Of the single convolutions that a forward pass is held against."""
 
 
 def raster(path: Path, side: int) -> Path:
@@ -101,38 +105,42 @@ def windows(
     from isamap.io.raster import SceneInput, open_scene
 
     with open_scene(SceneInput((path,)), bands) as scene:
-        for (window,) in batches(tuple(scene.geobox.shape), WINDOW, 1):
+        for (window,) in batches(tuple(scene.geobox.shape), WINDOW, 1, scene.panel_px):
             lr, valid = scene.read(window, halo_px)
             yield lr[None], valid[None]
 
 
 def convolution(path: Path, weights: Path) -> apart.Figures:
-    """Arithmetic per CPU second of the forward pass, and of the convolution that gets most out of the processor."""
+    """Arithmetic per CPU second of the forward pass, and of the convolution that gets most out of the processor.
+
+    Single convolutions run on as many pixels as the forward pass, in turn with it; medians count.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from isamap.model.networks import layers
+
     predictor = loaded(weights).predictor
     lr, valid = next(windows(path, predictor.card.network.bands, predictor.halo_px))
-    with FlopCounterMode(display=False) as counter:
-        predictor.probabilities(lr, valid)
-    rates: list[float] = []
-    best: list[float] = []
-    for _ in range(REPEATS):
-        clock = apart.Clock()
-        predictor.probabilities(lr, valid)
-        rates.append(counter.get_total_flops() / clock.read()["cpu"])
-        for channels in (64, 128):
-            layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(predictor.dtype)
-            layer = layer.to(memory_format=torch.channels_last)
-            x = torch.zeros(1, channels, 256, 256, dtype=predictor.dtype)
-            x = x.to(memory_format=torch.channels_last)
-            with torch.inference_mode():
-                layer(x)
+    work: dict[str, Callable[[], object]] = {"forward": partial(predictor.probabilities, lr, valid)}
+    for channels in CHANNELS:
+        layer = torch.nn.Conv2d(channels, channels, 3, padding=1).to(predictor.dtype)
+        x = torch.randn(1, channels, *lr.shape[-2:]).to(predictor.dtype)
+        layer, x = (one.to(memory_format=torch.channels_last) for one in (layer, x))
+        work[str(channels)] = partial(layer, x)
+    flops, seconds = {}, defaultdict(list)
+    with torch.inference_mode():
+        for name, run in work.items():
+            with mock.patch.object(layers, "LANES", 1), FlopCounterMode(display=False) as counter:
+                run()  # without the zeros of `ThinConv`
+            flops[name] = counter.get_total_flops()
+        for _ in range(REPEATS):
+            for name, run in work.items():
                 clock = apart.Clock()
-                for _ in range(REPEATS):
-                    layer(x)
-            best.append(REPEATS * 2 * 9 * channels**2 * 256**2 / clock.read()["cpu"])
-    return {"forward": statistics.median(rates), "best": max(best)}
+                run()
+                seconds[name].append(clock.read()["cpu"])
+    forward, *single = (flops[name] / statistics.median(each) for name, each in seconds.items())
+    return {"forward": forward, "best": max(single)}
 
 
 def reading(path: Path, _: Path) -> apart.Figures:
@@ -145,7 +153,7 @@ def reading(path: Path, _: Path) -> apart.Figures:
     whole: list[float] = []
     with imagery.open_scene(imagery.SceneInput((path,)), bands) as scene:
         decoding = timed(LayerFile, "_pick", time.thread_time)
-        for (window,) in batches(tuple(scene.geobox.shape), WINDOW, 1):
+        for (window,) in batches(tuple(scene.geobox.shape), WINDOW, 1, scene.panel_px):
             start = time.thread_time()
             scene.read(window, halo)
             whole.append(time.thread_time() - start)

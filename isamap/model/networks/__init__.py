@@ -14,7 +14,7 @@ from isamap.model.networks.bilinear import Bilinear
 from isamap.model.networks.config import NetworkConfig
 from isamap.model.networks.fast import Fast
 from isamap.model.networks.joint import Joint
-from isamap.model.networks.layers import ResidualBlock, SubPixel, crop
+from isamap.model.networks.layers import ResidualBlock, SubPixel, ThinConv, crop
 from isamap.model.networks.staged import Staged
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ResidualBlock",
     "Staged",
     "SubPixel",
+    "ThinConv",
     "build",
     "cost_macs",
     "crop",

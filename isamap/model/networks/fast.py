@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from isamap.model.networks.base import Images, Network, in_strips
 from isamap.model.networks.config import NetworkConfig
-from isamap.model.networks.layers import ResidualBlock, SubPixel
+from isamap.model.networks.layers import ResidualBlock, SubPixel, ThinConv
 
 
 class Fast(Network):
@@ -36,7 +36,7 @@ class Fast(Network):
         self.at_5m = nn.Sequential(*(ResidualBlock(self.mid) for _ in range(2)))
         self.to_1m = SubPixel(self.mid, self.fine, config.scale // 2)
         self.at_1m = nn.Conv2d(self.fine, self.fine, 3, padding=1)
-        self.isa = nn.Conv2d(self.fine, config.outputs, 3, padding=1)
+        self.isa = ThinConv(self.fine, config.outputs, 3)
         self.image = nn.Conv2d(self.fine, 3, 3, padding=1)
 
     def at_10m(self, x: Tensor) -> Tensor:

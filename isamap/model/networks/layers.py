@@ -10,6 +10,10 @@ SLOPE = 0.2
 """Of the leaky ReLU in dense blocks (Wang et al. 2018)."""
 
 
+LANES = 16
+"""Channels that a CPU with AVX-512 computes at a time."""
+
+
 def crop(x: Tensor, rim: int) -> Tensor:
     """`x` without `rim` pixels on every side."""
     return x[..., rim : x.shape[-2] - rim, rim : x.shape[-1] - rim]
@@ -37,6 +41,57 @@ def resize(x: Tensor, old: int, new: int) -> Tensor:
         upper = x.index_select(axis, (below + 1).clamp(0, count - 1))
         x = torch.lerp(lower, upper, weight.expand_as(lower))
     return x
+
+
+def sub_pixels(conv: nn.Conv2d, x: Tensor, factor: int) -> Tensor:
+    """Convolution, pixel shuffle and ReLU, `(n, c, y * factor, x * factor)`.
+
+    On a CPU torch's shuffle moves one value at a time where channels lie last in memory. For prediction the convolution's
+    channels are put in another order there, those of a sub-pixel side by side: rows of them move at once, and the ReLU
+    happens on the way. The numbers are the same.
+    """
+    if not _predicts_on_cpu(x):
+        return functional.relu_(functional.pixel_shuffle(conv(x), factor))
+    assert conv.bias is not None
+    weight, bias = (
+        torch.cat([part[sub :: factor**2] for sub in range(factor**2)]) for part in (conv.weight, conv.bias)
+    )
+    made = functional.conv2d(x, weight, bias, conv.stride, conv.padding)
+    n, _, height, width = made.shape
+    cells = made.movedim(1, -1).view(n, height, width, factor, factor, -1)  # (n, y, x, row, column, c)
+    pixels = cells.transpose(2, 3)  # (n, y, row, x, column, c)
+    fine = torch.clamp_min(pixels, 0, out=pixels.new_empty(pixels.shape))
+    return fine.view(n, height * factor, width * factor, -1).movedim(-1, 1)
+
+
+def _predicts_on_cpu(x: Tensor) -> bool:
+    """Whether pixels lie in memory one after the other, on a CPU, and no gradient is asked for."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return last and x.device.type == "cpu" and not torch.is_grad_enabled()
+
+
+class ThinConv(nn.Conv2d):
+    """Convolution that keeps the size and has few outputs: on a CPU prediction makes several pixels of a row at once.
+
+    A CPU computes `LANES` channels of a position, whether a convolution has as many or not. So neighbours in a row are
+    channels of one position here: the kernel as often as there are, each time one pixel further on, zeros beside it,
+    and a stride over all of them. Their values then lie in memory as those of single pixels do. The numbers are the
+    same, for the zeros add nothing.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, side: int) -> None:
+        super().__init__(channels_in, channels_out, side, padding=side // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n, channels_out, y, x)`."""
+        n, _, height, width = x.shape
+        run = max((r for r in range(2, LANES // self.out_channels + 1) if width % r == 0), default=1)
+        if run == 1 or not _predicts_on_cpu(x):
+            return super().forward(x)
+        assert self.bias is not None
+        weight = torch.cat([functional.pad(self.weight, (at, run - 1 - at)) for at in range(run)])
+        made = functional.conv2d(x, weight, self.bias.repeat(run), (1, run), self.padding)
+        return made.movedim(1, -1).reshape(n, height, width, self.out_channels).movedim(-1, 1)
 
 
 def block_mean(x: Tensor, factor: int) -> Tensor:
@@ -78,7 +133,7 @@ class SubPixel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n, channels_out, y * factor, x * factor)`."""
-        return functional.relu_(functional.pixel_shuffle(self.conv(x), self.factor))
+        return sub_pixels(self.conv, x, self.factor)
 
 
 class Rise(nn.Module):
@@ -103,7 +158,7 @@ class Rise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n, channels_out, y * new / old, x * new / old)`, not negative."""
-        return functional.relu_(functional.pixel_shuffle(self.conv(x), self.factor))
+        return sub_pixels(self.conv, x, self.factor)
 
 
 class DoubleConv(nn.Module):
