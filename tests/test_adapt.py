@@ -117,6 +117,19 @@ def test_statistics_count_present_pixels_only():
     assert scaling.std[0] == pytest.approx(0.1)
 
 
+def test_a_band_that_the_target_lacks_keeps_the_scaling_of_the_source():
+    rng = np.random.default_rng(2)
+    lr, present = rng.uniform(0.02, 0.5, (4, 6, 6)).astype(np.float32), np.ones((4, 6, 6), np.bool_)
+    source = Scaling.of([(lr, present)])
+    present[3] = False
+    target = Scaling.of([(lr / 2, present)], source)
+    assert target.mean == pytest.approx(source.mean * [0.5, 0.5, 0.5, 1])
+    config = TINY["fast"]
+    card = target.config(source, config)
+    assert (card.mean[3], card.std[3]) == pytest.approx((config.mean[3], config.std[3]))
+    assert card.std[0] == pytest.approx(config.std[0] / 2)
+
+
 def test_the_card_of_an_adapted_network_sees_plain_reflectance_as_training_saw_it():
     rng = np.random.default_rng(1)
     lr = rng.uniform(0.02, 0.5, (4, 6, 6)).astype(np.float32)

@@ -60,7 +60,7 @@ def read_grounds(recipe: Recipe, data: Path) -> Grounds:
     target = target_sources(recipe, data)
     real = [*pairs, *(source for source in stores if isinstance(source, PairSource))]
     own = scaling(real) if recipe.target and recipe.target.own_statistics else None
-    there = scaling(target) if own else None
+    there = scaling(target, own) if own else None
     if own is not None and there is not None:
         target = [replace(source, lr=_moved_onto(source, there, own)) for source in target]
     return Grounds(
@@ -97,11 +97,11 @@ def target_sources(recipe: Recipe, data: Path) -> list[ShareSource]:
     return found
 
 
-def scaling(sources: "list[PairSource] | list[ShareSource]") -> Scaling:
-    """Mean and deviation over real ground."""
+def scaling(sources: "list[PairSource] | list[ShareSource]", unseen: Scaling | None = None) -> Scaling:
+    """Mean and deviation over real ground; of a band that it lacks, those of `unseen`."""
     if not sources:
         raise ConfigError("own_statistics needs real labelled ground and a target: name pairs or stores")
-    return Scaling.of([(source.lr, source.present) for source in sources])
+    return Scaling.of([(source.lr, source.present) for source in sources], unseen)
 
 
 def _moved_onto(source: ShareSource, own: Scaling, other: Scaling) -> NDArray[np.float32]:

@@ -114,13 +114,24 @@ class Scaling:
     """`(band,)`."""
 
     @classmethod
-    def of(cls, grounds: list[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> "Scaling":
-        """Over all present pixels of several grounds: reflectance and presence, `(band, y, x)` each."""
+    def of(
+        cls, grounds: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], unseen: "Scaling | None" = None
+    ) -> "Scaling":
+        """Over all present pixels of several grounds.
+
+        Args:
+            grounds: reflectance and presence, `(band, y, x)` each.
+            unseen: what a band has that no ground holds; mean 0 and deviation 1 if left out.
+        """
         bands = range(grounds[0][0].shape[0])
         values = [np.concatenate([lr[band][present[band]] for lr, present in grounds]) for band in bands]
-        mean = np.array([part.mean(dtype=np.float64) if part.size else 0.0 for part in values])
-        std = np.array([part.std(dtype=np.float64) if part.size else 1.0 for part in values])
-        return cls(mean, np.maximum(std, 1e-4))
+        mean = np.zeros(len(values)) if unseen is None else unseen.mean.copy()
+        std = np.ones(len(values)) if unseen is None else unseen.std.copy()
+        for band, part in enumerate(values):
+            if part.size:
+                mean[band] = part.mean(dtype=np.float64)
+                std[band] = max(part.std(dtype=np.float64), 1e-4)
+        return cls(mean, std)
 
     def onto(self, other: "Scaling", lr: NDArray[np.float32]) -> NDArray[np.float32]:
         """Reflectance `(band, y, x)` of this domain with the mean and deviation of another one."""

@@ -9,6 +9,7 @@ called ISA as by the source alone.
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from targets import SIMULATED
 
 from isamap.domain.accuracy import Confusion
 from isamap.engine.pages import keep_pages
+from isamap.model.networks import NetworkConfig
 
 CITIES = {
     "source": "source alone",
@@ -45,11 +47,21 @@ def models_of(runs: Path, names: dict[str, str]) -> list[Model]:
     return found
 
 
+def at_home(model: Model) -> Model:
+    """The model as it sees its source: where it was adapted by statistics, its card describes the target's view."""
+    config = model.card.training.get("source_network")
+    if config is None:
+        return model
+    network = type(model.network)(NetworkConfig(**config))
+    network.load_state_dict(model.network.state_dict())
+    return replace(model, network=network.eval(), kept={})
+
+
 def scored_half(data: Path, name: str) -> Area:
     """The right half of a simulated target: labels of the left one may have been learnt from."""
     area = simulated_area(data, name)
-    middle = area.lr.shape[2] // 2
-    return area.crop(slice(None), slice(middle, None), name)
+    height, width = area.lr.shape[1:]
+    return area.crop(slice(0, height), slice(width // 2, width), name)
 
 
 def at_false_alarms(model: Model, areas: list[Area], share: float) -> float:
@@ -86,7 +98,7 @@ def report(data: Path, runs: Path) -> Iterator[str]:
     later = labelled_part(real_areas(data, EVERY, "20180330")[1], "Dubai 2018")
     there = [scored_half(data, name) for name in SIMULATED]
     yield "\n### The source: Dubai 2015, validation ground\n"
-    yield from labelled(source, cities, [home])
+    yield from labelled(source, [at_home(model) for model in cities], [home])
     yield "\n### Eight cities: Chongqing, photo-interpreted points\n"
     yield from chongqing_table(data, [source, *cities], [])
     yield "\n### Eight cities: Leipzig, buildings\n"
@@ -98,7 +110,7 @@ def report(data: Path, runs: Path) -> Iterator[str]:
         yield f"\n### {TITLES[target]}\n"
         yield from labelled(source, models, areas)
         yield "\nThe same models on the source's validation ground:\n"
-        yield from labelled(source, models, [home])
+        yield from labelled(source, [at_home(model) for model in models], [home])
 
 
 TITLES = {
