@@ -403,7 +403,7 @@ def test_the_cache_is_set_in_bytes_and_holds_three_rows_of_blocks(tmp_path, dn, 
     path = write_raster(tmp_path / "scene.tif", dn, interleave="pixel")
     with open_scene(SceneInput((path,)), WANTED) as scene:
         assert rasterio.env.getenv()["GDAL_CACHEMAX"] == GDAL_ENV["GDAL_CACHEMAX"]
-        assert scene._layers[0].cache_bytes == 3 * SIDE * 64 * 4 * 2
+        assert scene._layers[0].cache_bytes(SIDE) == 3 * SIDE * 64 * 4 * 2
     assert not rasterio.env.hasenv()
 
 

@@ -158,6 +158,7 @@ class Mapper:
             return Mapped("skipped", published(job, self.options))
         with raster.open_scene(job.source, *self.predictor.bands, self.predictor.card.network.gsd_m) as scene:
             raster.check_scene(scene)
+            scene.rest()
             warn_of_misfit(self.predictor.card, (job.name, scene.geobox), job.source.paths, item)
             log.info("mapping %s (%d x %d px)", job.name, scene.geobox.shape[1], scene.geobox.shape[0])
             return self._publish(job, scene, provenance, made_of(item))
@@ -203,6 +204,7 @@ class Mapper:
                     for layer in layers
                 ]
                 tally = self._stream(job, scene, shape, writers, thumbnail)
+                scene.rest()
             if not tally.valid:
                 raise InputError(f"{job.source.paths[0]}: no pixel has all bands: nothing to map")
             write_preview(
@@ -256,20 +258,26 @@ class Mapper:
 
         area_km2 = shape[0] * shape[1] / 1e4
         with Progress(area_km2, "km2", job.name, show=self.options.show_progress) as bar:
-            stream(batches(shape, self.options.window_px, self.batch), read, compute, write)
+            stream(batches(shape, self.options.window_px, self.batch, scene.panel_px), read, compute, write)
         return tally
 
 
-def batches(shape: tuple[int, int], step: int, size: int) -> Iterator[list[Window]]:
-    """The windows of a raster in groups of one shape, at most `size` in each."""
+def batches(shape: tuple[int, int], step: int, size: int, panel_px: int) -> Iterator[list[Window]]:
+    """The windows of a raster, down one panel of columns after the other, in groups of one shape, at most `size` in each."""
     group: list[Window] = []
-    for window in windows(shape, step):
+    for window in _down_panels(shape, step, -(-panel_px // step) * step):
         if group and (window.shape != group[0].shape or len(group) == size):
             yield group
             group = []
         group.append(window)
     if group:
         yield group
+
+
+def _down_panels(shape: tuple[int, int], step: int, panel_px: int) -> Iterator[Window]:
+    for left in range(0, shape[1], panel_px):
+        for window in windows((shape[0], min(panel_px, shape[1] - left)), step):
+            yield replace(window, col_off=left + window.col_off)
 
 
 def published(job: Job, options: Options) -> tuple[Path, ...]:

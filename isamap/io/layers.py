@@ -46,13 +46,20 @@ class Layer:
     """Whether it stores DN; without declared nodata, 0 in every band then means nothing was seen."""
     masked: bool
     """Whether a mask or alpha band says which pixels count."""
-    cache_bytes: int
-    """Three rows of its blocks: with less, the halo is decoded again and again."""
+    blocks: tuple[int, int]
+    """Columns of blocks, and how many pixels of the scene one is wide."""
+    block_bytes: int
+    """Of one block in all bands that are decoded with it."""
 
     @property
     def undeclared(self) -> bool:
         """Whether 0 in every band is the only sign of nodata."""
         return self.integer and self.nodata is None
+
+    def cache_bytes(self, width_px: int) -> int:
+        """Three rows of its blocks under and beside so many pixels: with less, the halo is decoded again and again."""
+        columns, block_px = self.blocks
+        return 3 * self.block_bytes * (columns if self.warp else min(columns, -(-width_px // block_px) + 2))
 
 
 def lay_out(src: Any, bands: dict[str, int], grid: GeoBox, *, reproject: bool) -> Layer:
@@ -76,17 +83,19 @@ def lay_out(src: Any, bands: dict[str, int], grid: GeoBox, *, reproject: bool) -
     height, width = src.block_shapes[first]
     dtype = src.dtypes[first]
     depth = src.count if src.interleaving == Interleaving.pixel else len(bands)
+    factor = round(geobox.resolution.x / grid.resolution.x)
     return Layer(
         path=Path(src.name),
         bands=bands,
-        factor=round(geobox.resolution.x / grid.resolution.x),
+        factor=factor,
         row_off=round((geobox.boundingbox.top - grid.boundingbox.top) / grid.resolution.x),
         col_off=round((grid.boundingbox.left - geobox.boundingbox.left) / grid.resolution.x),
         warp=warp,
         nodata=_nodata(src, first),
         integer=not dtype.startswith("float"),
         masked=masked,
-        cache_bytes=3 * ceil(src.width / width) * width * height * depth * np.dtype(dtype).itemsize,
+        blocks=(ceil(src.width / width), width * factor),
+        block_bytes=width * height * depth * np.dtype(dtype).itemsize,
     )
 
 

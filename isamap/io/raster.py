@@ -31,6 +31,9 @@ __all__ = ["GDAL_ENV", "Scene", "SceneInput", "check_scene", "open_scene"]
 
 log = logging.getLogger(__name__)
 
+PANEL_PX, PANEL_BLOCKS = 4096, 8
+"""Wider scenes are read in panels of about so many pixels and no fewer blocks: the cache need not grow with the width,
+and at most a quarter of the blocks are decoded twice."""
 MAX_CACHE_BYTES = 1 << 30
 """However wide and deep the files are, GDAL keeps no more decoded blocks than this."""
 SAMPLE_PX, SAMPLE_COUNT = 128, 6
@@ -92,7 +95,7 @@ class Scene:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        wanted = sum(layer.cache_bytes for layer in self._layers)
+        wanted = sum(layer.cache_bytes(self.panel_px) for layer in self._layers)
         cache = min(max(int(GDAL_ENV["GDAL_CACHEMAX"]), wanted), MAX_CACHE_BYTES)
         self._env.enter_context(rasterio.Env(**{**GDAL_ENV, "GDAL_CACHEMAX": cache}))
         return self
@@ -102,9 +105,22 @@ class Scene:
 
     def close(self) -> None:
         """Close the handles of all threads, none of which may be reading."""
+        self.rest()
+        self._env.close()
+
+    def rest(self) -> None:
+        """Give back the memory of decoded blocks; no thread may be reading. The next read opens the files again."""
         self._opened.close()
         self._thread = threading.local()
-        self._env.close()
+
+    @property
+    def panel_px(self) -> int:
+        """Columns to be read from top to bottom before the next ones are."""
+        width: int = self.geobox.shape[1]
+        if any(layer.warp for layer in self._layers):
+            return width
+        widest = max(layer.blocks[1] for layer in self._layers)
+        return -(-width // max(1, round(width / max(PANEL_PX, PANEL_BLOCKS * widest))))
 
     def read(self, window: Window, halo_px: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Reflectance and validity of a window with a halo of real neighbour pixels.

@@ -5,7 +5,7 @@ over windows; a grid sampler and a data loader; windows that are blended in arra
 network as most would (`networks.Eager`), with all cores and without gradients, and makes the class map.
 Every run is a process of its own, in interleaved rounds.
 
-    python tests/bench/peers.py [--rounds 3] [--side 1024] [--memory 1024 2048] [--write docs/benchmarks.md]
+    python tests/bench/peers.py [--rounds 3] [--side 1024] [--memory 2048 3072] [--write docs/benchmarks.md]
 """
 
 import argparse
@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument("--child", nargs="+")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", type=int, default=1024)
-    parser.add_argument("--memory", type=int, nargs="*", default=[1024, 2048])
+    parser.add_argument("--memory", type=int, nargs="*", default=[2048, 3072])
     parser.add_argument("--write", type=Path)
     args = parser.parse_args()
     if args.child:

@@ -1,0 +1,61 @@
+"""Wide rasters are read in panels, and take no more memory for that."""
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from isamap.core.mapping import batches
+from isamap.domain.grid import windows
+from isamap.io.raster import GDAL_ENV, SceneInput, open_scene
+
+BANDS = ("B02", "B03", "B04", "B08")
+SHAPE = 96, 8192
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A scene wider than a panel, tiled, of random values."""
+    path = tmp_path_factory.mktemp("wide") / "scene.tif"
+    values = np.random.default_rng(3).integers(1, 9000, (4, *SHAPE), np.uint16)
+    options = {"tiled": True, "blockxsize": 64, "blockysize": 32, "compress": "zstd"}
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=4,
+        dtype="uint16",
+        height=SHAPE[0],
+        width=SHAPE[1],
+        crs="EPSG:32648",
+        transform=from_origin(500_000, 3_300_000, 10, 10),
+        **options,
+    ) as dst:
+        dst.write(values)
+        dst.descriptions = BANDS
+    return path
+
+
+def test_panels_cover_a_wide_scene_once_from_top_to_bottom(wide):
+    with open_scene(SceneInput((wide,)), BANDS) as scene:
+        assert scene.panel_px == SHAPE[1] // 2
+        order = [window for group in batches(SHAPE, 32, 3, scene.panel_px) for window in group]
+    assert sorted(map(str, order)) == sorted(map(str, windows(SHAPE, 32)))
+    columns = [window.col_off < SHAPE[1] // 2 for window in order]
+    assert columns == sorted(columns, reverse=True)
+
+
+def test_the_cache_does_not_grow_with_the_width(wide):
+    with open_scene(SceneInput((wide,)), BANDS) as scene:
+        (layer,) = scene._layers
+        assert layer.cache_bytes(scene.panel_px) == 3 * (SHAPE[1] // 2 + 2 * 64) * 32 * 4 * 2
+        assert rasterio.env.getenv()["GDAL_CACHEMAX"] == GDAL_ENV["GDAL_CACHEMAX"]
+
+
+def test_a_scene_reads_on_after_it_has_rested(wide):
+    with open_scene(SceneInput((wide,)), BANDS) as scene:
+        window = next(windows(SHAPE, 64))
+        before = scene.read(window, 8)
+        scene.rest()
+        for first, second in zip(before, scene.read(window, 8), strict=True):
+            np.testing.assert_array_equal(first, second)
