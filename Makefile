@@ -101,7 +101,7 @@ train-adapt: $(VENV)/installed-for-work ## adapt to ground without labels, for t
 	set -e; $(foreach way,dpa dpa-plus,$(call ADAPT_RUN,one-$(way)) $(ADAPTED)/2018-$(way) --target $(DUBAI_2018);)
 	set -e; $(foreach way,dpa dpa-plus,$(call ADAPT_RUN,one-$(way)) $(ADAPTED)/simulated-$(way) $(SIMULATED);)
 	set -e; $(foreach target,2018 simulated,$(call ADAPT_RUN,upper-$(target)) $(ADAPTED)/$(target)-upper;)
-	$(BIN)/python tests/bench/adaptation.py runs/adapt --data $(DATA) --write docs/accuracy.md
+	PYTHONPATH=docs $(BIN)/python tests/bench/adaptation.py runs/adapt --data $(DATA) --write docs/accuracy.md --picture docs/adaptation.png
 
 accuracy-train: train-fast train-bilinear train-equal train-family train-adapt ## train all that docs/accuracy.md compares, hours of CPU
 

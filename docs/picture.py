@@ -3,6 +3,7 @@
 python docs/picture.py
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,23 @@ TOP, LEFT, SIDE = 60, 60, 150
 """A square of the input, in pixels of 10 m."""
 PANEL_PX = 750
 GAP_PX = 12
+COLOURS = np.array([(236, 240, 232), (178, 34, 52)], np.uint8)
+"""Other ground, ISA."""
+
+
+def sheet(pixels: np.ndarray, maps: Sequence[np.ndarray], panel_px: int = PANEL_PX) -> Image.Image:
+    """Input `(3, y, x)` in true colours and maps of it `(Y, X)`, side by side."""
+    low, high = np.percentile(pixels, (1, 98))
+    colours = (np.clip((pixels - low) / (high - low), 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    size = panel_px, panel_px
+    panels = [Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)]
+    panels += [
+        Image.fromarray(COLOURS[np.minimum(isa, 1)]).resize(size, Image.Resampling.BOX) for isa in maps
+    ]
+    side_by_side = Image.new("RGB", (len(panels) * (panel_px + GAP_PX) - GAP_PX, panel_px), "white")
+    for index, panel in enumerate(panels):
+        side_by_side.paste(panel, (index * (panel_px + GAP_PX), 0))
+    return side_by_side.quantize(128)
 
 
 def main() -> None:
@@ -25,17 +43,7 @@ def main() -> None:
         pixels = src.read(bands, window=window).astype(np.float32)
     with rasterio.open(MAP, driver="GTiff") as src:
         isa = src.read(1, window=rasterio.windows.Window(LEFT * 10, TOP * 10, SIDE * 10, SIDE * 10))
-    low, high = np.percentile(pixels, (1, 98))
-    colours = (np.clip((pixels - low) / (high - low), 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
-    table = np.array([(236, 240, 232), (178, 34, 52)], np.uint8)
-    panels = [
-        Image.fromarray(colours).resize((PANEL_PX, PANEL_PX), Image.Resampling.NEAREST),
-        Image.fromarray(table[np.minimum(isa, 1)]).resize((PANEL_PX, PANEL_PX), Image.Resampling.BOX),
-    ]
-    sheet = Image.new("RGB", (2 * PANEL_PX + GAP_PX, PANEL_PX), "white")
-    for index, panel in enumerate(panels):
-        sheet.paste(panel, (index * (PANEL_PX + GAP_PX), 0))
-    sheet.quantize(128).save("docs/chongqing.png", optimize=True)
+    sheet(pixels, [isa]).save("docs/chongqing.png", optimize=True)
 
 
 if __name__ == "__main__":

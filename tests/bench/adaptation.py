@@ -1,6 +1,7 @@
 """`make train-adapt`, its last step: tables of what adaptation wins on ground without labels.
 
-    python tests/bench/adaptation.py RUNS [--data ../shared/data] [--write docs/accuracy.md]
+    PYTHONPATH=docs python tests/bench/adaptation.py RUNS [--data ../shared/data] [--write docs/accuracy.md]
+        [--picture docs/adaptation.png]
 
 Weights lie at RUNS/NAME/*.safetensors. Every model started from the same source (labelled Dubai of 2015) and had the
 same steps more. Recall at equal false alarms: the threshold is moved until as much ground without ISA is
@@ -14,14 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import tables
-from accuracy_ground import EVERY, Area, labelled_part, real_areas, simulated_area
+from accuracy_ground import EVERY, OUTSIDE, SCALE, Area, labelled_part, real_areas, simulated_area
 from accuracy_models import Model, stored
-from accuracy_places import chongqing_table, eurosat_table, leipzig_table
+from accuracy_places import AROUND_PX, chongqing_table, eurosat_table, leipzig_table
+from picture import SIDE, sheet
+from PIL import Image
 from targets import SIMULATED
 
 from isamap.domain.accuracy import Confusion
 from isamap.engine.pages import keep_pages
+from isamap.io.ground import read_reflectance
 from isamap.model.networks import NetworkConfig
+from isamap.model.networks.config import VISIBLE
 
 CITIES = {
     "source": "source alone",
@@ -31,6 +36,8 @@ CITIES = {
     "dpa-plus-weak": "DPA+, weak targets",
 }
 """Runs for the eight cities, by folder."""
+TOP, LEFT, PANEL_PX = 64, 64, 400
+"""Corner of the picture in the scene of Chongqing, pixels of 10 m, and side of its panels."""
 ONE = {"dpa": "DPA", "dpa-plus": "DPA+", "upper": "labels of the target"}
 """Runs for one target, by the end of their folder's name."""
 
@@ -119,18 +126,35 @@ TITLES = {
 }
 
 
+def picture(data: Path, runs: Path) -> Image.Image:
+    """A square of Chongqing: input, then the maps of the source, of `DPA`, of `DPA+` and of `DPA+` with weak targets."""
+    scene = data / "s2-oscd-change" / "chongqing"
+    lr, present, _ = read_reflectance([scene / f"chongqing-20180402-{gsd}m.tif" for gsd in (10, 20)], EVERY)
+    unknown = np.full((lr.shape[1] * SCALE, lr.shape[2] * SCALE), OUTSIDE, np.uint8)
+    wide = [slice(start - AROUND_PX, start + SIDE + AROUND_PX) for start in (TOP, LEFT)]
+    area = Area("Chongqing", lr, present, unknown, EVERY).crop(*wide)
+    inner = slice(AROUND_PX * SCALE, -AROUND_PX * SCALE)
+    shown = {name: title for name, title in CITIES.items() if name != "further"}
+    maps = [model.map(area)[inner, inner].astype(np.uint8) for model in models_of(runs, shown)]
+    own = slice(AROUND_PX, -AROUND_PX)
+    return sheet(area.of(VISIBLE)[0][:, own, own], maps, PANEL_PX)
+
+
 def main() -> None:
     """Print the tables; keep them where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--write", type=Path)
+    parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     keep_pages()
     lines = list(report(args.data, args.runs))
     print("\n".join(lines))
     if args.write:
         tables.keep(args.write, "adaptation", lines)
+    if args.picture:
+        picture(args.data, args.runs).save(args.picture, optimize=True)
 
 
 if __name__ == "__main__":
