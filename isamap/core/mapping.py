@@ -20,7 +20,7 @@ from isamap import __version__
 from isamap.domain import product
 from isamap.domain.composite import made_of
 from isamap.domain.grid import Window, refine, windows
-from isamap.engine.pages import keep_pages
+from isamap.engine.pages import Ceiling, keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError
 from isamap.io import raster, store
@@ -235,7 +235,7 @@ class Mapper:
         thumbnail: Thumbnail,
     ) -> _Tally:
         """Reader thread -> model on this thread -> writer thread, a few windows in flight."""
-        halo, tally = self.predictor.halo_px, _Tally()
+        halo, tally, ceiling = self.predictor.halo_px, _Tally(), Ceiling()
 
         def read(batch: list[Window]) -> list[Piece]:
             return [Piece(window, *scene.read(window.moved(job.margin_px), halo)) for window in batch]
@@ -243,6 +243,7 @@ class Mapper:
         def compute(pieces: list[Piece]) -> list[tuple[Piece, Prediction]]:
             lr, valid = [p.lr for p in pieces], [p.valid for p in pieces]
             made = self.predictor.predict(lr, valid, percent=self.options.probability)
+            ceiling.look()
             bar.advance(sum(p.window.height * p.window.width for p in pieces) / 1e4)
             return list(zip(pieces, made, strict=True))
 
