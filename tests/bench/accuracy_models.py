@@ -69,6 +69,14 @@ def stored(name: str) -> Model:
     return Model(card.name, card, network)
 
 
+def weights_of(folder: Path) -> Path:
+    """The weights that a training run left in its folder."""
+    found = [path for path in folder.glob("*.safetensors") if path.stem != "training-state"]
+    if len(found) != 1:
+        raise SystemExit(f"{folder} holds no weights: make accuracy-train makes them")
+    return found[0]
+
+
 def told_apart(models: list[Model], names: list[str]) -> list[Model]:
     """The models, those of one name called by their folders too."""
     for model, name in zip(models, names, strict=True):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tables
 from accuracy_ground import EVERY, OUTSIDE, SCALE, Area, labelled_part, real_areas, simulated_area
-from accuracy_models import Model, stored
+from accuracy_models import Model, stored, weights_of
 from accuracy_places import AROUND_PX, chongqing_table, eurosat_table, leipzig_table
 from picture import SIDE, sheet
 from PIL import Image
@@ -46,10 +46,7 @@ def models_of(runs: Path, names: dict[str, str]) -> list[Model]:
     """The models of some runs under the names that the tables use."""
     found = []
     for folder, title in names.items():
-        weights = [path for path in (runs / folder).glob("*.safetensors") if path.stem != "training-state"]
-        if len(weights) != 1:
-            raise SystemExit(f"{runs / folder} holds no weights: make train-adapt makes them")
-        found.append(stored(str(weights[0])))
+        found.append(stored(str(weights_of(runs / folder))))
         found[-1].name = title
     return found
 

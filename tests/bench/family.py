@@ -18,7 +18,7 @@ import tables
 from accuracy_cost import cost_table
 from accuracy_ground import EVERY, Area, labelled_part, real_areas, simulated_areas
 from accuracy_images import image_table
-from accuracy_models import Linear, Model, majority, stored
+from accuracy_models import Linear, Model, majority, stored, weights_of
 from accuracy_scores import DISTANCES_PX, SUPPORTS_PX, Scores
 
 from isamap.engine.pages import keep_pages
@@ -40,10 +40,10 @@ def family(runs: Path, names: Sequence[str]) -> dict[str, list[Model]]:
     """The models of each recipe, by seed."""
     found = {}
     for name in names:
-        weights = sorted(runs.glob(f"*/{name}/{name.split('-')[0]}.safetensors"))
-        if not weights:
-            raise SystemExit(f"{runs} holds no weights of {name}: make train-family makes them")
-        found[name] = [stored(str(path)) for path in weights]
+        folders = sorted(runs.glob(f"*/{name}/"))
+        if not folders:
+            raise SystemExit(f"{runs} holds no run of {name}: make train-family makes them")
+        found[name] = [stored(str(weights_of(folder))) for folder in folders]
         for model in found[name]:
             model.name = name
     return found
@@ -71,14 +71,16 @@ def rows(
     yield single("true 10 m majority (bound of any 10 m map)", majority(area.isa))
 
 
-def f1_rows(areas: Sequence[Area], models: dict[str, list[Model]]) -> Iterator[tuple[str, ...]]:
+def f1_rows(
+    areas: Sequence[Area], models: dict[str, list[Model]], titles: dict[str, str]
+) -> Iterator[tuple[str, ...]]:
     """F1 of every recipe on every area, and the mean over areas."""
     for name, seeds in models.items():
         found = [
             [float(Scores.count(model.map(area), area.isa).confusion.f1) for area in areas] for model in seeds
         ]
         means = [statistics.mean(each) for each in found]
-        yield f"**{SIMULATION.get(name, name)}**", *map(spread, zip(*found, strict=True)), spread(means)
+        yield f"**{titles.get(name, name)}**", *map(spread, zip(*found, strict=True)), spread(means)
 
 
 def cpu_seconds(folder: Path, training: dict[str, Any]) -> float:
@@ -114,9 +116,9 @@ def report(data: Path, runs: Path) -> Iterator[str]:
     areas = [val, *simulated_areas(data)[1]]
     yield "\n### F1 of ISA on real and on simulated validation ground\n"
     heads = ("network", *(area.name for area in areas), "mean")
-    yield from tables.table(heads, f1_rows(areas, networks))
+    yield from tables.table(heads, f1_rows(areas, networks, {}))
     yield "\n### What `fast` learns from real and from simulated input, F1 of ISA\n"
-    yield from tables.table(("`fast`, learnt from", *heads[1:]), f1_rows(areas, learnt))
+    yield from tables.table(("`fast`, learnt from", *heads[1:]), f1_rows(areas, learnt, SIMULATION))
     yield "\n### Budget, cost and images\n"
     yield from budget(runs, networks | learnt)
     yield ""
