@@ -1,8 +1,9 @@
 """The picture of the README: a square of the demo's input beside its map, from what `make demo` wrote.
 
-python docs/picture.py
+python docs/picture.py [--scene FILE --map FILE --at ROW COLUMN --out FILE]
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,14 +37,21 @@ def sheet(pixels: np.ndarray, maps: Sequence[np.ndarray], panel_px: int = PANEL_
 
 
 def main() -> None:
-    """Write docs/chongqing.png."""
-    with rasterio.open(SCENE, driver="GTiff") as src:
-        window = rasterio.windows.Window(LEFT, TOP, SIDE, SIDE)
+    """Write the picture of a scene (10 m file) and its map; without arguments docs/chongqing.png."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scene", type=Path, default=SCENE)
+    parser.add_argument("--map", type=Path, default=MAP)
+    parser.add_argument("--at", type=int, nargs=2, default=(TOP, LEFT), metavar=("ROW", "COLUMN"))
+    parser.add_argument("--out", type=Path, default=Path("docs/chongqing.png"))
+    args = parser.parse_args()
+    top, left = args.at
+    with rasterio.open(args.scene, driver="GTiff") as src:
+        window = rasterio.windows.Window(left, top, SIDE, SIDE)
         bands = [src.descriptions.index(name) + 1 for name in ("B04", "B03", "B02")]
         pixels = src.read(bands, window=window).astype(np.float32)
-    with rasterio.open(MAP, driver="GTiff") as src:
-        isa = src.read(1, window=rasterio.windows.Window(LEFT * 10, TOP * 10, SIDE * 10, SIDE * 10))
-    sheet(pixels, [isa]).save("docs/chongqing.png", optimize=True)
+    with rasterio.open(args.map, driver="GTiff") as src:
+        isa = src.read(1, window=rasterio.windows.Window(left * 10, top * 10, SIDE * 10, SIDE * 10))
+    sheet(pixels, [isa]).save(args.out, optimize=True)
 
 
 if __name__ == "__main__":
