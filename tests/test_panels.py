@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
-from rasterio.transform import from_origin
+from bad_rasters import write_raster
 
 from isamap.core.mapping import batches
 from isamap.domain.grid import windows
@@ -16,24 +16,9 @@ SHAPE = 96, 8192
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """A scene wider than a panel, tiled, of random values."""
-    path = tmp_path_factory.mktemp("wide") / "scene.tif"
     values = np.random.default_rng(3).integers(1, 9000, (4, *SHAPE), np.uint16)
-    options = {"tiled": True, "blockxsize": 64, "blockysize": 32, "compress": "zstd"}
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=4,
-        dtype="uint16",
-        height=SHAPE[0],
-        width=SHAPE[1],
-        crs="EPSG:32648",
-        transform=from_origin(500_000, 3_300_000, 10, 10),
-        **options,
-    ) as dst:
-        dst.write(values)
-        dst.descriptions = BANDS
-    return path
+    path = tmp_path_factory.mktemp("wide") / "scene.tif"
+    return write_raster(path, values, BANDS, blockxsize=64, blockysize=32)
 
 
 def test_panels_cover_a_wide_scene_once_from_top_to_bottom(wide):

@@ -24,9 +24,8 @@ from isamap.domain.grid import Tile
 from isamap.domain.standing import Wanted, differing
 from isamap.engine import LOCAL, Engine, local
 from isamap.errors import IsamapError, StorageError
-from isamap.io import store
 from isamap.io.occupy import occupy
-from isamap.io.presence import files_there
+from isamap.io.presence import standing
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +101,10 @@ def plan(tiles: Sequence[Tile], settings: Settings, *, overwrite: bool = False) 
         ConfigError, MissingInputError: a source is not known.
     """
     own = composer(settings)
-    states = {tile: _standing(own, tile, overwrite=overwrite) for tile in tiles}
+    states = {
+        tile: standing(settings.target(tile), partial(_compare, own, tile), overwrite=overwrite)
+        for tile in tiles
+    }
     counts = {state: list(states.values()).count(state) for state in ("new", "stale", "done", "unknown")}
     cost = estimate([tile for tile in tiles if states[tile] in ("new", "stale")], settings)
     return {
@@ -118,14 +120,10 @@ def plan(tiles: Sequence[Tile], settings: Settings, *, overwrite: bool = False) 
     }
 
 
-def _standing(own: Composer, tile: Tile, *, overwrite: bool) -> Literal["new", "stale", "done", "unknown"]:
-    """Whether a composite is to be made, made again, or left alone; unknown: files of a folder must be read to tell."""
-    target, selection = own.settings.target(tile), own.settings.selection
-    if not target.item_path.is_file():
-        return "new"
-    item = store.read_item(target.item_path)
-    made = same_settings(item, own)
-    if overwrite or item is None or made is None or not files_there(target, item):
+def _compare(own: Composer, tile: Tile, item: dict[str, Any]) -> Literal["stale", "done", "unknown"]:
+    """Whether a composite is to be made again or left alone; unknown: files of a folder must be read to tell."""
+    selection, made = own.settings.selection, same_settings(item, own)
+    if made is None:
         return "stale"
     limits = Wanted(max_cloud=selection.max_cloud, max_scenes=selection.max_scenes)
     if differing(item, limits, own.settings.year):

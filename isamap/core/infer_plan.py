@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from isamap.core.composing import Live, composer
@@ -10,13 +11,12 @@ from isamap.domain.composite import ASSET
 from isamap.domain.standing import Wanted, differing
 from isamap.io import store
 from isamap.io.finder import Found
-from isamap.io.presence import files_there
+from isamap.io.presence import standing
 
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
 """Of `--dry-run --json`."""
-State = Literal["new", "stale", "done"]
 
 
 def plan(jobs: Sequence[Job], options: Options, *, live: Live | None = None) -> dict[str, Any]:
@@ -33,7 +33,10 @@ def plan(jobs: Sequence[Job], options: Options, *, live: Live | None = None) -> 
     """
     without = {job.name for job in jobs if not _has_sources(job)}
     there = [job for job in jobs if live or job.name not in without]
-    states = {job.name: _state(job, options, live) for job in there}
+    states = {
+        job.name: standing(job.target, partial(_compare, job, options, live), overwrite=options.overwrite)
+        for job in there
+    }
     counts = {state: list(states.values()).count(state) for state in ("new", "stale", "done")}
     size = sum(path.stat().st_size for job in there for path in job.source.paths if path.is_file())
     return {
@@ -53,13 +56,8 @@ def _has_sources(job: Job) -> bool:
     return all(path.is_file() for path in job.source.paths)
 
 
-def _state(job: Job, options: Options, live: Live | None) -> State:
-    """Whether a map is to be made, made again, or left alone."""
-    item = store.read_item(job.target.item_path)
-    if not job.target.item_path.is_file():
-        return "new"
-    if options.overwrite or item is None or not files_there(job.target, item):
-        return "stale"
+def _compare(job: Job, options: Options, live: Live | None, item: dict[str, Any]) -> Literal["stale", "done"]:
+    """Whether a map is to be made again or left alone."""
     made = _properties(item).get("isamap:provenance")
     if not isinstance(made, dict):
         return "stale"

@@ -19,7 +19,7 @@ from isamap.errors import IsamapError, StorageError
 from isamap.io import store
 from isamap.io.encode import encode
 from isamap.io.occupy import occupy
-from isamap.io.presence import files_there
+from isamap.io.presence import standing
 from isamap.io.product_pixels import ProductReader, place_of
 
 PIECE_BYTES = 1_500_000
@@ -73,8 +73,8 @@ def plan(tiles: Sequence[Tile], request: Request, *, overwrite: bool = False) ->
         request: the product.
         overwrite: whether finished pieces are fetched again.
     """
-    made = request.provenance
-    states = [_standing(request.target(tile), made, overwrite=overwrite) for tile in tiles]
+    compare = partial(_compare, request.provenance)
+    states = [standing(request.target(tile), compare, overwrite=overwrite) for tile in tiles]
     counts = {state: states.count(state) for state in ("new", "stale", "done")}
     return {
         "schema": SCHEMA,
@@ -88,15 +88,8 @@ def plan(tiles: Sequence[Tile], request: Request, *, overwrite: bool = False) ->
     }
 
 
-def _standing(
-    target: store.Target, made: dict[str, Any], *, overwrite: bool
-) -> Literal["new", "stale", "done"]:
-    """Whether a piece is to be fetched, fetched again, or left alone."""
-    if not target.item_path.is_file():
-        return "new"
-    item = store.read_item(target.item_path)
-    if overwrite or item is None or not files_there(target, item):
-        return "stale"
+def _compare(made: dict[str, Any], item: dict[str, Any]) -> Literal["stale", "done"]:
+    """Whether a piece is to be fetched again or left alone."""
     properties = item.get("properties")
     same = isinstance(properties, dict) and properties.get("isamap:provenance") == made
     return "done" if same else "stale"

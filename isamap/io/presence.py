@@ -1,12 +1,28 @@
-"""Whether the files of a product are there; their bytes are not read."""
+"""Whether a product is there, as its item tells; its bytes are not read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from isamap.io.store import Target
+from isamap.io.store import Target, read_item
 
 
-def files_there(target: Target, item: Mapping[str, Any]) -> bool:
+def standing(target: Target, compare: Callable[[dict[str, Any]], str], *, overwrite: bool) -> str:
+    """`new` without an item; `stale` where it cannot be read, files are missing, or `overwrite` asks for it anew.
+
+    Args:
+        target: the product.
+        compare: what is to be said of an item whose files are there.
+        overwrite: whether finished products are made again.
+    """
+    if not target.item_path.is_file():
+        return "new"
+    item = read_item(target.item_path)
+    if overwrite or item is None or not _files_there(target, item):
+        return "stale"
+    return compare(item)
+
+
+def _files_there(target: Target, item: Mapping[str, Any]) -> bool:
     """Whether every file that an item names lies beside it in the size that it says."""
     assets = item.get("assets")
     if not isinstance(assets, dict) or not assets:
