@@ -138,18 +138,11 @@ def picture(data: Path, runs: Path) -> Image.Image:
 
 
 def main() -> None:
-    """Print the tables; keep them where asked."""
+    """Print the tables and draw the picture; keep them where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--write", type=Path)
     parser.add_argument("--picture", type=Path)
-    args = parser.parse_args()
     keep_pages()
-    lines = list(report(args.data, args.runs))
-    print("\n".join(lines))
-    if args.write:
-        tables.keep(args.write, "adaptation", lines)
+    args = tables.of_runs(parser, "adaptation", report)
     if args.picture:
         picture(args.data, args.runs).save(args.picture, optimize=True)
 

@@ -130,16 +130,8 @@ def report(data: Path, runs: Path) -> Iterator[str]:
 
 def main() -> None:
     """Print the tables; keep them where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--write", type=Path)
-    args = parser.parse_args()
     keep_pages()
-    lines = list(report(args.data, args.runs))
-    print("\n".join(lines))
-    if args.write:
-        tables.keep(args.write, "family", lines)
+    tables.of_runs(argparse.ArgumentParser(description=__doc__.splitlines()[0]), "family", report)
 
 
 if __name__ == "__main__":

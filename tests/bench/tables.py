@@ -1,9 +1,10 @@
 """Tables that a bench writes into a page of the documentation, between two marks of its own."""
 
+import argparse
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -14,6 +15,30 @@ def keep(path: Path, name: str, lines: Iterable[str]) -> None:
     if not mark or not end:
         raise SystemExit(f"{path} has no marks for {name}")
     path.write_text(head + mark + "\n" + "\n".join(lines) + "\n\n" + end + tail, encoding="utf-8")
+
+
+def of_runs(
+    parser: argparse.ArgumentParser, name: str, report: Callable[[Path, Path], Iterable[str]]
+) -> argparse.Namespace:
+    """Command of a bench over training runs: prints the tables, and keeps them under `name` where asked.
+
+    Args:
+        parser: with what the bench asks for beside `runs`, `--data` and `--write`.
+        name: of the marks.
+        report: lines from the folders of data and runs.
+
+    Returns:
+        What was asked.
+    """
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--write", type=Path)
+    args = parser.parse_args()
+    lines = list(report(args.data, args.runs))
+    print("\n".join(lines))
+    if args.write:
+        keep(args.write, name, lines)
+    return args
 
 
 def machine() -> str:
