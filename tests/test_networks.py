@@ -295,6 +295,27 @@ def test_a_class_scheme_has_an_output_per_class(name):
     torch.testing.assert_close(isa, each[:, made.config.isa_channels].sum(dim=1))
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_band_that_is_new_says_nothing_at_first(name):
+    known = network(name)
+    later = network(name, bands=("B02", "B11", "B03", "B04", "B08", "B12"), mean=(0.1,) * 6, std=(0.1,) * 6)
+    later.start_from(known)
+    x = scene(16, 16, bands=6)
+    shared = [0, 2, 3, 4, 6, 8, 9, 10]  # values, then presence, of the four bands that both read
+    with torch.no_grad():
+        assert torch.allclose(later(x), known(x[:, shared]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "other", [{"channels": 16}, {"bands": ("B02", "B03", "B04", "B05")}, {"blocks": 2}], ids=str
+)
+def test_weights_of_another_shape_are_no_start(other):
+    with pytest.raises(RuntimeError):
+        network("fast", bands=("B02", "B03", "B04"), mean=(0.1,) * 3, std=(0.1,) * 3).start_from(
+            network("fast", **other)
+        )
+
+
 @pytest.mark.parametrize("changes", [{"cross_scale": True}, {"cross_scale": False}])
 def test_gradients_of_the_map_reach_super_resolution(changes):
     made = network("joint", **changes)

@@ -157,14 +157,14 @@ class Trainer:
         optimizer.step()
 
     def start_from(self, network: networks.Network) -> None:
-        """Begin with the weights of another network of the same shape.
+        """Begin with the weights of another network of the same shape; bands that are new begin at zero.
 
         Raises:
             ModelError: it has another shape.
         """
         try:
-            self.network.load_state_dict(network.state_dict())
-            self.average.load_state_dict(network.state_dict())
+            self.network.start_from(network)
+            self.average.start_from(network)
         except RuntimeError as fault:
             raise ModelError("the weights to start from are of another network than the recipe's") from fault
 

@@ -55,6 +55,34 @@ class Network(nn.Module):
         assert made.logits is not None
         return made.logits, made.image
 
+    def start_from(self, other: "Network") -> None:
+        """Take the weights of a network of the same shape; bands that it does not read begin at zero.
+
+        Raises:
+            RuntimeError: it has another shape, or reads bands that this one does not.
+        """
+        shapes = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        weights = other.state_dict().items()
+        self.load_state_dict(
+            {name: self._widened(tensor, shapes.get(name), other) for name, tensor in weights}
+        )
+
+    def _widened(self, weight: Tensor, shape: torch.Size | None, other: "Network") -> Tensor:
+        """A weight of another network, with zeros for the bands of this one that the other does not read.
+
+        Channels of a first convolution are the values of the bands, their presence, and what else it reads.
+        """
+        bands, known = self.config.bands, other.config.bands
+        if shape in (None, weight.shape) or weight.dim() < 2 or not set(known) <= set(bands):
+            return weight
+        more = 2 * (len(bands) - len(known))
+        wide = weight.new_zeros((weight.shape[0], weight.shape[1] + more, *weight.shape[2:]))
+        values = [bands.index(band) for band in known]
+        presences = [len(bands) + index for index in values]
+        others = range(2 * len(bands), wide.shape[1])
+        wide[:, [*values, *presences, *others]] = weight
+        return wide
+
     def only(self, part: Literal["all", "image", "segmentation"]) -> None:
         """Let only some modules learn: all, those of the image, or those that only the segmentation needs."""
         for name, module in self.named_children():
