@@ -1,11 +1,17 @@
 """The Dask engine does what the local one does; its own cluster on this machine stands for any."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from functools import partial
 
 import pytest
+import tiny
 from test_local_engine import buggy, dies_once, picky, poisonous, results, square
 
+from isamap.core.composing import Settings, composer
 from isamap.engine import Engine, dask, run
 from isamap.errors import ConfigError, InputError, ModelError, RemoteError
 
@@ -41,6 +47,43 @@ def where(job):
     return bool(get_worker().state.total_resources.get("GPU"))
 
 
+def rate(settings, job):
+    """Documents a second that this worker may ask the first catalogue for."""
+    finder = composer(settings).finder
+    return finder.pixels.client(finder.sources[0][0])._pace._rate_per_s
+
+
+def lingers(job):
+    """The first 100 are done at once, the others take a while."""
+    if job >= 100:
+        time.sleep(0.3)
+    return job, os.getpid()
+
+
+def poison(folder, job):
+    """Job 150 kills whoever takes it, among many that are done at once."""
+    if job == 150:
+        with (folder / "deaths").open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+@pytest.fixture
+def futures(monkeypatch):
+    """Every future that is sent, by the number of its jobs."""
+    import distributed
+
+    sent, submit = [], distributed.Client.submit
+
+    def count(self, task, **how):
+        sent.append(len(task.args[-2]))
+        return submit(self, task, **how)
+
+    monkeypatch.setattr(distributed.Client, "submit", count)
+    return sent
+
+
 def test_every_job_has_one_outcome_and_foreseen_faults_are_outcomes(cluster):
     outcomes = {outcome.job: outcome for outcome in run(range(12), picky, Engine("dask", scheduler=cluster))}
     assert sorted(outcomes) == list(range(12))
@@ -58,6 +101,36 @@ def test_workers_are_not_asked_for_with_every_job(cluster, monkeypatch):
     monkeypatch.setattr(distributed.Client, "nthreads", lambda self: asked.append(1) or nthreads(self))
     assert len(results(run(range(20), square, Engine("dask", scheduler=cluster)))) == 20
     assert len(asked) == 1
+
+
+def test_jobs_that_are_done_at_once_share_a_future(cluster, futures):
+    outcomes = list(run(range(500), square, Engine("dask", scheduler=cluster)))
+    assert sorted(outcome.job for outcome in outcomes) == list(range(500))
+    assert results(outcomes) == sorted(job * job for job in range(500))
+    assert len(futures) < 50
+    assert max(futures) == dask.SHARED_JOBS
+
+
+def test_jobs_that_take_a_while_have_a_future_each_and_keep_no_worker_idle(cluster, futures):
+    outcomes = list(run(range(108), lingers, Engine("dask", scheduler=cluster)))
+    slow = [outcome.result for outcome in outcomes if outcome.job >= 100]
+    assert sorted(job for job, _ in slow) == list(range(100, 108))
+    assert len({worker for _, worker in slow}) == 2
+    assert futures[-4:] == [1, 1, 1, 1]
+
+
+def test_workers_of_a_named_cluster_share_the_rate_of_a_source(cluster, tmp_path):
+    settings = Settings(tmp_path, 2021, side_by_side=3)
+    alone = rate(settings, 0)
+    outcomes = list(run(range(4), partial(rate, settings), Engine("dask", scheduler=cluster)))
+    assert [outcome.result for outcome in outcomes] == pytest.approx([alone / 2] * 4)
+
+
+@pytest.mark.slow
+def test_workers_of_our_own_cluster_share_it_already(tmp_path):
+    settings = Settings(tmp_path, 2021, side_by_side=2)
+    outcomes = list(run(range(4), partial(rate, settings), TWO))
+    assert [outcome.result for outcome in outcomes] == pytest.approx([rate(settings, 0)] * 4)
 
 
 def test_no_job_needs_no_cluster():
@@ -90,6 +163,18 @@ def test_a_run_that_nobody_wants_any_more_takes_its_jobs_back(cluster):
 
 
 @pytest.mark.slow
+def test_a_cluster_of_our_own_says_nothing_of_itself():
+    code = (
+        "import logging, operator; from isamap import logs; from isamap.engine import Engine, run\n"
+        "logs.configure(logging.INFO, 'text')\n"
+        "print(len(list(run(range(3), operator.index, Engine('dask', 1)))))"
+    )
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=tiny.REPOSITORY, capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("3\n", "")
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_one_job_which_is_done_again(tmp_path, caplog):
     outcomes = list(run(range(6), partial(dies_once, tmp_path), TWO))
     assert results(outcomes) == list(range(6))
@@ -104,6 +189,15 @@ def test_a_job_that_kills_three_workers_is_given_up_and_named_as_on_one_machine(
     assert lost.job == 1
     assert str(lost.fault) == "killed 3 workers: out of memory, or a bug: see the log"
     assert results(outcomes) == [0, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_killer_among_short_jobs_is_found_and_loses_nothing_else(tmp_path, caplog):
+    outcomes = list(run(range(300), partial(poison, tmp_path), TWO))
+    assert (tmp_path / "deaths").read_text() == "xxx"
+    assert [outcome.job for outcome in outcomes if outcome.fault] == [150]
+    assert results(outcomes) == [job for job in range(300) if job != 150]
+    assert caplog.text.count("a worker died") == 3
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "tcp://no.such.host.invalid:8786"])

@@ -65,11 +65,20 @@ class Clock:
         self.now += seconds
 
 
-@pytest.mark.parametrize(("workers", "shard", "processes"), [(1, None, 1), (2, None, 2), (2, Shard(3, 4), 8)])
+@pytest.mark.parametrize(
+    ("workers", "shard", "address", "processes"),
+    [
+        (1, None, None, 1),
+        (2, None, None, 2),
+        (2, Shard(3, 4), None, 8),
+        (2, Shard(3, 4), "tls://10.0.0.5:8786", 4),  # of each worker's machine, not of the cluster
+    ],
+)
 def test_all_processes_of_all_shards_together_keep_the_rate_of_a_source(
-    workers, shard, processes, monkeypatch
+    workers, shard, address, processes, monkeypatch
 ):
-    assert side_by_side({"workers": workers, "shard": shard}) == processes
+    given = {"workers": workers, "shard": shard, "scheduler_address": address}
+    assert side_by_side(given) == processes
     source, clock = SOURCES["planetary-computer"], Clock()
     monkeypatch.setattr(pace, "time", clock)
     own = client_of(source, share=processes)._pace

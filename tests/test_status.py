@@ -70,6 +70,8 @@ def test_every_tile_is_counted_once(isamap, workspace):
     assert (standing["model"], numbers) == ("fast", [2021, 4, 2, 0, 1])
     assert standing["stale"] == [NEXT_TILE]
     assert standing["failed"] == {ALL[2]: "B08 is\nmissing"}
+    assert standing["missing"] == {ALL[3]: "no such file"}
+    assert standing["to_make"] == [ALL[2], ALL[3]]
     assert (standing["at_work"], standing["unclaimed"], standing["pid"]) == ({}, [], None)
     assert standing["size_bytes"] == 2004
     assert standing["last"] == "2023-11-14T22:13:20Z"
@@ -83,11 +85,42 @@ def test_without_an_area_all_that_is_known_is_wanted(workspace):
 
 def test_the_table_names_failed_tiles_on_a_line_each(isamap, workspace):
     ended = over(isamap, workspace)
-    head, row, failed, disk = ended.out.splitlines()
+    head, row, failed, missing, to_make, disk = ended.out.splitlines()
     assert head.split()[:4] == ["model", "year", "wanted", "done"]
     assert row.split()[:6] == ["fast", "2021", "4", "2", "1", "1"]
     assert failed == f"failed  fast 2021  {ALL[2]}  B08 is missing"
+    assert missing == f"missing  fast 2021  1  {ALL[3]}"
+    assert to_make == f"to make  fast 2021  2  {ALL[2]}, {ALL[3]}"
     assert disk.endswith(" GB free")
+
+
+def test_a_tile_without_input_is_missing_until_it_has_one(isamap, workspace):
+    put(workspace / "composites" / "2021" / f"{ALL[3]}.tif")
+    (standing,) = over(isamap, workspace, "--json").document["products"]
+    assert (standing["missing"], standing["waiting"], standing["no_input"]) == ({}, 1, 0)
+    assert standing["to_make"] == [ALL[2], ALL[3]]
+    put(workspace / "maps" / "fast" / "2021" / f"{ALL[3]}.json")
+    (standing,) = over(isamap, workspace, "--json").document["products"]
+    assert standing["to_make"] == [ALL[2]]
+
+
+def test_of_many_tiles_to_make_the_first_are_named_and_json_names_all(isamap, workspace):
+    many = [f"48N-0060-{number:04}" for number in range(300, 310)]
+    asked = ("status", "--tiles", ",".join(many), "--workspace", workspace)
+    (line,) = [line for line in isamap(*asked).out.splitlines() if line.startswith("to make")]
+    assert line == f"to make  fast 2021  10  {many[0]}, {many[1]}, {many[2]} and 7 more"
+    assert isamap(*asked, "--json").document["products"][0]["to_make"] == many
+
+
+def test_what_a_fetch_found_nothing_for_is_named(isamap, workspace):
+    rows = [{"name": ALL[3], "state": "missing", "error": "no look is clear"}]
+    put(workspace / "runs" / "fetch-2021.json", NOW - 50, json.dumps({"tiles": rows}))
+    (composites,) = over(isamap, workspace, "--json").document["composites"]
+    assert composites["missing"] == {ALL[3]: "no look is clear"}
+    assert f"missing  composite 2021  1  {ALL[3]}" in over(isamap, workspace).out
+    put(workspace / "composites" / "2021" / f"{ALL[3]}.tif")
+    (composites,) = over(isamap, workspace, "--json").document["composites"]
+    assert composites["missing"] == {}
 
 
 def test_model_and_year_choose(isamap, workspace):

@@ -377,7 +377,16 @@ def test_a_store_whose_shard_was_made_anew_is_refused(ground, tmp_path):
         (lambda f: (f / "chips.geojson").unlink(), InputError, "chips.geojson is missing"),
         (lambda f: (f / "chips.geojson").write_text("{}"), InputError, "is not the index of its manifest"),
         (lambda f: (f / "chips.json").write_text('{"properties": 3}'), InputError, "chips.json is damaged"),
-        (lambda f: (f / "town.json").write_text("{}"), InputError, "is damaged: run isamap tile again"),
+        (lambda f: (f / "chips.json").write_text("{"), MissingInputError, "holds no finished chip store"),
+        (
+            lambda f: (f / "town.json").write_text("{}"),
+            InputError,
+            r"/town\.json is damaged: run isamap tile",
+        ),
+        (lambda f: (f / "town.json").write_text('{"assets": 3}'), InputError, r"/town\.json is damaged"),
+        (lambda f: (f / "town.json").write_text('{"assets": {}}'), InputError, r"/town\.json is damaged"),
+        (lambda f: (f / "town.json").write_text("{"), InputError, r"/town\.json is missing or damaged"),
+        (lambda f: (f / "town.json").unlink(), InputError, r"/town\.json is missing or damaged"),
     ],
 )
 def test_a_damaged_store_is_refused_in_one_line(ground, tmp_path, harm, kind, words):

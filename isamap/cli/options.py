@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 DEFAULT_CONFIG = Path("isamap.toml")
+
+
+class Number(click.FloatRange):
+    """A finite number in a range; click's own lets NaN pass, which no comparison refuses."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a usage error."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def option(*names: str, **settings: Any) -> Callable[[AnyFunction], AnyFunction]:
@@ -112,7 +124,7 @@ COMPOSING = (
     ),
     option(
         "--max-cloud",
-        type=click.FloatRange(0, 100),
+        type=Number(0, 100),
         default=60.0,
         help="Percent of cloud up to which a scene is read.",
     ),
@@ -187,9 +199,12 @@ def composing(given: dict[str, Any]) -> "Settings":
 
 
 def side_by_side(given: dict[str, Any]) -> int:
-    """Processes that share the rate of requests: workers of this run, and the runs of other shards."""
-    shard = given["shard"]
-    return int(given["workers"]) * (shard.count if shard else 1)
+    """Processes that share the rate of requests: workers of this run, and the runs of other shards.
+
+    The workers of a cluster that was named are counted by the engine.
+    """
+    shard, workers = given["shard"], 1 if given["scheduler_address"] else int(given["workers"])
+    return workers * (shard.count if shard else 1)
 
 
 def tiles_of(given: dict[str, Any]) -> "list[Tile]":

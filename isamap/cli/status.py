@@ -1,6 +1,7 @@
 """`isamap status`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ HEAD = (
     *("at work", "maps/h", "h left", "GB", "last", "run"),
 )
 
+NAMED = 3
+"""Tiles that are named of those to be made; --json names all."""
+
 
 @click.command(epilog=EXAMPLES)
 @options.config
@@ -31,7 +35,7 @@ HEAD = (
 @options.option("--model", metavar="NAME", help="Only this model.", default=None, show_default=False)
 @options.option(
     "--watch",
-    type=click.FloatRange(0.1),
+    type=options.Number(0.1),
     metavar="SECONDS",
     help="Say it again that often, until stopped.",
     show_default=False,
@@ -42,7 +46,8 @@ def status(**given: Any) -> None:
     """Tell where the maps of a workspace stand, while a run goes on or after it.
 
     Per model and year: tiles wanted, done, failed, waiting, at work, rate and time left; then each
-    failed tile with its error; then the composites that were fetched. Only looks: no lock is taken, nothing is written.
+    failed tile with its error, and how many are to be made (--json names them all); then the composites that
+    were fetched. Only looks: no lock is taken, nothing is written.
     """
     import time
 
@@ -71,7 +76,7 @@ def status(**given: Any) -> None:
 
 
 def _print(standings: "list[Standing]", fetched: "list[Composites]", free_bytes: int) -> None:
-    """A table, then what failed, then composites, then the disk."""
+    """A table, then what failed and what is to be made, then composites, then the disk."""
     rows = [HEAD, *(_row(standing) for standing in standings)]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -79,6 +84,8 @@ def _print(standings: "list[Standing]", fetched: "list[Composites]", free_bytes:
     for standing in standings:
         for tile, text in standing.failed.items():
             click.echo(f"failed  {standing.model} {standing.year}  {tile}  {' '.join(text.split())}")
+        _name_some(f"missing  {standing.model} {standing.year}", list(standing.missing))
+        _name_some(f"to make  {standing.model} {standing.year}", standing.to_make)
     for one in fetched:
         if one.fetched:
             run = f", process {one.pid}" if one.pid is not None else ""
@@ -88,7 +95,15 @@ def _print(standings: "list[Standing]", fetched: "list[Composites]", free_bytes:
             )
         for tile, text in one.failed.items():
             click.echo(f"failed  composite {one.year}  {tile}  {' '.join(text.split())}")
+        _name_some(f"missing  composite {one.year}", list(one.missing))
     click.echo(f"{free_bytes / 1e9:.1f} GB free")
+
+
+def _name_some(label: str, tiles: Sequence[str]) -> None:
+    """How many tiles, and the first of them by name."""
+    if tiles:
+        others = f" and {len(tiles) - NAMED} more" if len(tiles) > NAMED else ""
+        click.echo(f"{label}  {len(tiles)}  {', '.join(tiles[:NAMED])}{others}")
 
 
 def _row(standing: "Standing") -> tuple[str, ...]:

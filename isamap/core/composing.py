@@ -7,13 +7,13 @@ whoever makes it, in whatever order catalogues answer.
 import hashlib
 import logging
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from odc.geo.geobox import GeoBox
 
-from isamap import __version__
+from isamap import __version__, engine
 from isamap.domain import composite
 from isamap.domain.cloudmask import MaskRules
 from isamap.domain.compositing import Method
@@ -186,10 +186,11 @@ def composer(settings: Settings) -> Composer:
         ConfigError: a source is not known.
         MissingInputError: a source is a folder that is not there.
     """
-    if settings not in _OPEN:
+    shared = replace(settings, side_by_side=engine.beside(settings.side_by_side))
+    if shared not in _OPEN:
         release()
-        _OPEN[settings] = Composer(settings)
-    return _OPEN[settings]
+        _OPEN[shared] = Composer(shared)
+    return _OPEN[shared]
 
 
 def release() -> None:

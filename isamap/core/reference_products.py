@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -144,10 +144,11 @@ _OPEN: dict[Request, ProductReader] = {}
 
 
 def _reader(request: Request) -> ProductReader:
-    if request not in _OPEN:
+    shared = replace(request, side_by_side=engine.beside(request.side_by_side))
+    if shared not in _OPEN:
         _release()
-        _OPEN[request] = ProductReader(request.product, request.side_by_side, request.allowed)
-    return _OPEN[request]
+        _OPEN[shared] = ProductReader(shared.product, shared.side_by_side, shared.allowed)
+    return _OPEN[shared]
 
 
 def _release() -> None:

@@ -1,7 +1,7 @@
 """`isamap status`: where the maps of a workspace stand, told from another terminal without touching the run."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ class Standing:
     """Finished maps whose composite is newer: `isamap verify` tells for certain."""
     failed: dict[str, str]
     """Why maps failed in the last run that ended, and have not been made since."""
+    missing: dict[str, str]
+    """What the last run that ended says of tiles that had no input, and have none still."""
+    to_make: tuple[str, ...]
+    """All wanted tiles without a map: those that failed, wait, or have no input."""
     waiting: int
     """Composites without a map that have not failed."""
     no_input: int
@@ -90,6 +94,8 @@ class Composites:
     """Rasters without an item: put there by hand."""
     failed: dict[str, str]
     """Why tiles failed in the last fetch that ended, and have not been made since."""
+    missing: dict[str, str]
+    """Why there was nothing to make tiles of in the last fetch that ended, and nobody has made them since."""
     at_work: dict[str, int]
     """Composites that are being made, each with its process."""
     pid: int | None
@@ -102,7 +108,7 @@ class Composites:
     @property
     def fetched(self) -> bool:
         """Whether fetch has anything to do with that year."""
-        return bool(self.done or self.failed or self.at_work or self.pid)
+        return bool(self.done or self.failed or self.missing or self.at_work or self.pid)
 
 
 def composites(
@@ -117,18 +123,15 @@ def _composites(workspace: Path, year: int, tiles: Collection[str] | None) -> Co
     directory = workspace / "composites" / str(year)
     folder = ledger.look(directory)
     asked = ledger.last_reports(workspace / "runs" / f"fetch-{year}.json", "tiles")
-    failed = {
-        stem: text
-        for stem, (ended, text) in asked.items()
-        if text is not None and (tiles is None or stem in tiles) and folder.finished.get(stem, 0.0) < ended
-    }
+    named = asked if tiles is None else set(asked) & set(tiles)
     wanted = {stem: when for stem, when in folder.finished.items() if tiles is None or stem in tiles}
     rasters = {stem for stem in ledger.times(directory) if tiles is None or stem in tiles}
     return Composites(
         year=year,
         done=len(wanted),
         foreign=len(rasters - set(folder.finished)),
-        failed=dict(sorted(failed.items())),
+        failed=_still("failed", asked, named, folder.finished),
+        missing=_still("missing", asked, set(named) - rasters, folder.finished),
         at_work=folder.at_work,
         pid=folder.pid,
         last=_utc(max(wanted.values(), default=None)),
@@ -155,11 +158,7 @@ def _standing(workspace: Path, model: str, year: int, tiles: Collection[str] | N
     asked = ledger.last_reports(workspace / "runs" / f"infer-{model}-{year}.json")
     wanted = {*composites, *folder.finished, *asked} if tiles is None else set(tiles)
     done = {stem: when for stem, when in folder.finished.items() if stem in wanted}
-    failed = {
-        stem: text
-        for stem, (ended, text) in asked.items()
-        if text is not None and stem in wanted and folder.finished.get(stem, 0.0) < ended
-    }
+    failed = _still("failed", asked, wanted, folder.finished)
     waiting = (wanted & set(composites)) - set(done) - set(failed)
     rate = maps_per_hour(list(folder.finished.values()), now)
     return Standing(
@@ -168,7 +167,9 @@ def _standing(workspace: Path, model: str, year: int, tiles: Collection[str] | N
         wanted=len(wanted),
         done=len(done),
         stale=tuple(sorted(stem for stem, when in done.items() if composites.get(stem, 0.0) > when)),
-        failed=dict(sorted(failed.items())),
+        failed=failed,
+        missing=_still("missing", asked, wanted - set(composites), folder.finished),
+        to_make=tuple(sorted(wanted - set(done))),
         waiting=len(waiting),
         no_input=len(wanted - set(composites) - set(done) - set(failed)),
         at_work=folder.at_work,
@@ -179,6 +180,17 @@ def _standing(workspace: Path, model: str, year: int, tiles: Collection[str] | N
         last=_utc(max(folder.finished.values(), default=None)),
         size_bytes=folder.size_bytes,
     )
+
+
+def _still(
+    state: str, asked: Mapping[str, ledger.Said], names: Collection[str], finished: Mapping[str, float]
+) -> dict[str, str]:
+    """Tiles that the last reports give that state, and that have not been finished since, with the reason."""
+    return {
+        stem: said.error
+        for stem, said in sorted(asked.items())
+        if said.state == state and stem in names and finished.get(stem, 0.0) < said.when
+    }
 
 
 def maps_per_hour(times: Sequence[float], now: float) -> float | None:

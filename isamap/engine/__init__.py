@@ -4,6 +4,7 @@ Tiles are independent: whatever engine, number of workers and order, the files a
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,19 @@ class Engine:
     def shard_name(self) -> str | None:
         """`2-of-8`."""
         return str(self.shard) if self.shard else None
+
+
+CLUSTER: ContextVar[int] = ContextVar("workers of the cluster", default=1)
+"""In a job on a cluster that was named: the workers that had jobs when this one was sent. Others know their number."""
+
+
+def beside(processes: int) -> int:
+    """Processes that do jobs of a run side by side, seen from one of them: they share what a server grants.
+
+    Args:
+        processes: as the command line has it; it does not know the workers of a cluster, which come and go.
+    """
+    return processes * CLUSTER.get()
 
 
 LOCAL = Engine()

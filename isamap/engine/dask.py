@@ -1,8 +1,9 @@
-"""Tiles on the workers of a Dask cluster: one job on each worker at a time, one future for each job.
+"""Tiles on the workers of a Dask cluster: one job on each worker at a time.
 
-There is no graph: as many jobs are under way as there are workers, which may come and go. A job is sent to a worker by
-name, so that a worker that dies takes exactly one job with it: that one is tried again elsewhere, and named as failed
-when it has killed three workers, as on one machine. The work is that of `local`, and so are the files.
+There is no graph: as many futures are under way as there are workers, which may come and go. A future costs some
+milliseconds, so jobs that take less than that share one; any that takes longer has its own. It is sent to a worker by
+name, so that a worker that dies takes nothing else with it: what it held is tried again elsewhere, and a job is named
+as failed when it has killed three workers, as on one machine. The work is that of `local`, and so are the files.
 """
 
 import asyncio
@@ -13,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from isamap import __version__, logs
+from isamap.engine import CLUSTER
 from isamap.engine.local import MAX_DEATHS, Job, Outcome, Result, attempt, given_up
 from isamap.errors import ConfigError, RemoteError
 
@@ -30,6 +33,10 @@ OWN_PORT = "127.0.0.1:0"
 """Dask always serves its state over HTTP: of our own cluster to this machine alone, at any free port."""
 ANSWER_S = 30
 """Within which a scheduler must answer, and a worker hand over a result."""
+SHARED_S = 0.1
+"""A worker begins jobs of one future for so long; those that it has not begun come back with the outcomes."""
+SHARED_JOBS = 64
+"""Most jobs of one future: what it costs is nothing for each of them, and what is sent in vain is little."""
 
 
 def run(jobs: Sequence[Job], work: Callable[[Job], Result], how: "Engine") -> Iterator[Outcome[Job, Result]]:
@@ -69,6 +76,7 @@ def _library() -> Any:
         import distributed
     except ImportError as fault:
         raise ConfigError("--engine dask needs Dask: pip install isamap[dask]") from fault
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # it tells its every step
     return distributed
 
 
@@ -94,7 +102,8 @@ class _Farm(Generic[Job, Result]):
         self, client: Any, jobs: Sequence[Job], work: Callable[[Job], Result], how: "Engine"
     ) -> None:
         self.client, self.jobs, self.work, self.gpu = client, jobs, work, how.gpu
-        self.log_settings = None if how.scheduler else logs.settings()  # workers of others log as they like
+        self.is_own = how.scheduler is None
+        self.log_settings = logs.settings() if self.is_own else None  # workers of others log as they like
         self.resources: dict[str, int] | None = None
         self.alive: set[str] = set()
         """Addresses of the workers that may be given jobs."""
@@ -102,8 +111,10 @@ class _Farm(Generic[Job, Result]):
         """When `alive` was asked for."""
         self.waiting = list(range(len(jobs)))[::-1]
         self.deaths = [0] * len(jobs)
-        self.held: dict[str, tuple[Any, int]] = {}
-        """Future and job by address of the worker."""
+        self.held: dict[str, tuple[Any, list[int]]] = {}
+        """Future and its jobs by address of the worker."""
+        self.fitting: dict[str, int] = {}
+        """Jobs that a worker would do within SHARED_S if all took as long as the longest of its last ones."""
         self.ended: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.has_waited = False
 
@@ -139,62 +150,86 @@ class _Farm(Generic[Job, Result]):
     def _bury(self) -> Iterator[Outcome[Job, Result]]:
         """Jobs of workers that are gone are tried again, unless they have killed too many."""
         for address in set(self.held) - self.alive:
-            future, index = self.held[address]
+            future, share = self.held[address]
             if future.done() and future.status == "finished":
                 continue  # it ended before its worker did: `_hear` will know
             del self.held[address]
             future.cancel(force=True)
-            self.deaths[index] += 1
-            log.warning("a worker died (%s) on %s", address, self.jobs[index])
-            if self.deaths[index] >= MAX_DEATHS:
-                yield given_up(self.jobs[index])
-            else:
-                self.waiting.append(index)
+            others = f" or one of the {len(share) - 1} after it" if len(share) > 1 else ""
+            log.warning("a worker died (%s) on %s%s", address, self.jobs[share[0]], others)
+            for index in reversed(share):
+                self.deaths[index] += 1
+                if self.deaths[index] >= MAX_DEATHS:
+                    yield given_up(self.jobs[index])
+                else:
+                    self.waiting.append(index)
 
     def _hand_out(self) -> None:
-        """Give every idle worker its next job."""
+        """Give every idle worker its next jobs."""
+        workers = 1 if self.is_own else len(self.alive)
         for address in sorted(self.alive - set(self.held)):
             if not self.waiting:
                 return
-            index = self.waiting.pop()
+            even = math.ceil(len(self.waiting) / len(self.alive))
+            share = self._next_share(min(even, self.fitting.get(address, 1)))
+            jobs = [self.jobs[index] for index in share]
             future = self.client.submit(
-                _serve,
-                __version__,
-                self.log_settings,
-                self.jobs[index],
-                self.work,
+                partial(_serve, __version__, self.log_settings, workers, jobs, self.work),
                 workers=[address],
                 pure=False,
                 resources=self.resources,
             )
-            self.held[address] = future, index
+            self.held[address] = future, share
             future.add_done_callback(lambda done, address=address: self.ended.put((address, done)))
 
+    def _next_share(self, most: int) -> list[int]:
+        """The next job and those after it; none beside one whose worker has died, so that we know who did it."""
+        share = [self.waiting.pop()]
+        if self.deaths[share[0]]:
+            return share
+        while self.waiting and len(share) < most and not self.deaths[self.waiting[-1]]:
+            share.append(self.waiting.pop())
+        return share
+
     def _hear(self) -> Iterator[Outcome[Job, Result]]:
-        """The next outcome, if there is one soon."""
+        """The outcomes of the next future that ends, if one does soon."""
         try:
             address, done = self.ended.get(timeout=POLL_S)
         except queue.Empty:
             return
-        future, index = self.held.get(address, (None, -1))
+        future, share = self.held.get(address, (None, []))
         if future is None or future.key != done.key:
             return  # of a worker that was buried
         del self.held[address]
+        outcomes: list[Outcome[Job, Result]] = []
         try:
-            yield future.result(timeout=ANSWER_S)
-        except (
-            TimeoutError,
-            CancelledError,
-        ):  # its worker died with the answer: what is finished is found finished
-            log.warning("the answer about %s is lost: it is asked for again", self.jobs[index])
-            self.waiting.append(index)
+            outcomes, longest_s = future.result(timeout=ANSWER_S)
+            self.fitting[address] = int(min(SHARED_JOBS, SHARED_S / max(longest_s, 1e-6)))
+        except (TimeoutError, CancelledError):  # its worker died with it: what is finished is found finished
+            log.warning("the answer about %s is lost: it is asked for again", self.jobs[share[0]])
             self.looked = -math.inf
+        self.waiting += reversed(share[len(outcomes) :])
+        yield from outcomes
 
 
 def _serve(
-    version: str, log_settings: tuple[int, str] | None, job: Job, work: Callable[[Job], Result]
-) -> Outcome[Job, Result]:
-    """One job on a worker.
+    version: str,
+    log_settings: tuple[int, str] | None,
+    workers: int,
+    jobs: Sequence[Job],
+    work: Callable[[Job], Result],
+) -> tuple[list[Outcome[Job, Result]], float]:
+    """Jobs on a worker, one after the other until SHARED_S are over; the first in any case.
+
+    Args:
+        version: of the client.
+        log_settings: how to log, if that is for us to say.
+        workers: of the cluster, if the command line does not have their number.
+        jobs: to do.
+        work: does one.
+
+    Returns:
+        Outcomes of those that were done, and how many seconds the longest took.
 
     Raises:
         ConfigError: the worker runs another isamap, whose maps would differ.
@@ -203,4 +238,15 @@ def _serve(
         raise ConfigError(f"a Dask worker runs isamap {__version__}, this is {version}: install the same")
     if log_settings:
         logs.configure(*log_settings)
-    return attempt(job, work)
+    CLUSTER.set(workers)
+    outcomes: list[Outcome[Job, Result]] = []
+    begin = now = time.monotonic()
+    longest_s = 0.0
+    for job in jobs:
+        began = now
+        outcomes.append(attempt(job, work))
+        now = time.monotonic()
+        longest_s = max(longest_s, now - began)
+        if now - begin >= SHARED_S:
+            break
+    return outcomes, longest_s

@@ -189,15 +189,22 @@ def open_chips(folder: Path) -> ChipStore:
 
 def _shard(folder: Path, name: str, known: Mapping[str, str]) -> ShardRow:
     """A shard, if it is the one the store was made with."""
-    item = store.read_item(folder / f"{store.safe_name(name)}.json")
-    if item is None or checksums(item) != known:
+    path = folder / f"{store.safe_name(name)}.json"
+    item = store.read_item(path)
+    if item is None:
+        raise InputError(f"{path} is missing or damaged: run isamap tile again")
+    try:
+        made, row = checksums(item), ShardRow.parse(item["properties"]["isamap:shard"])
+    except (AttributeError, KeyError, TypeError, ValueError) as fault:
+        raise InputError(f"{path} is damaged: run isamap tile again") from fault
+    if made != known:
         raise InputError(
             f"{folder}: shard {name} is not the one the index was made with: run isamap tile again"
         )
     for layer in known:
         if not (folder / f"{name}.{layer}.tif").is_file():
             raise InputError(f"{folder}: {name}.{layer}.tif is missing: run isamap tile again")
-    return ShardRow.parse(item["properties"]["isamap:shard"])
+    return row
 
 
 def checksums(item: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from isamap.io.holders import RUN_LOCK, holder
 from isamap.io.parts import LOCK, PREFIX
@@ -85,28 +85,35 @@ def years(directory: Path) -> list[int]:
     return [int(entry.name) for entry in _entries(directory) if entry.name.isdigit()]
 
 
-def last_reports(path: Path, rows_key: str = "maps") -> dict[str, tuple[float, str | None]]:
-    """Every map that a run was asked for: when the last of those runs ended, and why the map failed (None: it did not).
+class Said(NamedTuple):
+    """The last word of the reports about a tile."""
 
-    The reports of shards, `<stem>.shard-I-of-N.json` beside `path`, count too. A map without input has not failed: it
-    waits for its composite.
+    when: float
+    """When the run ended, seconds since the epoch."""
+    state: str
+    """What became of it: `failed`, `missing` without input, or done in whatever way."""
+    error: str
+    """Why, if it is not done."""
+
+
+def last_reports(path: Path, rows_key: str = "maps") -> dict[str, Said]:
+    """What the last run that was asked for a tile says of it, for every tile.
+
+    The reports of shards, `<stem>.shard-I-of-N.json` beside `path`, count too.
 
     Args:
         path: of the report of a run without shard.
         rows_key: where a report has its rows.
     """
-    found: dict[str, tuple[float, str | None]] = {}
+    found: dict[str, Said] = {}
     for report in (path, *sorted(path.parent.glob(f"{path.stem}.shard-*-of-*.json"))):
         document: dict[str, Any] = read_item(report) or {}
         try:
             when = report.stat().st_mtime
             for row in document.get(rows_key, []):
-                name, error = (
-                    str(row["name"]),
-                    str(row.get("error", "")) if row.get("state") == "failed" else None,
-                )
-                if name not in found or found[name][0] <= when:
-                    found[name] = when, error
+                name = str(row["name"])
+                if name not in found or found[name].when <= when:
+                    found[name] = Said(when, str(row.get("state")), str(row.get("error", "")))
         except (OSError, AttributeError, KeyError, TypeError):
             continue
     return found

@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 
 NEAR_DEG = 0.5
 """Ground this near to training ground counts as known: about 50 km."""
+EDGE_POINTS = 4
+"""Of each side of a raster, by which its place is judged: the bend of a side of 600 km is a tenth of NEAR_DEG."""
 KM_PER_DEG = 111
 """Along a meridian; an upper bound along a parallel."""
 
@@ -45,7 +47,7 @@ def far_from_training(card: Card, geobox: Any) -> float | None:
     boxes = footprint_boxes(card)
     if not boxes:
         return None
-    west, south, east, north = geobox.footprint("EPSG:4326").boundingbox
+    west, south, east, north = geobox.footprint("EPSG:4326", npoints=EDGE_POINTS).boundingbox
 
     def gap_deg(box: tuple[float, float, float, float]) -> float:
         across = max(box[0] - east, west - box[2], 0.0)
