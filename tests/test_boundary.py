@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from isamap.domain.boundary import BoundaryScore, Ground, grown, plane_of
+from isamap.domain.bits import plane_of
+from isamap.domain.boundary import BoundaryScore, Ground, grown
 
 IN_ANY_TIME = settings(deadline=None, max_examples=40)
 BOTH = ("iou", "precision", "recall", "f1")

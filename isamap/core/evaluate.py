@@ -8,7 +8,6 @@ from pathlib import Path
 
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.bits import count_bits
 from isamap.domain.evaluation import CONFUSION, MEASURES, Tally, count
 from isamap.domain.lonlat import LONLAT
 from isamap.engine import LOCAL, Engine, local
@@ -182,7 +181,7 @@ def evaluate_part(comparison: Comparison, part: Part) -> Tally:
     with Eyes(_sight(comparison, part)) as eyes:
         if comparison.matrices_alone:
             for grid in part.windows:  # one thread: decoding is most of the work
-                add(count_bits(eyes.bits(grid)))
+                add(count(eyes.view(grid), comparison.measures))
         else:
             read, compute = (
                 partial(eyes.view, thin_px=part.thin_px),

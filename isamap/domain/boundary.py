@@ -17,23 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.accuracy import ratio, set_bits
+from isamap.domain.bits import UNKNOWN, WORD_PX, Plane, plane_of
 
-UNKNOWN = 2
-"""Classes from here on say nothing."""
-WORD_PX = 64
 STRIP_ROWS = 512
 """Rows that are compared at a time: planes of so many stay in the processor's cache."""
-Plane = NDArray[np.uint64]
-"""A bit per pixel, the first one lowest; rows begin on whole words: (Y, words)."""
-
-
-def plane_of(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Plane:
-    """The plane of a mask `(y, x)`: a bit is set where the mask is not 0."""
-    packed = np.packbits(mask, axis=1, bitorder="little")
-    if spare := -packed.shape[1] % 8:
-        packed = np.pad(packed, ((0, 0), (0, spare)))
-    words: Plane = packed.view("<u8")
-    return words
 
 
 def grown(plane: Plane, reach_px: int, further_px: int) -> Plane:
@@ -61,9 +48,10 @@ def _widened(bits: Plane, step: int, stride: int) -> Plane:
     rows = step * stride
     if rows >= beside.size:
         return beside
-    above = beside.copy()
+    above = np.empty_like(beside)
+    np.bitwise_or(beside[:-rows], beside[rows:], out=above[:-rows])
+    above[-rows:] = beside[-rows:]
     above[rows:] |= beside[:-rows]
-    above[:-rows] |= beside[rows:]
     return above
 
 
@@ -89,8 +77,11 @@ class Ground:
 
     def inner(self, plane: Plane) -> Plane:
         """A plane of these rows, or of some of them, without halo: rows fall away, columns are not set."""
-        rim = self.halo_px
-        return plane[rim : plane.shape[0] - rim] & self._columns
+        return self.rows(plane) & self._columns
+
+    def rows(self, plane: Plane) -> Plane:
+        """The same without rows of halo alone."""
+        return plane[self.halo_px : plane.shape[0] - self.halo_px]
 
     @cached_property
     def _columns(self) -> Plane:
@@ -117,13 +108,16 @@ class Outlines:
         self.pixels = set_bits(self.isa)
 
     def near(self, distance_px: int) -> tuple[Plane, Plane]:
-        """What has ISA within a distance, and what other known ground, without halo; ask for small distances first."""
+        """What has ISA within a distance, and what other known ground; ask for small distances first.
+
+        Without rows of halo; columns of halo mean nothing.
+        """
         if distance_px not in self._near:
             reach_px = max(self._near)
             isa, rest = (grown(one, reach_px, distance_px - reach_px) for one in self._near[reach_px])
             self._near = {distance_px: (isa, rest)}
         isa, rest = self._near[distance_px]
-        return self._ground.inner(isa), self._ground.inner(rest)
+        return self._ground.rows(isa), self._ground.rows(rest)
 
 
 @dataclass(frozen=True)

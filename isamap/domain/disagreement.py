@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from isamap.domain.bits import Bits, ones, unpacked
 from isamap.domain.fraction import cell_sums
 from isamap.domain.product import NODATA
 
@@ -53,21 +54,33 @@ class Scene:
 
     product: str
     """Name of the product."""
-    mapped: NDArray[np.uint8]
-    """Its classes `(y, x)`."""
-    truth: NDArray[np.uint8]
-    """The truth's, 255 wherever the product knows nothing."""
+    mapped: Bits
+    """Its classes."""
+    truth: Bits
+    """The truth's, unknown wherever the product knows nothing."""
+    window: tuple[slice, slice]
+    """Rows and columns of both that are shown."""
     origin: tuple[float, float]
     """x and y of the upper left corner."""
     gsd_m: float
     """Pixel size."""
+
+    def shown(self, rows: slice, cols: slice) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Classes of product and truth `(y, x)`, 255 unknown, of some rows and columns of the window."""
+        inside = (
+            slice(whole.start + part.start, whole.start + part.stop, part.step)
+            for whole, part in zip(self.window, (rows, cols), strict=True)
+        )
+        rows, cols = inside
+        return unpacked(self.mapped, rows, cols).copy(), unpacked(self.truth, rows, cols).copy()
 
 
 def piece_of(scene: Scene, step: int) -> Piece:
     """The window, every so manyth pixel of it."""
     size_m = step * scene.gsd_m
     row, col = round(-scene.origin[1] / size_m), round(scene.origin[0] / size_m)
-    return Piece(row, col, scene.mapped[::step, ::step].copy(), scene.truth[::step, ::step].copy(), size_m)
+    height, width = (part.stop - part.start for part in scene.window)
+    return Piece(row, col, *scene.shown(slice(0, height, step), slice(0, width, step)), size_m)
 
 
 def stitched(pieces: Sequence[Piece]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -88,23 +101,22 @@ def stitched(pieces: Sequence[Piece]) -> tuple[NDArray[np.uint8], NDArray[np.uin
 def worst_of(scene: Scene) -> list[Disagreement]:
     """The blocks of the window on which the product is most often wrong."""
     side = max(1, round(PICTURE_M / scene.gsd_m))
-    height, width = (length // side for length in scene.truth.shape)
+    rows, cols = scene.window
+    height, width = ((part.stop - part.start) // side for part in scene.window)
     if not height or not width:
         return []
-    mapped, truth = (values[: height * side, : width * side] for values in (scene.mapped, scene.truth))
-    bands = ((mapped[top : top + side], truth[top : top + side]) for top in range(0, height * side, side))
-    wrong = [cell_sums((m ^ t) == 1, side) for m, t in bands]  # 0 and 1; with 255 it is 0, 254 or 255
-    rate = np.concatenate(wrong) / side**2
+    cols = slice(cols.start, cols.start + width * side)
+    differ = scene.mapped.isa[rows] ^ scene.truth.isa[rows]
+    if scene.truth.known is not None:
+        differ &= scene.truth.known[rows]
+    bands = (slice(top, top + side) for top in range(0, height * side, side))
+    rate = np.concatenate([cell_sums(ones(differ, band, cols), side) for band in bands]) / side**2
     found = []
     for flat in np.argsort(rate, axis=None)[::-1][:PICTURES].tolist():
         row, col = divmod(flat, width)
         if rate[row, col] > 0:
-            part = slice(row * side, (row + 1) * side), slice(col * side, (col + 1) * side)
+            classes = scene.shown(slice(row * side, (row + 1) * side), slice(col * side, (col + 1) * side))
             x = scene.origin[0] + col * side * scene.gsd_m
             y = scene.origin[1] - row * side * scene.gsd_m
-            found.append(
-                Disagreement(
-                    float(rate[row, col]), scene.product, x, y, mapped[part].copy(), truth[part].copy()
-                )
-            )
+            found.append(Disagreement(float(rate[row, col]), scene.product, x, y, *classes))
     return found

@@ -1,11 +1,11 @@
 """What is counted when maps are held against a truth: accumulators that add up over windows, tiles and workers.
 
-Every product is seen on the pixels of the first map. At 1 m its classes are compared as they are; block means
+Every product is seen on the pixels of the first map. At 1 m its classes are compared as they are, as bits; block means
 over 10, 30 and 100 m compare impervious shares, so that a coarse product is judged on its own support.
 """
 
 import heapq
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.accuracy import Confusion, set_bits
-from isamap.domain.boundary import UNKNOWN, BoundaryScore, Ground, Plane
+from isamap.domain.bits import Bits, Plane, both, unpacked
+from isamap.domain.boundary import BoundaryScore
 from isamap.domain.disagreement import PICTURES as WORST
 from isamap.domain.disagreement import Disagreement, Piece, Scene, piece_of, worst_of
 from isamap.domain.fraction import FractionScore, shares
 from isamap.domain.product import NODATA
 from isamap.domain.reliability import Reliability
+from isamap.domain.view import View, Zones
 
 SUPPORTS_M = (10, 30, 100)
 """Block sizes at which shares are compared."""
@@ -32,58 +34,6 @@ DENSITY_M = 1000
 DENSITY_STRATA = {1: "rural", 2: "peri-urban", 3: "dense urban"}
 """By the truth's ISA share in blocks of 1 km: below 0.1, below 0.4, and above."""
 DENSITY_LIMITS = (0.1, 0.4)
-
-
-@dataclass(frozen=True)
-class Zones:
-    """Which stratum or administrative unit each pixel belongs to."""
-
-    codes: NDArray[np.integer]
-    """`(y, x)` without halo; codes that are not in `names` belong nowhere."""
-    names: Mapping[int, str]
-    """Name of each code."""
-
-    def there(self) -> list[int]:
-        """Codes that occur, ascending."""
-        if not any(self.codes.strides):  # one code for all, stored once
-            return [int(self.codes.flat[0])]
-        low, high = int(self.codes.min()), int(self.codes.max())
-        if low == high:
-            return [low]
-        return (low + np.flatnonzero(np.bincount((self.codes - low).ravel()))).tolist()
-
-
-@dataclass(frozen=True)
-class View:
-    """One window of ground, seen by every product; arrays `(y, x)` on one grid, with halo unless said otherwise."""
-
-    gsd_m: float
-    """Pixel size."""
-    halo_px: int
-    """Rim of neighbours that takes no part itself."""
-    truth: NDArray[np.uint8]
-    """1 ISA, 0 not, 255 unknown, to the truth or to any product."""
-    classes: Mapping[str, NDArray[np.uint8]]
-    """The same of each product."""
-    origin: tuple[float, float]
-    """x and y of the upper left corner without halo."""
-    share: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """ISA share 0-1 of products that know it (NaN: unknown), without halo; the others' follows from their classes."""
-    truth_share: NDArray[np.float32] | None = None
-    """Likewise of the truth."""
-    percent: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-    """Probability 0-100 of products that give it, 255 unknown, without halo."""
-    zones: Mapping[str, Zones] = field(default_factory=dict)
-    """By kind: `strata`, `units`."""
-    coverage: Mapping[str, int] = field(default_factory=dict)
-    """Pixels that truth and product know, by product; those the truth knows under `""`."""
-    thin_px: int = 0
-    """Every so manyth pixel of the first product and the truth is kept for a picture; 0: none."""
-
-    def inner(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Without halo."""
-        rim = self.halo_px
-        return values[rim : values.shape[0] - rim, rim : values.shape[1] - rim]
 
 
 @dataclass
@@ -127,60 +77,93 @@ def _add(mine: dict[Any, Score], theirs: Mapping[Any, Score]) -> None:
 
 
 def count(view: View, measures: Collection[str] = MEASURES) -> Tally:
-    """The tally of one window."""
-    tally = Tally(coverage=dict(view.coverage))
-    ground = Ground.of(view.truth < UNKNOWN, view.halo_px)
-    pixels = set_bits(ground.inner(ground.known))
-    if not pixels:
+    """The tally of one window; ground counts where the truth and all products know it."""
+    tally = Tally(coverage=_coverage(view))
+    if not (tally.coverage and (pixels := view.pixels(view.known))):
         return tally
-    truth, true_isa = view.inner(view.truth), ground.isa(view.truth)
-    for name, classes in view.classes.items():
-        mapped, isa = view.inner(classes), ground.isa(classes)
-        matrix = Confusion.of_bits(ground.inner(isa), ground.inner(true_isa), pixels)
-        tally.confusion[name, "", ""] = matrix
-        for kind, zones in view.zones.items():
-            _count_zones(tally, (name, kind), matrix, zones, (mapped, truth))
+    for ground in _grounds(view, pixels):
+        _count_matrices(tally, view, *ground)
+    truth = view.truth.on(view.known)
+    for name in view.classes:
         if FRACTION in measures:
-            _count_fractions(tally, view, name, mapped)
+            _count_fractions(tally, view, name, truth)
         if BOUNDARY in measures:
-            _count_boundaries(tally, view, name, (isa, true_isa, ground))
+            _count_boundaries(tally, view, name, truth)
     if CALIBRATION in measures:
         for name, percent in view.percent.items():
-            tally.reliability[name] = Reliability.count(percent, truth)
+            tally.reliability[name] = Reliability.count(percent, unpacked(truth, *view.window))
     if PICTURES in measures:
         _draw(tally, view, truth)
     return tally
 
 
-def _draw(tally: Tally, view: View, truth: NDArray[np.uint8]) -> None:
+def _coverage(view: View) -> dict[str, int]:
+    """Pixels that the truth knows, under `""`, and those of them that each product knows; empty where it knows none."""
+    whole = view.pixels(view.truth.known)
+    if not whole:
+        return {}
+    coverage = {"": whole}
+    for name, bits in view.classes.items():
+        shared = both(view.truth.known, bits.known)
+        coverage[name] = whole if bits.known is None else view.pixels(shared)
+    return coverage
+
+
+def _grounds(view: View, pixels: int) -> Iterator[tuple[tuple[str, str], Plane | None, int]]:
+    """The ground that all know, with so many pixels, and each zone of it that has a name: kind, name, plane and pixels."""
+    known = view.inside(view.known)
+    yield ("", ""), known, pixels
+    for kind, zones in view.zones.items():
+        there = zones.there()
+        for code in there:
+            if code not in zones.names:
+                continue
+            if len(there) == 1:
+                yield (kind, zones.names[code]), known, pixels
+            else:
+                zone = view.placed(zones.codes == code)
+                zone = zone if known is None else zone & known
+                yield (kind, zones.names[code]), zone, set_bits(zone)
+
+
+def _count_matrices(
+    tally: Tally, view: View, zone: tuple[str, str], inside: Plane | None, pixels: int
+) -> None:
+    """The confusion matrix of every product on some ground; none where there is no pixel."""
+    for name, bits in view.classes.items():
+        if pixels:
+            matrix = view.confusion(bits, inside, pixels)
+            tally.confusion[name, *zone] = tally.confusion.get((name, *zone), Confusion()) + matrix
+
+
+def _draw(tally: Tally, view: View, truth: Bits) -> None:
     """What pictures show of the first product."""
-    name = next(iter(view.classes), None)
-    if name is None:
-        return
-    scene = Scene(name, view.inner(view.classes[name]), truth, view.origin, view.gsd_m)
+    name = next(iter(view.classes))
+    scene = Scene(name, view.classes[name], truth, view.window, view.origin, view.gsd_m)
     tally.worst = worst_of(scene)
     if view.thin_px:
         tally.pieces = [piece_of(scene, view.thin_px)]
 
 
-def _count_boundaries(tally: Tally, view: View, name: str, sides: tuple[Plane, Plane, Ground]) -> None:
+def _count_boundaries(tally: Tally, view: View, name: str, truth: Bits) -> None:
     """One product's outlines against the truth's, on the ground that the truth and all products know."""
     reaches = {distance: _pixels(distance, view.gsd_m) for distance in DISTANCES_M}
     reaches = {distance: reach for distance, reach in reaches.items() if 0 < reach <= view.halo_px}
-    scores = BoundaryScore.compare(*sides, tuple(reaches.values()))
+    mapped = view.classes[name].on(view.known)
+    scores = BoundaryScore.compare(mapped.isa, truth.isa, view.ground(), tuple(reaches.values()))
     for distance, reach in reaches.items():
         tally.boundary[name, distance] = scores[reach]
 
 
-def _count_fractions(tally: Tally, view: View, name: str, mapped: NDArray[np.uint8]) -> None:
+def _count_fractions(tally: Tally, view: View, name: str, truth: Bits) -> None:
     """One product's shares against the truth's."""
     factors = {support: _pixels(support, view.gsd_m) for support in SUPPORTS_M}
     factors = {support: factor for support, factor in factors.items() if factor}
-    truth = view.inner(view.truth)
     if name in view.share or view.truth_share is not None:
         found = {factor: _fraction(view, name, truth, factor) for factor in factors.values()}
     else:
-        found = FractionScore.compare_all(mapped, truth, tuple(factors.values()))
+        mapped = view.classes[name].on(view.known)
+        found = FractionScore.compare_bits(mapped, truth, view.window, tuple(factors.values()))
     for support, factor in factors.items():
         tally.fraction[name, support] = found[factor]
 
@@ -191,31 +174,9 @@ def _pixels(size_m: float, gsd_m: float) -> int:
     return pixels if abs(pixels * gsd_m - size_m) < 1e-6 * size_m else 0
 
 
-def _count_zones(
-    tally: Tally,
-    key: tuple[str, str],
-    whole: Confusion,
-    zones: Zones,
-    sides: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-) -> None:
-    """One confusion matrix per zone of the window; that of the window if there is but one."""
-    mapped, truth = sides
-    there = zones.there()
-    for code in there:
-        if code not in zones.names:
-            continue
-        if len(there) == 1:
-            matrix = whole
-        else:
-            matrix = Confusion.count(mapped, np.where(zones.codes == code, truth, np.uint8(NODATA)))
-        if matrix.total:
-            place = *key, zones.names[code]
-            tally.confusion[place] = tally.confusion.get(place, Confusion()) + matrix
-
-
-def _fraction(view: View, name: str, truth: NDArray[np.uint8], factor: int) -> FractionScore:
+def _fraction(view: View, name: str, known_truth: Bits, factor: int) -> FractionScore:
     """Shares of one product against the truth's over blocks, on the ground that both know."""
-    mapped = view.inner(view.classes[name])
+    mapped, truth = (unpacked(bits, *view.window) for bits in (view.classes[name], known_truth))
     m = view.share.get(name, mapped.astype(np.float32))
     r = truth.astype(np.float32) if view.truth_share is None else view.truth_share
     known = (mapped != NODATA) & (truth != NODATA)

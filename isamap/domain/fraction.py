@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.accuracy import ratio
+from isamap.domain.bits import UNKNOWN, Bits, both, ones, packed
 
-UNKNOWN = 2
-"""Classes from here on say nothing."""
 STRIP_PX = 1 << 20
 MAX_BYTE = 255
 FEW_COLUMNS = 16
@@ -49,8 +48,8 @@ def shares(isa: NDArray[np.uint8], factor: int) -> tuple[NDArray[np.float32], ND
 
 def _share(isa: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.float32]:
     """Share of the known pixels of each cell, NaN where none is known."""
-    share = np.full(known.shape, np.nan, np.float32)
-    np.divide(isa, known, out=share, where=known > 0, casting="same_kind")
+    with np.errstate(invalid="ignore"):
+        share: NDArray[np.float32] = (isa / known).astype(np.float32)
     return share
 
 
@@ -79,24 +78,25 @@ def _filled(values: NDArray[Any], factor: int) -> NDArray[Any]:
     return np.pad(values, [(0, 0)] * (values.ndim - 2) + cut)
 
 
-def _paired_sums(mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factor: int) -> NDArray[np.int64]:
+def _paired_sums(
+    mapped: Bits, reference: Bits, window: tuple[slice, slice], factor: int
+) -> NDArray[np.int64]:
     """ISA of the map, ISA of the reference and pixels that both know, per cell: shape (3, y, x).
 
-    A few rows of cells at a time, so that masks stay in the processor's cache.
+    A few rows of cells at a time, so that bytes stay in the processor's cache.
     """
-    shape = mapped.shape[0], mapped.shape[1]
-    sums = np.empty((3, *(-(-side // factor) for side in shape)), np.int64)
-    step = factor * max(1, STRIP_PX // (factor * max(1, shape[1])))
-    for top in range(0, shape[0], step):
-        m, r = mapped[top : top + step], reference[top : top + step]
-        here = slice(top // factor, -(-(top + len(m)) // factor))
-        if max(m.max(initial=0), r.max(initial=0)) < UNKNOWN:
-            sums[2, here] = _full((len(m), shape[1]), factor)
-        else:
-            known = (m < UNKNOWN) & (r < UNKNOWN)
-            m, r = m & known.view(np.uint8), r & known.view(np.uint8)
-            sums[2, here] = cell_sums(known, factor)
-        sums[0, here], sums[1, here] = cell_sums(m, factor), cell_sums(r, factor)
+    rows, cols = window
+    height, width = rows.stop - rows.start, cols.stop - cols.start
+    sums = np.empty((3, -(-height // factor), -(-width // factor)), np.int64)
+    step = factor * max(1, STRIP_PX // (factor * max(1, width)))
+    for top in range(0, height, step):
+        part = slice(rows.start + top, min(rows.start + top + step, rows.stop))
+        here = slice(top // factor, top // factor + -(-(part.stop - part.start) // factor))
+        for sum_of, plane in zip(sums, (mapped.isa, reference.isa, reference.known), strict=True):
+            if plane is None:
+                sum_of[here] = _full((part.stop - part.start, width), factor)
+            else:
+                sum_of[here] = cell_sums(ones(plane, part, cols), factor) if plane[part].any() else 0
     return sums
 
 
@@ -199,14 +199,33 @@ class FractionScore:
     def compare_all(
         cls, mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factors: Sequence[int]
     ) -> dict[int, Self]:
-        """The same for cells of several sizes, ascending: multiples of a smaller one are added up from its sums."""
+        """The same for cells of several sizes, ascending."""
         if mapped.shape != reference.shape:
             raise ValueError(f"shapes differ: {mapped.shape}, {reference.shape}")
+        one, other = packed(mapped), packed(reference)
+        known = both(one.known, other.known)
+        window = slice(0, mapped.shape[0]), slice(0, mapped.shape[1])
+        return cls.compare_bits(one.on(known), other.on(known), window, factors)
+
+    @classmethod
+    def compare_bits(
+        cls, mapped: Bits, reference: Bits, window: tuple[slice, slice], factors: Sequence[int]
+    ) -> dict[int, Self]:
+        """The same of bits; cells that are multiples of smaller ones are added up from their sums.
+
+        Args:
+            mapped: what the map says, on ground that both know.
+            reference: what the reference says there.
+            window: rows and columns that count.
+            factors: pixels on a side of a cell, ascending.
+        """
         sums: dict[int, NDArray[np.int64]] = {}
         for factor in factors:
             finer = max((done for done in sums if factor % done == 0), default=0)
             sums[factor] = (
-                _added(sums[finer], factor // finer) if finer else _paired_sums(mapped, reference, factor)
+                _added(sums[finer], factor // finer)
+                if finer
+                else _paired_sums(mapped, reference, window, factor)
             )
         return {
             factor: cls.count(_share(m, whole), _share(r, whole), (whole / factor**2).astype(np.float32))

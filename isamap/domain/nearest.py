@@ -22,6 +22,8 @@ MAX_SIDE_PX = 4000
 """Of the source: all its pixels can then be numbered in 32-bit floats."""
 FINEST = 1 / WORD
 """Source pixels to a pixel, at most."""
+FIRST = np.arange(0, NODE_PX, WORD, dtype=np.float32) + np.float32(0.5)
+"""Centre of the first pixel of each word, counted from its node."""
 KEPT = np.array([(1 << 8 * count) - 1 for count in range(WORD + 1)], np.uint64)
 """Bits of the first bytes of a word, the lowest first."""
 
@@ -45,20 +47,20 @@ class Nodes:
         across, tilt = np.diff(self.cols, axis=1) / NODE_PX, np.diff(self.rows, axis=1) / NODE_PX
         return bool(across.min() > 0 and max(across.max(), np.abs(tilt).max()) < FINEST)
 
-    def between(self, part: slice) -> tuple[NDArray[np.float32], ...]:
-        """Column, row, and their steps to the next pixel, at the first pixel of every word of some rows between two nodes.
+    @property
+    def words(self) -> int:
+        """Words to a row."""
+        return int(self.cols.shape[1] - 1) * (NODE_PX // WORD)
 
-        Each of shape (row, node, word) or, for steps, (row, node, 1).
-        """
+    def lines(self, part: slice) -> tuple[NDArray[np.float32], ...]:
+        """Column and row at the nodes of some rows between two nodes, and their steps to the next pixel: shape (row, node)."""
         above, inside = divmod(part.start, NODE_PX)
         down = ((inside + 0.5 + np.arange(part.stop - part.start)) / NODE_PX)[:, None]
-        first = np.arange(0, NODE_PX, WORD, dtype=np.float32) + np.float32(0.5)
         places, steps = [], []
         for nodes in (self.cols, self.rows):
             edge = nodes[above] * (1 - down) + nodes[above + 1] * down
-            step = (np.diff(edge, axis=1) / NODE_PX).astype(np.float32)[..., None]
-            places.append(edge[:, :-1, None].astype(np.float32) + step * first)
-            steps.append(step)
+            steps.append((np.diff(edge, axis=1) / NODE_PX).astype(np.float32))
+            places.append(edge[:, :-1].astype(np.float32))
         return (*places, *steps)
 
 
@@ -78,7 +80,7 @@ def nearest(
     found = np.empty((shape[0], (nodes.cols.shape[1] - 1) * NODE_PX), np.uint8)
     for top in range(0, shape[0], STRIP_ROWS):
         part = slice(top, min(top + STRIP_ROWS, shape[0]))
-        _fill(found[part], source, words, nodes.between(part))
+        _fill(found[part], source, words, nodes.lines(part))
     return found[:, : shape[1]]
 
 
@@ -89,11 +91,12 @@ def _fill(
     at: tuple[NDArray[np.float32], ...],
 ) -> None:
     """Some rows."""
-    x, y, across, tilt = at
+    left, top, across, tilt = (one[..., None] for one in at)
+    x, y = left + across * FIRST, top + tilt * FIRST
     col, row = np.floor(x), np.floor(y)
     ends = (col + 1 - x) / across  # pixels of the word, as a number, before the next source pixel begins
     count = np.minimum(np.ceil(ends), WORD).astype(np.intp)
-    place = _place(col, row, source.shape)
+    place = place_of(col, row, source.shape)
     one, other = np.take(words, place, mode="clip"), np.take(words, place + 1, mode="clip")
     one ^= other
     one &= np.take(KEPT, count, mode="clip")
@@ -106,11 +109,11 @@ def _fill(
         one.reshape(-1)[cut][:, None] + step[line, node] * np.arange(WORD, dtype=np.float32)
         for one, step in ((x, across), (y, tilt))
     ]
-    place = _place(np.floor(every[0]), np.floor(every[1]), source.shape)
+    place = place_of(np.floor(every[0]), np.floor(every[1]), source.shape)
     found.reshape(-1, WORD)[cut] = source.reshape(-1)[place]
 
 
-def _place(col: NDArray[np.float32], row: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.intp]:
+def place_of(col: NDArray[np.float32], row: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.intp]:
     """Where a pixel lies in the flattened source with its rim; its right neighbour is the next one."""
     height, width = shape
     rows = np.clip(row, -RIM, height - 2 * RIM)

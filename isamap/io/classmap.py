@@ -109,6 +109,11 @@ class ClassMap:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    @property
+    def fractional(self) -> bool:
+        """Whether it holds shares."""
+        return bool(self._blank((1, 1)).dtype.kind == "f")
+
     def _is_plain(self, src: Any) -> bool:
         flags = set(src.mask_flag_enums[0])
         if flags == {MaskFlags.nodata} and src.nodata == NODATA and src.dtypes[0] == "uint8":
@@ -132,7 +137,7 @@ class ClassMap:
         """Decoded pixels on another grid `(y, x)`; where sheets overlap the first that knows something counts."""
         result: NDArray[Any] | None = None
         for sheet in self.sheets:
-            part = self._sheet_on(sheet, grid)
+            part = self.sheet_on(sheet, grid)
             if part is None:
                 continue
             result = part if result is None else np.where(_unknown(result), part, result)
@@ -140,49 +145,23 @@ class ClassMap:
                 break
         return self._blank((grid.shape[0], grid.shape[1])) if result is None else result
 
-    def stored(self, grid: GeoBox) -> Iterator[NDArray[np.uint8]] | None:
-        """Values of a lone raster on its own pixels, undecoded, in strips that are overwritten by the next one.
+    def as_stored(self, sheet: Sheet) -> bool:
+        """Whether the stored values of a sheet are classes as they are."""
+        return bool(self._coded and sheet.plain and sheet.src.dtypes[0] == "uint8")
 
-        None where its values are not classes as they are.
+    def strips(self, sheet: Sheet, window: Window) -> Iterator[NDArray[np.uint8]]:
+        """Stored values of a window inside such a sheet, a row of blocks at a time, each overwritten by the next one.
+
+        What is decoded is looked at while it is in the cache.
         """
-        if len(self.sheets) != 1 or not (self._coded and self.sheets[0].plain):
-            return None
-        sheet = self.sheets[0]
-        offset = aligned_offset(sheet.geobox, grid)
-        if offset is None or sheet.src.dtypes[0] != "uint8":
-            return None
-        window = Window(*offset, grid.shape[0], grid.shape[1])
-        if window.clip((sheet.geobox.shape[0], sheet.geobox.shape[1])) != window:
-            return None
-        return self._strips(sheet, window)
-
-    def _strips(self, sheet: Sheet, window: Window) -> Iterator[NDArray[np.uint8]]:
-        """A window inside a sheet, a row of blocks at a time: what is decoded is looked at while it is in the cache."""
         buffer = np.empty((min(BLOCK_PX, window.height), window.width), np.uint8)
-        for top in range(window.row_off, window.row_off + window.height, BLOCK_PX):
-            height = min(BLOCK_PX, window.row_off + window.height - top)
+        top, end = window.row_off, window.row_off + window.height
+        while top < end:
+            height = min(BLOCK_PX - top % BLOCK_PX, end - top)
             part = Window(top, window.col_off, height, window.width)
             with _named(sheet, part):
                 yield sheet.src.read(1, window=_area(part), out=buffer[:height])
-
-    def cells(self, grid: GeoBox) -> tuple[NDArray[Any], int] | None:
-        """Decoded pixels of the coarser sheet that a grid divides into whole parts, and parts along a pixel's side.
-
-        None where that is not so: other pixels, pixels cut by the grid's edge, or several sheets at once.
-        """
-        found: tuple[Sheet, Window, int] | None = None
-        for sheet in self.sheets:
-            place = coarse_place(sheet.geobox, grid)
-            if place is None or any(side % place[2] for side in (*place[:2], *grid.shape)):
-                return None
-            row, col, factor = place
-            window = Window(row // factor, col // factor, *(side // factor for side in grid.shape))
-            inside = window.clip((sheet.geobox.shape[0], sheet.geobox.shape[1]))
-            if inside.height and inside.width:
-                if found is not None:
-                    return None
-                found = sheet, window, factor
-        return None if found is None else (self.read(found[0], found[1]), found[2])
+            top += height
 
     def _blank(self, shape: tuple[int, int]) -> NDArray[Any]:
         probe = self.decode(np.zeros((1, 1), self.sheets[0].src.dtypes[0]))
@@ -203,7 +182,7 @@ class ClassMap:
             values: NDArray[Any] = sheet.src.read(1, window=_area(window))
         return values
 
-    def _sheet_on(self, sheet: Sheet, grid: GeoBox) -> NDArray[Any] | None:
+    def sheet_on(self, sheet: Sheet, grid: GeoBox) -> NDArray[Any] | None:
         """One sheet's pixels on a grid, None if they lie elsewhere."""
         offset = aligned_offset(sheet.geobox, grid)
         if offset is not None:
@@ -213,17 +192,28 @@ class ClassMap:
         place = coarse_place(sheet.geobox, grid)
         if place is not None:
             return self._parted(sheet, grid, *place)
+        found = self.around(sheet, grid)
+        if found is None:
+            return None
+        values, origin = found
+        try:
+            return warped(values, origin, sheet.src.crs, grid, _nodata_of(values))
+        except (RasterioError, WarpOperationError) as error:
+            raise InputError(f"{sheet.name} cannot be brought to the map's grid: {reason(error)}") from error
+
+    def around(self, sheet: Sheet, grid: GeoBox) -> tuple[NDArray[Any], Affine] | None:
+        """Decoded pixels of one sheet `(y, x)` that a grid of another projection needs, and their transform; None elsewhere.
+
+        Raises:
+            InputError: they are too many.
+        """
         needed = covering(sheet.geobox, sheet.src.crs, grid)
         if needed is None:
             return None
         if needed.height * needed.width * 4 > MAX_SOURCE_BYTES:
             raise InputError(f"{sheet.name} is much finer than the grid it is compared on: average it first")
-        values = self._pixels(sheet, needed)
         origin = sheet.geobox.transform * Affine.translation(needed.col_off, needed.row_off)
-        try:
-            return warped(values, origin, sheet.src.crs, grid, _nodata_of(values))
-        except (RasterioError, WarpOperationError) as error:
-            raise InputError(f"{sheet.name} cannot be brought to the map's grid: {reason(error)}") from error
+        return self._pixels(sheet, needed), origin
 
     def _parted(self, sheet: Sheet, grid: GeoBox, row: int, col: int, factor: int) -> NDArray[Any] | None:
         """Pixels of a coarser sheet, each repeated over the pixels of the grid that part it."""

@@ -11,8 +11,10 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.warp import reproject, transform, transform_bounds
 
+from isamap.domain.bits import Bits
 from isamap.domain.grid import Window
 from isamap.domain.nearest import MAX_SIDE_PX, NODE_PX, Nodes, nearest, node_places
+from isamap.domain.nearest_bits import blocks_fit, nearest_bits
 
 ALIGNED_PX = 0.01
 WARP_ERROR_PX = 0.01
@@ -91,6 +93,13 @@ def warped(values: NDArray[Any], place: Affine, crs: Any, grid: GeoBox, fill: An
         tolerance=WARP_ERROR_PX,
     )
     return result
+
+
+def warped_bits(classes: NDArray[Any], place: Affine, crs: Any, grid: GeoBox) -> Bits | None:
+    """The same of classes 0, 1 and 255 as bits; None where `warped` has to do it: shares, and what is hardly coarser."""
+    if classes.dtype != np.uint8 or (nodes := _nodes(classes.shape, place, crs, grid)) is None:
+        return None
+    return nearest_bits(classes, nodes, (grid.shape[0], grid.shape[1])) if blocks_fit(nodes) else None
 
 
 def _nodes(shape: tuple[int, ...], place: Affine, crs: Any, grid: GeoBox) -> Nodes | None:

@@ -17,7 +17,7 @@ from isamap.domain.product import BLOCK_PX
 from isamap.io.products import Footprints, widened
 
 PICTURE_PX = 1200
-WINDOW_PX = 5 * BLOCK_PX
+WINDOW_PX = 10 * BLOCK_PX
 """Side of a strip's window: whole blocks of our rasters, and whole pixels of 10 m ones."""
 
 

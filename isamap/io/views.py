@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.bits import Bits, BitView, packed, packed_strips, repeated, without
-from isamap.domain.evaluation import BOUNDARY, CALIBRATION, DISTANCES_M, MEASURES, View, density_zones
+from isamap.domain.bits import BYTE_PX, Bits, packed, unpacked, without
+from isamap.domain.evaluation import BOUNDARY, CALIBRATION, DISTANCES_M, FRACTION, MEASURES, density_zones
 from isamap.domain.grid import Window, crop
 from isamap.domain.product import CLASSES, NODATA, PROBABILITY
+from isamap.domain.view import View
+from isamap.io.class_bits import bits_of, codes_of
 from isamap.io.classmap import ClassMap
 from isamap.io.products import Product
 from isamap.io.zones import LabelPolygons, Polygons, Units
 
 DENSITY = "density"
 PERCENT = 100
-HALF = 0.5
-Codes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -68,54 +68,46 @@ class Eyes:
     def view(self, grid: GeoBox, thin_px: int = 0) -> View:
         """One window; ground counts where the truth and all products know it."""
         gsd_m = abs(grid.resolution.x)
-        halo = round(max(DISTANCES_M) / gsd_m) if BOUNDARY in self.sight.measures else 0
+        halo = _halo_px(gsd_m) if BOUNDARY in self.sight.measures else 0
         outer = crop(grid, Window(0, 0, *grid.shape).padded(halo))
-        truth, truth_share = _see(self._truth, outer)
-        truth = self._own_ground(truth, outer)
-        place = (grid.transform.c, grid.transform.f)
-        if not (truth != NODATA).any():
-            return View(gsd_m, halo, truth, {}, place)
-        seen = {name: _see(layer, outer) for name, layer in self._layers.items()}
-        classes = {name: codes for name, (codes, _) in seen.items()}
-        inner = slice(halo, halo + grid.shape[0]), slice(halo, halo + grid.shape[1])
-        truth, coverage = _common(truth, classes, inner)
-        return View(
+        truth = self._own_ground(_bits(self._truth, outer), outer)
+        shape = (grid.shape[0], grid.shape[1])
+        if truth.known is not None and not truth.known.any():
+            return View(gsd_m, shape, truth, {})
+        shares = {name: self._share(layer, outer) for name, layer in self._layers.items()}
+        truth_share = self._share(self._truth, outer)
+        inner = slice(halo, halo + shape[0]), slice(halo, halo + shape[1])
+        view = View(
             gsd_m,
-            halo,
+            shape,
             truth,
-            classes,
-            place,
-            share={name: share[inner] for name, (_, share) in seen.items() if share is not None},
+            {name: _bits(layer, outer) for name, layer in self._layers.items()},
+            (grid.transform.c, grid.transform.f),
+            halo,
+            share={name: share[inner] for name, share in shares.items() if share is not None},
             truth_share=None if truth_share is None else truth_share[inner],
             percent={} if self._percent is None else {self.sight.products[0].name: self._percent.on(grid)},
-            zones={
-                kind: density_zones(truth[inner], gsd_m) if units is None else units.on(grid)
-                for kind, units in self.sight.zones.items()
-            },
-            coverage=coverage,
+            zones={kind: units.on(grid) for kind, units in self.sight.zones.items() if units is not None},
             thin_px=thin_px,
         )
+        dense = [kind for kind, units in self.sight.zones.items() if units is None]
+        if not dense:
+            return view
+        density = density_zones(unpacked(truth.on(view.known), *view.window), gsd_m)
+        return replace(view, zones={kind: view.zones.get(kind, density) for kind in self.sight.zones})
 
-    def bits(self, grid: GeoBox) -> BitView:
-        """One window for the confusion matrix alone; density strata need `view`."""
-        truth = _bits(self._truth, grid)
+    def _share(self, layer: ClassMap | LabelPolygons | None, grid: GeoBox) -> NDArray[np.float32] | None:
+        """ISA shares of a layer that has them, if they are counted."""
+        if not isinstance(layer, ClassMap) or FRACTION not in self.sight.measures or not layer.fractional:
+            return None
+        return layer.on(grid)
+
+    def _own_ground(self, truth: Bits, grid: GeoBox) -> Bits:
+        """The truth without what lies outside the area or is counted with another raster."""
         if self.sight.area is not None:
             truth = without(truth, self.sight.area.on(grid) == 0)
         if self._earlier is not None:
-            truth = without(truth, self._earlier.on(grid) != NODATA)
-        return BitView(
-            (grid.shape[0], grid.shape[1]),
-            truth,
-            {name: _bits(layer, grid) for name, layer in self._layers.items()},
-            {kind: units.on(grid) for kind, units in self.sight.zones.items() if units is not None},
-        )
-
-    def _own_ground(self, truth: Codes, grid: GeoBox) -> Codes:
-        """The truth without what lies outside the area or is counted with another raster."""
-        if self.sight.area is not None:
-            truth = np.where(self.sight.area.on(grid) > 0, truth, np.uint8(NODATA))
-        if self._earlier is not None:
-            truth = np.where(self._earlier.on(grid) == NODATA, truth, np.uint8(NODATA))
+            truth = without(truth, codes_of(self._earlier.on(grid)) != NODATA)
         return truth
 
 
@@ -127,55 +119,16 @@ def _enter(stack: ExitStack, product: Product) -> ClassMap | None:
     return layer
 
 
-def _see(layer: ClassMap | LabelPolygons | None, grid: GeoBox) -> tuple[Codes, NDArray[np.float32] | None]:
-    """Classes, and shares where the layer has them."""
-    if layer is None:
-        return np.full(grid.shape, NODATA, np.uint8), None
-    values: NDArray[Any] = layer.on(grid)
-    if values.dtype.kind != "f":
-        return values, None
-    return _codes(values), values
-
-
-def _codes(values: NDArray[Any]) -> Codes:
-    """Classes of classes or shares."""
-    if values.dtype.kind != "f":
-        return values
-    return np.where(np.isnan(values), NODATA, values >= HALF).astype(np.uint8)
-
-
 def _bits(layer: ClassMap | LabelPolygons | None, grid: GeoBox) -> Bits:
-    """The same as bits; pixels of a coarser raster are repeated as bits, not as bytes."""
+    """What a layer says; nothing where there is none."""
     if isinstance(layer, ClassMap):
-        if (stored := layer.stored(grid)) is not None:
-            bits = packed_strips(stored, (grid.shape[0], grid.shape[1]))
-            if bits.strange:
-                layer.on(grid)  # refuses it
-            return bits
-        if (found := layer.cells(grid)) is not None:
-            values, factor = found
-            return repeated(packed(_codes(values)), factor, grid.shape[1])
-    return packed(_see(layer, grid)[0])
+        return bits_of(layer, grid)
+    return packed(np.full(grid.shape, NODATA, np.uint8) if layer is None else layer.on(grid))
 
 
-def _common(
-    truth: Codes, classes: Mapping[str, Codes], inner: tuple[slice, slice]
-) -> tuple[Codes, dict[str, int]]:
-    """The truth on the ground that all products know, and how many pixels each of them knows of it."""
-    whole = _known_pixels(truth[inner])
-    coverage, common = {"": whole}, truth
-    for name, codes in classes.items():
-        coverage[name] = whole
-        if codes.max(initial=0) == NODATA:
-            gaps = (codes.view(np.int8) >> 7).view(np.uint8)  # 255 where it is unknown, else 0
-            both = truth | gaps
-            coverage[name] = _known_pixels(both[inner])
-            common = both if common is truth else common | gaps
-    return common, coverage
-
-
-def _known_pixels(codes: Codes) -> int:
-    return int(np.count_nonzero(codes != NODATA)) if codes.max(initial=0) == NODATA else codes.size
+def _halo_px(gsd_m: float) -> int:
+    """Pixels beside a window that its widest boundary sees, in whole bytes of bits."""
+    return -(-round(max(DISTANCES_M) / gsd_m) // BYTE_PX) * BYTE_PX
 
 
 def _percent_layer(stack: ExitStack, product: Product) -> ClassMap | None:
@@ -188,5 +141,5 @@ def _percent_layer(stack: ExitStack, product: Product) -> ClassMap | None:
     return layer
 
 
-def _percent(values: NDArray[Any]) -> Codes:
+def _percent(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.where(values > PERCENT, NODATA, values).astype(np.uint8)
