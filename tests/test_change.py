@@ -360,7 +360,7 @@ def test_a_missing_tile_of_one_year_counts_as_no_look(change, maps):
     assert ended.code == 3  # `elsewhere` has one map
     document = json.loads(ended.out)
     assert document["gaps"] == {TILE: [2019]}
-    assert "change needs two" in document["failed"]["elsewhere"]
+    assert document["failed"] == {"elsewhere": "only 1 of 4 years has a map: change needs two"}
     assert bands(rasters(Path("out"))[1])[2] == changes.GAIN
 
 
@@ -408,10 +408,11 @@ def test_maps_that_overlap_by_whole_pixels_are_compared_where_they_do(change, tm
     assert (kinds[:, 100:] == changes.PERVIOUS).all()
 
 
-def test_maps_of_nothing_but_nodata_give_empty_figures(change, tmp_path):
+def test_maps_of_nothing_but_nodata_are_no_evidence_of_no_change(change, tmp_path):
     paths = [write_map(tmp_path / f"{year}.tif", striped(0, ("-", "-"))) for year in YEARS[:2]]
     ended = change(*paths, *years(2), "-o", "out", "--json")
-    assert ended.code == 0, ended.err
+    assert ended.code == 65
+    assert "no pixel is mapped in 2 of the years: there was nothing to compare" in ended.err
     assert (rasters(Path("out"), "2017")[1] == 255).all()
     (row,) = json.loads(ended.out)["tables"]["rates"]
     assert row["growth (%)"] is None
@@ -455,3 +456,22 @@ def test_degrees_become_metres():
     grid = GeoBox((100, 100), Affine(1 / 12000, 0, 6.4, 0, -1 / 12000, 60.0), "EPSG:4326")
     area, _ = Geod(ellps="WGS84").geometry_area_perimeter(grid.footprint("EPSG:4326", npoints=64).geom)
     assert pixel_area_m2(grid) * 1e4 == pytest.approx(abs(area), rel=1e-4)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, None], ids=["with items", "without"])
+def test_the_folder_of_the_maps_takes_no_change(change, maps, recipe):
+    for folder in maps:
+        (folder / f"{TILE}.json").unlink()
+        write_map(folder / f"{TILE}.tif", striped(0), recipe=recipe)
+    before = {path: path.read_bytes() for folder in maps for path in folder.iterdir()}
+    ended = change(*(folder / f"{TILE}.tif" for folder in maps), *years(), "-o", maps[1])
+    assert ended.code == 65
+    assert "choose another folder" in ended.err
+    assert {path: path.read_bytes() for path in before} == before
+    assert sum(path.suffix == ".tif" for folder in maps for path in folder.iterdir()) == len(maps)
+
+
+def test_more_looks_than_years_are_a_usage_fault(change, maps):
+    ended = change(*maps[:2], *years(2), "--min-looks", 3, "-o", "out")
+    assert ended.code == 2
+    assert "there are only 2 years" in ended.err

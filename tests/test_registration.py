@@ -26,6 +26,14 @@ def test_a_known_shift_is_measured_to_a_twentieth_of_a_pixel(rows, cols):
     assert shift.peak > 0.5
 
 
+def test_frequencies_that_the_low_pass_leaves_nothing_of_do_not_matter(monkeypatch):
+    pair = blurred(sigma=0.3), blurred(2.3, -4.6, sigma=0.3)
+    some = measure([pair], lowpass=0.05)
+    monkeypatch.setattr(registration, "PASSED", 100)
+    every = measure([pair], lowpass=0.05)
+    assert (some.rows, some.cols, some.peak) == pytest.approx((every.rows, every.cols, every.peak), abs=1e-4)
+
+
 def test_class_maps_are_measured_as_well_as_images():
     reference, other = (blurred(*at, sigma=0.04) > 0.5 for at in ((0, 0), (2.3, -4.6)))
     shift = measure([(reference.astype(np.float32), other.astype(np.float32))], lowpass=0.05)

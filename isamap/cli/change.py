@@ -22,7 +22,7 @@ Examples:
 """
 PRINTED = ("estimates", "methods", "rates", "shifts", "failures")
 """Tables on stdout; the report has all of them."""
-RATE = click.FloatRange(0, 0.5, min_open=True, max_open=True)
+RATE = options.Number(0, 0.5, min_open=True, max_open=True)
 
 
 @click.command(epilog=EXAMPLES)
@@ -52,12 +52,12 @@ RATE = click.FloatRange(0, 0.5, min_open=True, max_open=True)
 @options.option("--loss-rate", type=RATE, default=0.01, help="Impervious ground unsealed within a year.")
 @options.option(
     "--start-share",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=options.Number(0, 1, min_open=True, max_open=True),
     default=0.2,
     help="Share of impervious ground in the first year.",
 )
 @options.option(
-    "--min-area", type=click.FloatRange(0), default=100.0, help="Smallest patch of change that stays, in m2."
+    "--min-area", type=options.Number(0), default=100.0, help="Smallest patch of change that stays, in m2."
 )
 @options.option(
     "--min-looks", type=click.IntRange(1, 10), default=2, help="Flag pixels mapped in fewer years than this."
@@ -92,6 +92,8 @@ def change(**given: Any) -> None:
 
     how = engines.settle(dict(given))
     years = check_years(_years(given["years"]))
+    if given["min_looks"] > len(years):
+        raise click.UsageError(f"--min-looks {given['min_looks']}: there are only {len(years)} years")
     jobs = _jobs(given, years)
     lineages, differ = recipe.check_lineages(jobs, years, force=given["force"])
     jobs = _own(jobs, given)

@@ -10,7 +10,7 @@ from typing import Any
 from isamap.core.differencing import Job, Made, Options, Outcome, make, units_of
 from isamap.domain.change_tally import Tally
 from isamap.domain.grid import Tile
-from isamap.domain.product import map_directory
+from isamap.domain.product import map_directory, plain_stem
 from isamap.engine import LOCAL, Engine, local
 from isamap.engine.order import run_in_order
 from isamap.errors import InputError, IsamapError, MissingInputError, StorageError
@@ -58,26 +58,19 @@ def map_jobs(
         )
     if not folders:
         frames = tuple(Frame(files[0], kind, year) for (files, kind), year in zip(series, years, strict=True))
-        return [Job(frames[0].path.stem, frames, store.Target(out, _safe_stem(frames[0].path.stem)))]
+        return [Job(frames[0].path.stem, frames, store.Target(out, plain_stem(frames[0].path.stem) or "map"))]
     named = [
         {path.stem: Frame(path, kind, year) for path in files}
         for (files, kind), year in zip(series, years, strict=True)
     ]
     names = sorted({name for year in named for name in year})
     jobs = [
-        Job(name, tuple(year.get(name) for year in named), store.Target(out, _safe_stem(name)))
+        Job(name, tuple(year.get(name) for year in named), store.Target(out, plain_stem(name) or "map"))
         for name in names
     ]
     if not any(len([frame for frame in job.frames if frame]) > 1 for job in jobs):
         raise InputError("no tile lies in two of the folders: tiles are matched by file name")
     return jobs
-
-
-def _safe_stem(text: str) -> str:
-    return (
-        "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text).lstrip(".")[:100]
-        or "map"
-    )
 
 
 def check_lineages(jobs: Sequence[Job], years: Sequence[int], *, force: bool) -> tuple[tuple[str, ...], bool]:
@@ -137,13 +130,14 @@ def run(
         wait: wait for another run on the same folder instead of refusing.
 
     Raises:
-        InputError: the units cannot be read, or share ground.
+        InputError: the units cannot be read, or share ground; the folder is that of the maps.
         BusyError: another run holds the folder.
         StorageError: nothing could go on.
     """
     outcome = Outcome(options, lineages, Tally(options.years))
     if not jobs:  # a shard of few tiles may be empty
         return outcome
+    _check_places(jobs)
     units_of(options)  # what is wrong with them is said once, not for every tile
     if how.kind != "local":
         jobs = [_anywhere(job) for job in jobs]
@@ -157,6 +151,17 @@ def run(
             _take(outcome, one)
             bar.advance()
     return outcome
+
+
+def _check_places(jobs: Sequence[Job]) -> None:
+    """No item may lie where that of a map lies, or would lie if it had one."""
+    for job in jobs:
+        taken = {frame.path.with_suffix(".json").resolve(): frame.path for frame in job.frames if frame}
+        beside = taken.get(job.target.item_path.resolve())
+        if beside is not None:
+            raise InputError(
+                f"{job.target.item_path} would be taken for the item of {beside}: choose another folder"
+            )
 
 
 def _anywhere(job: Job) -> Job:

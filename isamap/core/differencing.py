@@ -18,26 +18,21 @@ from odc.geo.geobox import GeoBox
 from isamap import __version__
 from isamap.domain.change_tally import ALL, Tally
 from isamap.domain.changes import CHANGE, change_item, first_year_layer
-from isamap.domain.decoder import Decoded, Decoder
-from isamap.domain.grid import Window, crop, windows
+from isamap.domain.decoded import Decoded
+from isamap.domain.decoder import Decoder
+from isamap.domain.grid import Window, crop
 from isamap.domain.ground_area import pixel_area_m2
-from isamap.domain.patches import small_patches
-from isamap.domain.product import BLOCK_PX
 from isamap.domain.registration import Shift
+from isamap.domain.strips import STRIP_PX, Piece, pieces
 from isamap.domain.transition import Chances
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
-from isamap.errors import IsamapError, MissingInputError, PartialError
+from isamap.errors import InputError, IsamapError, MissingInputError, PartialError
 from isamap.io import store
 from isamap.io.cog import CogWriter
 from isamap.io.frames import Frame
 from isamap.io.series import Series
 from isamap.io.zones import Units, source_of, zones_of
-
-WINDOW_PX, EVIDENCE_WINDOW_PX = 5 * BLOCK_PX, 4 * BLOCK_PX
-"""Sides of a window: a quarter of a tile's; less where pixels take 4 bytes a year."""
-MAX_MARGIN_PX = BLOCK_PX
-"""Patches longer than this are kept whatever their area."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +113,21 @@ class Outcome:
     """Years without a map, of tiles that were made without them."""
 
     def raise_for_failures(self) -> None:
-        """A lone tile fails with its own error, several with PartialError."""
+        """A lone tile fails with its own error, several with PartialError; so does a run that compared nothing.
+
+        Raises:
+            InputError: no pixel has enough looks for any change to be seen.
+        """
         if self.faults and not self.made and len(self.faults) == 1:
             raise next(iter(self.faults.values()))
         if self.faults:
             whole = len(self.faults) + len(self.made)
             raise PartialError(
                 f"{len(self.faults)} of {whole} tiles failed: the table names them, rerun to resume"
+            )
+        if ALL in self.tally.pixels and not self.tally.figures(ALL, self.options.method).mapped_km2:
+            raise InputError(
+                f"no pixel is mapped in {self.options.min_looks} of the years: there was nothing to compare"
             )
 
     @property
@@ -144,7 +147,8 @@ def make(options: Options, job: Job) -> Made:
     keep_pages()
     there = [frame for frame in job.frames if frame]
     if len(there) < 2:
-        raise MissingInputError(f"{job.name} has {len(there)} of {len(job.frames)} maps: change needs two")
+        years = f"{len(there)} of {len(job.frames)} years {'has' if len(there) == 1 else 'have'} a map"
+        raise MissingInputError(f"only {years}: change needs two")
     provenance = _provenance(options, job)
     if store.state(job.target, provenance) is store.State.DONE:
         properties = (store.read_item(job.target.item_path) or {})["properties"]
@@ -219,51 +223,30 @@ def _publish(
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """A window on its way through the pipeline, read with a margin."""
-
-    window: Window
-    """Of the tile."""
-    inner: tuple[slice, slice]
-    """The window in the arrays."""
-    digits: list[NDArray[np.uint8]]
-    """Per year."""
-    evidence: NDArray[np.float32] | None
-    """`(year, y, x)`, if there are probabilities."""
-
-
-@dataclass(frozen=True)
 class _Settled:
-    """A window decided."""
+    """A strip decided."""
 
     window: Window
     rasters: tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> Tally:
-    """Reader thread -> decoder on this thread -> writer thread, a few windows in flight."""
+    """Reader thread, which decodes -> patches and counts on this thread -> writer thread, a few strips in flight."""
     shape = series.geobox.shape[0], series.geobox.shape[1]
     decoder = Decoder(options.years, options.chances, options.method, options.min_looks)
     nominal_m2 = pixel_area_m2(crop(series.geobox, Window(0, 0, *shape)))
     min_px = ceil(options.min_area_m2 / nominal_m2 - 0.01)  # a UTM pixel of 10 m has 99.9 to 100.2 m2
-    margin = min(max(min_px - 1, 0), MAX_MARGIN_PX)
+    margin = min(max(min_px - 1, 0), STRIP_PX)
     units = units_of(options)
     tally = Tally(options.years)
 
-    def read(window: Window) -> _Piece:
-        wide = window.padded(margin).clip(shape)
-        top, left = window.row_off - wide.row_off, window.col_off - wide.col_off
-        inner = slice(top, top + window.height), slice(left, left + window.width)
-        return _Piece(window, inner, *series.read(wide))
+    def decode(window: Window) -> Decoded:
+        if series.probable:
+            return decoder.read_evidence(*series.evidence(window))
+        return decoder.read_classes(series.classes(window), window.shape)
 
-    def compute(piece: _Piece) -> _Settled:
-        if piece.evidence is None:
-            decoded: Decoded = decoder.read_classes(piece.digits)
-        else:
-            decoded = decoder.read_evidence(piece.digits, piece.evidence)
-        if min_px > 1:
-            decoded.undo(small_patches(decoded.changed(), min_px))
-        decoded = decoded.crop(*piece.inner)
+    def settle(piece: Piece) -> _Settled:
+        decoded = piece.settled(min_px)
         _count(tally, decoded, crop(series.geobox, piece.window), units)
         return _Settled(piece.window, decoded.rasters())
 
@@ -271,27 +254,26 @@ def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> T
         for writer, values in zip(writers, settled.rasters, strict=True):
             writer.write(settled.window, values)
 
-    step = EVIDENCE_WINDOW_PX if series.probable else WINDOW_PX
-    stream(windows(shape, step), read, compute, write, ahead=1)
+    stream(pieces(shape, margin, decode), lambda piece: piece, settle, write, ahead=1)
     return tally
 
 
 def _count(tally: Tally, decoded: Decoded, grid: GeoBox, units: Units | None) -> None:
-    """Add a window to the tally of everything and to those of the units it meets."""
+    """Add a strip to the tally of everything and to those of the units it meets."""
     area_m2 = pixel_area_m2(grid)
     whole = decoded.tally()
     tally.add(ALL, whole, area_m2)
     if units is None:
         return
     zones = units.on(grid)
-    first, last = int(zones.codes.min()), int(zones.codes.max())
-    if first == last:
-        if first in zones.names:
-            tally.add(zones.names[first], whole, area_m2)
+    there = zones.there()
+    if len(there) == 1:
+        if there[0] in zones.names:
+            tally.add(zones.names[there[0]], whole, area_m2)
         return
-    for code in np.flatnonzero(np.bincount(zones.codes.reshape(-1))).tolist():
+    for code, counts in decoded.tallies(zones.codes).items():
         if code in zones.names:
-            tally.add(zones.names[code], decoded.tally(zones.codes == code), area_m2)
+            tally.add(zones.names[code], counts, area_m2)
 
 
 def units_of(options: Options) -> Units | None:

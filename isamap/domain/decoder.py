@@ -1,13 +1,13 @@
 """How a window of map sequences is read: by tables over all sequences, or pixel by pixel where there are probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isamap.domain.bits import Bits
 from isamap.domain.changes import (
     ENDPOINT,
     FEW,
@@ -22,21 +22,20 @@ from isamap.domain.changes import (
     SLOTS,
     UNSEEN,
 )
+from isamap.domain.decoded import ByClass, ByEvidence
 from isamap.domain.product import NODATA
 from isamap.domain.transition import (
-    METHODS,
     Chances,
-    Lookup,
     all_digits,
-    count_codes,
+    code_type,
     first_year,
-    look_up,
     monotone,
     raw,
     sequences,
     states,
     viterbi,
 )
+from isamap.domain.words import Lookup
 
 _UNSEEN, _FEW, _STEADY, _APART, _BACK = range(5)
 """Kinds of sequences: no look, too few, all alike, ends differ, ends alike but not all."""
@@ -86,25 +85,6 @@ def _raw_classes(digits: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> NDArray
     return table
 
 
-class Decoded(Protocol):
-    """The reading of one window."""
-
-    def changed(self) -> NDArray[np.bool_]:
-        """Where the chosen path changes."""
-
-    def undo(self, where: NDArray[np.intp]) -> None:
-        """Give pixels, by their place in the flattened window, the likelier of the two paths without change."""
-
-    def crop(self, rows: slice, cols: slice) -> Self:
-        """The reading of a part."""
-
-    def rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """First-year and change raster."""
-
-    def tally(self, where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Pixels per method, path and class, shape (3, 2^years, 9)."""
-
-
 @dataclass(frozen=True)
 class Decoder:
     """How sequences are read: tables over all 3^n of them, and the same for probabilities pixel by pixel."""
@@ -131,7 +111,7 @@ class Decoder:
     @cached_property
     def kinds(self) -> NDArray[np.uint8]:
         """Of every sequence."""
-        return _kinds(self.digits, min(self.min_looks, self.count))
+        return _kinds(self.digits, self.min_looks)
 
     @cached_property
     def path_classes(self) -> NDArray[np.uint8]:
@@ -176,8 +156,11 @@ class Decoder:
     @cached_property
     def drawing(self) -> tuple[Lookup, Lookup]:
         """First-year and change value of every sequence."""
-        first, change = (Lookup(values[self.chosen]) for values in self.looks)
+        first, change = (self._lookup(values[self.chosen]) for values in self.looks)
         return first, change
+
+    def _lookup(self, table: NDArray[np.uint8]) -> Lookup:
+        return Lookup(table, code_type(self.count))
 
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
@@ -186,20 +169,28 @@ class Decoder:
         moves: NDArray[np.bool_] = np.isin(kind, (GAIN, LOSS, REVERSAL))
         return moves
 
+    @property
+    def steady(self) -> tuple[int, int]:
+        """Sequences of ground that all maps show pervious, and impervious."""
+        return (3**self.count - 1) // 2, 3**self.count - 1
+
+    @cached_property
+    def steady_moves(self) -> bool:
+        """Whether one of them is shown as change: rates that outweigh what all maps show."""
+        return bool(self.moving[self.chosen[list(self.steady)]].any())
+
     @cached_property
     def moving_codes(self) -> Lookup:
         """1 for every sequence that is shown as change, 0 for the others."""
-        return Lookup(self.moving[self.chosen].view(np.uint8))
+        return self._lookup(self.moving[self.chosen].view(np.uint8))
 
-    def read_classes(self, stack: Sequence[NDArray[np.uint8]]) -> "ByClass":
-        """Reading of digits per year, each (y, x)."""
-        return ByClass(self, sequences(stack))
+    def read_classes(self, stack: Iterable[Bits], shape: tuple[int, int]) -> ByClass:
+        """Reading of a window (y, x) from the classes of each year."""
+        return ByClass.of(self, list(stack), shape)
 
-    def read_evidence(
-        self, stack: Sequence[NDArray[np.uint8]], evidence: NDArray[np.float32]
-    ) -> "ByEvidence":
+    def read_evidence(self, stack: Sequence[NDArray[np.uint8]], evidence: NDArray[np.float32]) -> ByEvidence:
         """Reading of digits and evidence (year, y, x); the digits say what the maps showed."""
-        code = sequences(stack)
+        code = sequences(stack, self.count)
         kinds = self.kinds[code]
         paths = {"monotone": monotone(evidence), "viterbi": viterbi(evidence, self.years, self.chances)}
         slots = {"raw": self.raw_slots[code]}
@@ -217,70 +208,3 @@ def steady_paths(evidence: NDArray[np.float32], start: float) -> NDArray[np.uint
     """
     bar = np.log((1 - start) / start)
     return np.where(evidence.sum(axis=0) > bar, np.uint16(2 ** len(evidence) - 1), np.uint16(0))
-
-
-@dataclass
-class ByClass:
-    """A window of sequence numbers: every answer is one look into a table."""
-
-    decoder: Decoder
-    code: NDArray[np.unsignedinteger]
-
-    def changed(self) -> NDArray[np.bool_]:
-        """Where the chosen path changes."""
-        (moves,) = look_up([self.decoder.moving_codes], self.code)
-        return moves.view(np.bool_)
-
-    def undo(self, where: NDArray[np.intp]) -> None:
-        """Give pixels, by their place in the flattened window, the likelier of the two paths without change."""
-        self.code.reshape(-1)[where] += self.code.dtype.type(3**self.decoder.count)
-
-    def crop(self, rows: slice, cols: slice) -> "ByClass":
-        """The reading of a part."""
-        return ByClass(self.decoder, np.ascontiguousarray(self.code[rows, cols]))
-
-    def rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """First-year and change raster."""
-        first, change = look_up(self.decoder.drawing, self.code)
-        return first, change
-
-    def tally(self, where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Pixels per method, path and class, shape (3, 2^years, 9)."""
-        counts = count_codes(self.code if where is None else self.code[where], 2 * 3**self.decoder.count)
-        size = 2**self.decoder.count * SLOTS
-        tallies = [np.bincount(self.decoder.tables[name], counts, size) for name in METHODS]
-        return np.array(tallies).astype(np.int64).reshape(len(METHODS), -1, SLOTS)
-
-
-@dataclass
-class ByEvidence:
-    """A window of slots per method."""
-
-    decoder: Decoder
-    slots: dict[str, NDArray[np.uint16]]
-    still: NDArray[np.uint16]
-    """Slot without change."""
-
-    def changed(self) -> NDArray[np.bool_]:
-        """Where the chosen path changes."""
-        return self.decoder.moving[self.slots[self.decoder.method]]
-
-    def undo(self, where: NDArray[np.intp]) -> None:
-        """Give pixels, by their place in the flattened window, the likelier of the two paths without change."""
-        self.slots[self.decoder.method].reshape(-1)[where] = self.still.reshape(-1)[where]
-
-    def crop(self, rows: slice, cols: slice) -> "ByEvidence":
-        """The reading of a part."""
-        slots = {name: values[rows, cols] for name, values in self.slots.items()}
-        return ByEvidence(self.decoder, slots, self.still[rows, cols])
-
-    def rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """First-year and change raster."""
-        first, change = (values[self.slots[self.decoder.method]] for values in self.decoder.looks)
-        return first, change
-
-    def tally(self, where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Pixels per method, path and class, shape (3, 2^years, 9)."""
-        size = 2**self.decoder.count * SLOTS
-        chosen = [self.slots[name] if where is None else self.slots[name][where] for name in METHODS]
-        return np.array([count_codes(slots, size) for slots in chosen]).reshape(len(METHODS), -1, SLOTS)

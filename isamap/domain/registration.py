@@ -11,6 +11,7 @@ Shifts are (rows, cols): what lies at (r, c) in the reference lies at (r + rows,
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor
 from typing import Any
 
@@ -25,6 +26,9 @@ MIN_PEAK = 0.1
 """Height of the peak below which two images hardly correlate, and a shift is not trusted."""
 MIN_SPREAD = 1e-3
 """Standard deviation below which a window shows nothing to hold on to: 1 pixel in 10^6."""
+
+PASSED = 5
+"""Standard deviations up to which the low pass is looked at: 4 in a million are left there."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def measure(
     Returns:
         None if no pair has structure in both images.
     """
-    spectra = [(spectrum(reference), spectrum(other)) for reference, other in pairs]
+    spectra = [(spectrum(reference, lowpass), spectrum(other, lowpass)) for reference, other in pairs]
     return between(spectra, reach_px, lowpass)
 
 
@@ -63,22 +67,31 @@ class Spectrum:
     """A window, ready to be compared with others of its place."""
 
     values: NDArray[np.complexfloating[Any, Any]]
-    """Half of its Fourier transform."""
+    """Its Fourier transform at the frequencies that the low pass leaves, shape (column frequency, row frequency)."""
     shape: tuple[int, int]
     """Of the window."""
 
 
-def spectrum(values: NDArray[np.float32]) -> Spectrum | None:
-    """Spectrum of a window (y, x), NaN where unknown; None without structure."""
-    if _spread(values) < MIN_SPREAD:
+def spectrum(values: NDArray[np.float32], lowpass: float) -> Spectrum | None:
+    """Spectrum of a window (y, x), NaN where unknown, for a low pass; None without structure."""
+    shape = values.shape[0], values.shape[1]
+    unknown = np.isnan(values)
+    hidden = bool(unknown.any())
+    known = values[~unknown] if hidden else values
+    if not known.size or float(known.std()) < MIN_SPREAD:
         return None
-    return Spectrum(np.fft.rfft2(_tapered(values)), (values.shape[0], values.shape[1]))
+    centred = values - known.mean()
+    if hidden:
+        centred[unknown] = 0
+    rows, cols = _kept(shape, lowpass)
+    along_rows = np.fft.rfft(centred * _taper(shape))[:, :cols]
+    return Spectrum(np.fft.fft(np.ascontiguousarray(along_rows.T))[:, rows], shape)
 
 
 def between(
     pairs: Iterable[tuple[Spectrum | None, Spectrum | None]], reach_px: int, lowpass: float
 ) -> Shift | None:
-    """As `measure`, from spectra."""
+    """As `measure`, from spectra for the same low pass."""
     total: NDArray[np.complexfloating[Any, Any]] | None = None
     shape = (0, 0)
     for reference, other in pairs:
@@ -89,30 +102,41 @@ def between(
     if total is None:
         return None
     weight = _gaussian(shape, lowpass)
-    surface = np.fft.irfft2(total / np.maximum(np.abs(total), np.finfo(np.float32).tiny) * weight, s=shape)
-    own = float(np.fft.irfft2(weight, s=shape)[0, 0])
+    surface = _surface(total / np.maximum(np.abs(total), np.finfo(np.float32).tiny) * weight, shape, lowpass)
+    own = float(_surface(weight, shape, lowpass)[0, 0])
     return _top(surface, min(reach_px, min(shape) // 2 - 1), own)
 
 
-def _spread(values: NDArray[np.float32]) -> float:
-    if not np.isnan(values.sum()):
-        return float(values.std())
-    known = values[~np.isnan(values)]
-    return float(known.std()) if known.size else 0.0
+def _kept(shape: tuple[int, int], lowpass: float) -> tuple[NDArray[np.intp], int]:
+    """Row frequencies, and how many column frequencies from 0, that a low pass leaves."""
+    rows, cols = np.abs(np.fft.fftfreq(shape[0])), np.fft.rfftfreq(shape[1])
+    return np.flatnonzero(rows <= PASSED * lowpass), int((cols <= PASSED * lowpass).sum())
 
 
-def _tapered(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Without mean and unknown pixels, falling to 0 at the edges: the Fourier transform knows no edges."""
-    centred = np.nan_to_num(values - np.float32(np.nanmean(values)))
-    rows, cols = (np.hanning(side + 2)[1:-1].astype(np.float32) for side in values.shape)
-    tapered: NDArray[np.float32] = centred * rows[:, None] * cols
-    return tapered
+@lru_cache(maxsize=4)
+def _taper(shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Weight that falls to 0 at the edges of a window: the Fourier transform knows no edges."""
+    rows, cols = (np.hanning(side + 2)[1:-1].astype(np.float32) for side in shape)
+    weight: NDArray[np.float32] = rows[:, None] * cols
+    return weight
+
+
+def _surface(
+    values: NDArray[np.number[Any]], shape: tuple[int, int], lowpass: float
+) -> NDArray[np.floating[Any]]:
+    """What a spectrum of kept frequencies is the transform of `(y, x)`."""
+    rows, cols = _kept(shape, lowpass)
+    whole = np.zeros((cols, shape[0]), np.complex64)
+    whole[:, rows] = values
+    surface: NDArray[np.floating[Any]] = np.fft.irfft(np.fft.ifft(whole).T, shape[1])
+    return surface
 
 
 def _gaussian(shape: tuple[int, int], sigma: float) -> NDArray[np.float32]:
-    """Low pass on the frequencies of `rfft2`."""
-    rows, cols = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
-    weight: NDArray[np.float32] = np.exp(-(rows[:, None] ** 2 + cols**2) / (2 * sigma**2)).astype(np.float32)
+    """Low pass on the frequencies it leaves, as in a `Spectrum`."""
+    kept, count = _kept(shape, sigma)
+    rows, cols = np.fft.fftfreq(shape[0])[kept], np.fft.rfftfreq(shape[1])[:count]
+    weight: NDArray[np.float32] = np.exp(-(cols[:, None] ** 2 + rows**2) / (2 * sigma**2)).astype(np.float32)
     return weight
 
 

@@ -19,7 +19,7 @@ Sequences and paths travel as numbers. A sequence has a digit to base 3 per year
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -27,15 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.product import NODATA
+from isamap.domain.words import Codes
 from isamap.errors import InputError
 
 METHODS = ("raw", "monotone", "viterbi")
 MAX_YEARS = 10
 """3^10 sequences, once undone and once not, are numbers of 17 bits at most: tables stay in the cache."""
-CACHED = 1 << 18
-"""Pixels that are worked on at a time: what is made of them on the way stays in the cache."""
-WORD = 8
-"""Pixels to a word."""
 SURE_PERCENT = 0.5
 """A probability raster is rounded to whole percent: 0 means less than this, 100 more than 100 minus it."""
 
@@ -112,24 +109,24 @@ def digits_of(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return values
 
 
-def sequences(stack: Sequence[NDArray[np.uint8]]) -> NDArray[np.unsignedinteger]:
-    """Sequence number of each pixel.
+def sequences(stack: Iterable[NDArray[np.uint8]], years: int) -> Codes:
+    """Sequence number of each pixel, of `code_type`.
 
     Args:
         stack: digits per year, each of one shape.
-
-    Returns:
-        The smallest unsigned type that also holds the number of an undone sequence, `3^n + sequence`.
+        years: how many.
     """
-    code = np.empty(stack[0].shape, np.min_scalar_type(2 * 3 ** len(stack) - 1))
-    flat, years = code.reshape(-1), [digits.reshape(-1) for digits in stack]
-    for start in range(0, flat.size, CACHED):
-        part = slice(start, start + CACHED)
-        flat[part] = years[0][part]
-        for digits in years[1:]:
-            flat[part] *= 3
-            flat[part] += digits[part]
+    digits = iter(stack)
+    code: Codes = next(digits).astype(code_type(years))
+    for year in digits:
+        code *= 3
+        code += year
     return code
+
+
+def code_type(years: int) -> np.dtype[np.unsignedinteger]:
+    """Smallest type of sequence numbers that also holds that of an undone sequence, `3^n + sequence`."""
+    return np.dtype(np.min_scalar_type(2 * 3**years - 1))
 
 
 def all_digits(years: int) -> NDArray[np.uint8]:
@@ -216,60 +213,6 @@ def first_year(paths: NDArray[np.uint16], years: int) -> NDArray[np.uint8]:
 def states(paths: NDArray[np.uint16], years: int) -> NDArray[np.bool_]:
     """Whether each path is impervious in each year, shape (year, ...)."""
     return np.array([(paths >> np.uint16(t)) & 1 == 1 for t in range(years)])
-
-
-class Lookup:
-    """A table of bytes by code, ready to be looked up one, two or eight pixels at a time."""
-
-    def __init__(self, table: NDArray[np.uint8]) -> None:
-        self.table = table
-        """Value of each code."""
-        whole = np.zeros(256, np.uint8)
-        whole[: min(len(table), 256)] = table[:256]
-        pairs = np.stack(np.broadcast_arrays(whole[None, :], whole[:, None]), axis=-1)  # low byte first
-        self.pairs: NDArray[np.uint16] = pairs.view("<u2").reshape(-1)
-        """Values of two codes below 256."""
-        self.words: NDArray[np.uint64] = whole.repeat(WORD).view("<u8")
-        """Value of a code below 256, eight times."""
-
-
-def look_up(tables: Sequence[Lookup], codes: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.uint8], ...]:
-    """What each table says of each code, all codes being in it.
-
-    Where codes are bytes, eight pixels that are alike are looked up at once, others by twos: neighbours mostly are alike.
-    """
-    if codes.dtype != np.uint8 or not codes.flags.c_contiguous:
-        return tuple(np.take(one.table, codes, mode="clip") for one in tables)  # without a check of each code
-    flat, found = codes.reshape(-1), [np.empty(codes.shape, np.uint8) for _ in tables]
-    whole = flat.size // WORD * WORD
-    for start in range(0, whole, CACHED):
-        part = slice(start, min(start + CACHED, whole))
-        here = flat[part].view("<u8")
-        first = here & np.uint64(0xFF)
-        mixed = np.flatnonzero(here != first * np.uint64(0x0101010101010101))
-        pairs = here[mixed].view("<u2").astype(np.intp)
-        for one, values in zip(tables, found, strict=True):
-            words = values.reshape(-1)[part].view("<u8")
-            np.take(one.words, first.view(np.int64), mode="clip", out=words)
-            words[mixed] = np.take(one.pairs, pairs, mode="clip").view("<u8")
-    for one, values in zip(tables, found, strict=True):
-        values.reshape(-1)[whole:] = one.table[flat[whole:]]
-    return tuple(found)
-
-
-def count_codes(codes: NDArray[np.unsignedinteger], size: int) -> NDArray[np.int64]:
-    """Pixels per code below `size`; two pixels at a time where codes are bytes."""
-    flat = np.ascontiguousarray(codes).reshape(-1)
-    if flat.dtype != np.uint8 or flat.size % 2:
-        return np.bincount(flat, minlength=size).astype(np.int64)
-    both = flat.view("<u2")
-    usual = both[both.size // 2] if both.size else 0  # most pairs are alike: the rest is counted one by one
-    rest = both[both != usual]
-    pairs = np.bincount(rest, minlength=1 << 16)
-    pairs[usual] += both.size - rest.size
-    square = pairs.reshape(256, 256)
-    single: NDArray[np.int64] = (square.sum(0) + square.sum(1))[:size].astype(np.int64)
-    return single
 
 
 def is_map(digits: NDArray[np.uint8]) -> bool:

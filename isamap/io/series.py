@@ -14,6 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from isamap.domain import registration
+from isamap.domain.bits import Bits, packed
 from isamap.domain.grid import Window
 from isamap.domain.product import BLOCK_PX, NODATA
 from isamap.domain.registration import Shift, Spectrum
@@ -151,48 +152,67 @@ class Series:
         )
         lowpass = min(0.25, 0.5 * gsd_m / SOURCE_GSD_M)
         places = list(_sample_windows((height, width)))
-        known = [_spectrum(self._classes[first], place) for place in places]
+        known = [_spectrum(self._classes[first], place, lowpass) for place in places]
         for index, layer in enumerate(self._classes):
             if layer is not None and index != first:
-                pairs = [(a, _spectrum(layer, place)) for a, place in zip(known, places, strict=True)]
+                pairs = [
+                    (a, _spectrum(layer, place, lowpass)) for a, place in zip(known, places, strict=True)
+                ]
                 self.shifts[index] = registration.between(pairs, max(3, ceil(REACH_M / gsd_m)), lowpass)
         return self.shifts
 
-    def read(self, window: Window) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32] | None]:
-        """Digits of each year `(y, x)`, and evidence `(year, y, x)` if any year has probabilities.
+    def classes(self, window: Window) -> Iterator[Bits]:
+        """Classes of one year after the other, as bits.
 
         Raises:
             InputError: a map has other values than its kind allows, or is damaged.
         """
-        stack, evidence = [], []
-        for index, layer in enumerate(self._classes):
-            digits = self._digits(index, layer, window)
-            stack.append(digits)
-            if self.probable:
-                percent = self._percent[index]
-                known = (
-                    self._evidence[index][self._values(percent, window, self.shifts[index])]
-                    if percent is not None
-                    else self.chances.of_classes()[digits]
-                )
-                evidence.append(np.where(digits > 0, known, np.float32(0)))
-        return stack, np.stack(evidence) if evidence else None
+        for layer, shift in zip(self._classes, self.shifts, strict=True):
+            bits = packed(self._seen(layer, window, shift))
+            if bits.strange:
+                raise _strange(layer)
+            yield bits
 
-    def _digits(self, index: int, layer: Layer | None, window: Window) -> NDArray[np.uint8]:
-        if layer is None:
-            return np.zeros(window.shape, np.uint8)
-        digits = digits_of(self._values(layer, window, self.shifts[index]))
-        if not is_map(digits):
-            raise InputError(
-                f"{layer.sheet.name} has values beside 0, 1 and 255: name its product (worldcover-v200=FILE)"
+    def evidence(self, window: Window) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32]]:
+        """Digits of each year `(y, x)`, and evidence `(year, y, x)` from probabilities, or from digits where there are none.
+
+        Raises:
+            InputError: as `classes`.
+        """
+        stack, evidence = [], np.empty((len(self._classes), *window.shape), np.float32)
+        for index, layer in enumerate(self._classes):
+            digits = digits_of(self._seen(layer, window, self.shifts[index]))
+            if not is_map(digits):
+                raise _strange(layer)
+            stack.append(digits)
+            percent = self._percent[index]
+            known = (
+                self._evidence[index][self._values(percent, window, self.shifts[index])]
+                if percent is not None
+                else self.chances.of_classes()[digits]
             )
-        return digits
+            evidence[index] = np.where(digits > 0, known, np.float32(0))
+        return stack, evidence
+
+    def _seen(self, layer: Layer | None, window: Window, shift: Shift | None) -> NDArray[np.uint8]:
+        """Classes of a year, nodata where there is no map."""
+        if layer is None:
+            return np.full(window.shape, NODATA, np.uint8)
+        return self._values(layer, window, shift)
 
     def _values(self, layer: Layer, window: Window, shift: Shift | None) -> NDArray[np.uint8]:
         if not self.aligned or shift is None or shift.peak < registration.MIN_PEAK:
             return layer.read(window)
         margin = registration.margin_px(shift.rows, shift.cols)
         return registration.moved_classes(layer.read(window.padded(margin)), shift.rows, shift.cols, margin)
+
+
+def _strange(layer: Layer | None) -> InputError:
+    """A map with values that are no classes."""
+    assert layer is not None  # a map that is not there has no values
+    return InputError(
+        f"{layer.sheet.name} has values beside 0, 1 and 255: name its product (worldcover-v200=FILE)"
+    )
 
 
 def grid_fault(sheet: Sheet, first: Sheet) -> str:
@@ -222,8 +242,10 @@ def _sample_windows(shape: tuple[int, int]) -> Iterator[Window]:
             yield Window(row, col, min(SAMPLE_PX, shape[0]), min(SAMPLE_PX, shape[1])).clip(shape)
 
 
-def _spectrum(layer: Layer | None, window: Window) -> Spectrum | None:
+def _spectrum(layer: Layer | None, window: Window, lowpass: float) -> Spectrum | None:
     """A window of a map as an image that can be compared."""
     assert layer is not None  # the caller chose layers that are there
     values = layer.read(window)
-    return registration.spectrum(np.where(values == NODATA, np.float32(np.nan), values.astype(np.float32)))
+    image = values.astype(np.float32)
+    image[values == NODATA] = np.nan
+    return registration.spectrum(image, lowpass)
