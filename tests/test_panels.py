@@ -7,7 +7,8 @@ from bad_rasters import write_raster
 
 from isamap.core.mapping import batches
 from isamap.domain.grid import windows
-from isamap.io.raster import GDAL_ENV, SceneInput, open_scene
+from isamap.errors import InputError
+from isamap.io.raster import GDAL_ENV, SceneInput, checked, open_scene
 
 BANDS = ("B02", "B03", "B04", "B08")
 SHAPE = 96, 8192
@@ -44,3 +45,19 @@ def test_a_scene_reads_on_after_it_has_rested(wide):
         scene.rest()
         for first, second in zip(before, scene.read(window, 8), strict=True):
             np.testing.assert_array_equal(first, second)
+
+
+def test_a_scene_is_checked_while_the_first_window_is_worked_on(tmp_path):
+    path = write_raster(tmp_path / "nothing.tif", np.zeros((4, 96, 96), np.uint16), BANDS)
+    with open_scene(SceneInput((path,)), BANDS) as scene:
+        jobs = checked(scene, iter("ab"))
+        assert next(jobs) == "a"
+        with pytest.raises(InputError, match="no pixel is valid"):
+            next(jobs)
+        with pytest.raises(InputError, match="no pixel is valid"):
+            list(checked(scene, iter("a")))
+
+
+def test_a_good_scene_hands_out_every_window(wide):
+    with open_scene(SceneInput((wide,)), BANDS) as scene:
+        assert list(checked(scene, iter("abc"))) == ["a", "b", "c"]

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from isamap.errors import ModelError
+from isamap.model import settling
 from isamap.model.checkpoint import pack
 from isamap.model.networks import NetworkConfig, build
 from isamap.model.predict import Predictor
@@ -140,18 +141,33 @@ def test_the_batch_size_changes_no_pixel(weights, monkeypatch, precision):
     assert equal(together, by_three)
 
 
+@pytest.mark.parametrize("rows", [10, 70, 1000])
+def test_the_height_of_the_strips_changes_no_pixel(predictor, monkeypatch, rows):
+    lr, valid = zip(scene(5), scene(6), strict=True)
+    valid[0][15, 20] = False
+    expected = predictor.predict(lr, valid, percent=True)
+    probability = predictor.probabilities(np.stack(lr), np.stack(valid))
+    monkeypatch.setattr(settling, "SETTLE_ROWS", rows)
+    assert equal(predictor.predict(lr, valid, percent=True), expected)
+    parts = list(predictor.strips(np.stack(lr), np.stack(valid)))
+    height = probability.shape[-2]
+    assert [part.start for part, _ in parts] == list(range(0, height, rows))
+    assert parts[-1][0].stop == height
+    assert torch.equal(torch.cat([each for _, each in parts], dim=-2), probability)
+
+
 def tight(predictor, monkeypatch, fits):
     """Let the device hold batches of `fits` windows only; returns the sizes that were tried."""
     tried = []
-    plenty = predictor.probabilities
+    plenty = predictor.strips
 
-    def probability(lr, valid):
+    def strips(lr, valid):
         tried.append(len(lr))
         if len(lr) > fits:
             raise torch.OutOfMemoryError("CUDA out of memory (not really)")
         return plenty(lr, valid)
 
-    monkeypatch.setattr(predictor, "probabilities", probability)
+    monkeypatch.setattr(predictor, "strips", strips)
     return tried
 
 
@@ -174,16 +190,17 @@ def test_a_full_device_halves_the_batch_and_changes_no_pixel(
 def test_memory_that_runs_out_while_pixels_are_fetched_halves_the_batch_too(predictor, monkeypatch):
     lr, valid = zip(*(scene(seed) for seed in range(4)), strict=True)
     expected = predictor.predict(lr, valid, percent=True)
-    finish, calls = predictor._finish, []
+    strips, calls = predictor.strips, []
 
-    def full_at_first(*given, **options):
+    def full_at_first(*given):
         calls.append(1)
-        if len(calls) == 3:
+        yield from strips(*given)
+        if len(calls) == 1:
             raise torch.OutOfMemoryError
-        return finish(*given, **options)
 
-    monkeypatch.setattr(predictor, "_finish", full_at_first)
+    monkeypatch.setattr(predictor, "strips", full_at_first)
     assert equal(predictor.predict(lr, valid, percent=True), expected)
+    assert len(calls) == 3
 
 
 def test_a_device_too_small_for_one_window_is_a_model_error(predictor, monkeypatch):
@@ -198,7 +215,7 @@ def test_other_faults_of_the_device_are_no_lack_of_memory(predictor, monkeypatch
     def broken(lr, valid):
         raise RuntimeError("device-side assert")
 
-    monkeypatch.setattr(predictor, "probabilities", broken)
+    monkeypatch.setattr(predictor, "strips", broken)
     lr, valid = scene(0)
     with pytest.raises(RuntimeError, match="device-side"):
         predictor.predict([lr] * 2, [valid] * 2)
@@ -261,8 +278,6 @@ def test_an_optional_band_that_is_0_counts_as_missing(tmp_path, monkeypatch):
     config = predictor.card.network
     present = torch.ones(1, 4, *valid.shape)
     present[:, 3] = 0
-    from isamap.model import settling
-
     x = config.prepare(torch.from_numpy(lr)[None], present)  # whatever stands there
     with torch.inference_mode():
         expected = settling.probability(predictor.network, x, predictor.halo_px)

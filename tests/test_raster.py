@@ -57,6 +57,33 @@ def test_bands_come_in_the_wanted_order_whatever_the_files_order(tmp_path, dn):
     assert valid.all()
 
 
+def tag(path, scale, offset):
+    with rasterio.open(path, "r+") as dst:
+        dst.scales, dst.offsets = [scale] * dst.count, [offset] * dst.count
+    return path
+
+
+@pytest.mark.parametrize(("offset", "given", "added"), [(-0.1, None, -1000), (0, None, 0), (-0.1, 0, 0)])
+def test_an_offset_that_the_file_declares_is_heeded(tmp_path, dn, offset, given, added):
+    path = tag(write_raster(tmp_path / "scene.tif", dn), 1e-4, offset)
+    reflectance, _ = read(path, offset=given)
+    np.testing.assert_allclose(reflectance, (dn.astype(np.float32) + added) / 10_000, atol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(2.75e-5, -0.2), (1, -1000), (1e-3, 0)])
+def test_another_unit_is_refused(tmp_path, dn, scale, offset):
+    path = tag(write_raster(tmp_path / "scene.tif", dn), scale, offset)
+    with pytest.raises(InputError, match=r"scene\.tif: says that reflectance is its values x"):
+        read(path)
+
+
+def test_files_of_one_scene_that_declare_different_offsets_are_refused(tmp_path, dn):
+    first = tag(write_raster(tmp_path / "a.tif", dn[:2], WANTED[:2]), 1e-4, -0.1)
+    second = write_raster(tmp_path / "b.tif", dn[2:], WANTED[2:])
+    with pytest.raises(InputError, match=r"different offsets \(\[-1000, 0\]\)"):
+        read(first, second)
+
+
 def test_the_users_band_names_run_over_all_files(tmp_path, dn):
     first = write_raster(tmp_path / "a.tif", dn[:2], ("B04_a", "B03_a"))
     second = write_raster(tmp_path / "b.tif", dn[2:], ("B04_b", None))

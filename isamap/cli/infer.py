@@ -45,8 +45,9 @@ Examples:
 @options.option(
     "--offset",
     type=int,
-    default=0,
-    help="Added to integer values before scaling: -1000 for processing baseline 04.00 and later.",
+    help="Added to integer values before scaling: -1000 for processing baseline 04.00 and later [default: what the file's "
+    "own offset says, else 0].",
+    show_default=False,
 )
 @options.stack(*options.AREA)
 @options.option("--year", type=click.IntRange(2015, 2100), help="Year of the composites.")
@@ -68,7 +69,7 @@ Examples:
 )
 @options.option(
     "--threshold",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=options.Number(0, 1, min_open=True, max_open=True),
     help="Probability from which a pixel is impervious [default: the model's].",
     show_default=False,
 )
@@ -215,7 +216,7 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
         return [recipe.raster_job(source, given["out"] or Path())]
     if given["year"] is None:
         raise click.UsageError("an area needs --year")
-    foreign = [f"--{name}" for name in ("bands", "offset", "reproject") if given[name]]
+    foreign = [f"--{name}" for name in ("bands", "offset", "reproject") if given[name] not in (None, False)]
     if foreign:
         raise click.UsageError(f"{foreign[0]} goes with --input: composites say themselves what they hold")
     tiles = options.tiles_of(given)[: given["max_tiles"]]

@@ -122,7 +122,9 @@ def run(
     if not jobs:  # a shard of few tiles may be empty
         return Report()
     if live is None and not any(path.is_file() for job in jobs for path in job.source.paths):
-        raise MissingInputError(f"{jobs[0].source.paths[0]} does not exist" + _and_others(jobs))
+        first = jobs[0].source.paths[0]
+        fault = "is a folder, not a raster" if first.is_dir() else "does not exist"
+        raise MissingInputError(f"{first} {fault}" + _and_others(jobs))
     report = Report()
     if live is not None and not _all_there(jobs):
         composer(live.settings)  # a wrong source is no fault of a tile

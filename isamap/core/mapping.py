@@ -157,8 +157,6 @@ class Mapper:
         if not self.options.overwrite and store.state(job.target, provenance) is store.State.DONE:
             return Mapped("skipped", published(job, self.options))
         with raster.open_scene(job.source, *self.predictor.bands, self.predictor.card.network.gsd_m) as scene:
-            raster.check_scene(scene)
-            scene.rest()
             warn_of_misfit(self.predictor.card, (job.name, scene.geobox), job.source.paths, item)
             log.info("mapping %s (%d x %d px)", job.name, scene.geobox.shape[1], scene.geobox.shape[0])
             return self._publish(job, scene, provenance, made_of(item))
@@ -259,7 +257,8 @@ class Mapper:
 
         area_km2 = shape[0] * shape[1] / 1e4
         with Progress(area_km2, "km2", job.name, show=self.options.show_progress) as bar:
-            stream(batches(shape, self.options.window_px, self.batch, scene.panel_px), read, compute, write)
+            jobs = batches(shape, self.options.window_px, self.batch, scene.panel_px)
+            stream(raster.checked(scene, jobs), read, compute, write)
         return tally
 
 

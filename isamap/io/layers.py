@@ -1,10 +1,10 @@
 """The files of one scene: which bands each gives, and how its pixels lie on the scene's 10 m grid and are read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
-from math import ceil, isnan
+from math import ceil, isclose, isnan
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
-from isamap.domain.bands import band_index, name_from_stem
+from isamap.domain.bands import QUANTIFICATION, band_index, name_from_stem
 from isamap.errors import InputError
 from isamap.io.guard import one_line, open_raster, reason
 from isamap.io.placing import REPROJECT, geobox_of, nesting_fault
@@ -252,3 +252,31 @@ def _check_found(
             f"{', '.join(one_line(src.name) for src in files)}: {', '.join(missing)} missing, "
             f"there are only {', '.join(own)}: {advice}"
         )
+
+
+def declared_offset(used: Mapping[Any, Mapping[str, int]]) -> int:
+    """What is added to integer DN, as the files say in GDAL's scale and offset; 0 where they say nothing.
+
+    Args:
+        used: open files and the indexes of their bands.
+
+    Raises:
+        InputError: their unit is another than reflectance x 10000, or bands have offsets of their own.
+    """
+    offsets: set[int] = set()
+    for src, bands in used.items():
+        for index in bands.values():
+            scale, offset = src.scales[index - 1], src.offsets[index - 1]
+            is_dn = not src.dtypes[index - 1].startswith("float") and isclose(
+                scale * QUANTIFICATION, 1, rel_tol=1e-6
+            )
+            if (scale, offset) != (1, 0) and not is_dn:
+                raise InputError(
+                    f"{one_line(src.name)}: says that reflectance is its values x {scale:g} + {offset:g}; isamap reads "
+                    "integers as reflectance x 10000: write them so, or give --offset, which passes over what it says"
+                )
+            offsets.add(round(offset / scale))
+    if len(offsets) > 1:
+        named = ", ".join(one_line(src.name) for src in used)
+        raise InputError(f"{named}: their bands say different offsets ({sorted(offsets)}): give --offset")
+    return offsets.pop()

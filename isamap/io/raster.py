@@ -11,9 +11,10 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import rasterio
@@ -24,12 +25,13 @@ from isamap.domain.bands import VISIBLE, to_reflectance, unit_fault
 from isamap.domain.grid import GSD_M, Window, windows
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, check_file, one_line, open_raster
-from isamap.io.layers import Layer, LayerFile, find_bands, lay_out, open_layer
+from isamap.io.layers import Layer, LayerFile, declared_offset, find_bands, lay_out, open_layer
 from isamap.io.placing import check_position, scene_grid
 
-__all__ = ["GDAL_ENV", "Scene", "SceneInput", "check_scene", "open_scene"]
+__all__ = ["GDAL_ENV", "Scene", "SceneInput", "check_scene", "checked", "open_scene"]
 
 log = logging.getLogger(__name__)
+Job = TypeVar("Job")
 
 PANEL_PX, PANEL_BLOCKS = 4096, 8
 """Wider scenes are read in panels of about so many pixels and no fewer blocks: the cache need not grow with the width,
@@ -50,8 +52,8 @@ class SceneInput:
     """Files of one date and place."""
     bands: tuple[str | None, ...] | None = None
     """Band names in place of the files' own: all bands of all files in order, None to skip one."""
-    offset: int = 0
-    """Added to integer DN before scaling, -1000 for baseline 04.00 where it was not removed."""
+    offset: int | None = None
+    """Added to integer DN before scaling, -1000 for baseline 04.00 where it was not removed; None: as the files say."""
     reproject: bool = False
     """Whether files on other grids are warped to the UTM 10 m grid."""
 
@@ -86,7 +88,7 @@ class Scene:
         """ESA names, in the order `read` returns them."""
         self.paths = source.paths
         """The input files."""
-        self.offset = source.offset
+        self.offset = source.offset or 0
         """Added to integer DN."""
         self._layers = tuple(layers)
         self._env = ExitStack()
@@ -196,9 +198,10 @@ def open_scene(
                 raise InputError(
                     f"{one_line(src.name)}: holds reflectance as floats: --offset is for integer DN"
                 )
+        offset = declared_offset(used) if source.offset is None else source.offset
         geobox = scene_grid(list(used), reproject=source.reproject, gsd_m=gsd_m)
         layers = [lay_out(src, bands, geobox, reproject=source.reproject) for src, bands in used.items()]
-    return Scene(source, tuple(wanted), geobox, layers)
+    return Scene(replace(source, offset=offset), tuple(wanted), geobox, layers)
 
 
 def check_scene(scene: Scene) -> None:
@@ -228,6 +231,20 @@ def check_scene(scene: Scene) -> None:
             log.warning(
                 "%s: 5 %% of the pixels are below 0: --offset %d seems removed already", files, scene.offset
             )
+
+
+def checked(scene: Scene, jobs: Iterator[Job]) -> Iterator[Job]:
+    """The jobs; the scene is checked after the first has been handed out, by whoever then asks for the second.
+
+    So the check need not keep what works on the first waiting, and blocks that it decoded serve the thread that
+    reads on.
+
+    Raises:
+        InputError: as `check_scene` does.
+    """
+    yield from islice(jobs, 1)
+    check_scene(scene)
+    yield from jobs
 
 
 def _any_valid(scene: Scene) -> bool:

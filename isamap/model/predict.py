@@ -5,7 +5,7 @@ pixel is impervious, whichever of the scheme's impervious classes it is.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,13 @@ class Predictor:
             lr: reflectance `(n, band, y + 2 * halo, x + 2 * halo)`, 0 where missing.
             valid: `(n, y + 2 * halo, x + 2 * halo)`, True where the reflectance is real.
         """
+        return torch.cat([each for _, each in self.strips(lr, valid)], dim=-2)
+
+    @torch.inference_mode()
+    def strips(
+        self, lr: NDArray[np.float32], valid: NDArray[np.bool_]
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """`probabilities` in strips from top to bottom: their rows, and `(n, outputs, rows, x * scale)`."""
         height, width = (side - 2 * self.halo_px for side in lr.shape[-2:])
         grow = [(0, -(side - 2 * self.halo_px) % STEP_PX) for side in lr.shape[-2:]]
         lr = np.pad(lr, ((0, 0), (0, 0), *grow))
@@ -104,9 +111,10 @@ class Predictor:
         pixels, present = (self._upload(a) for a in (lr, valid))
         x = self.card.network.prepare(pixels, self._present(pixels, present))
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            each = settling.probabilities(self.network, x, self.halo_px)
-        return each[..., : height * self.scale, : width * self.scale]
+        for top, each in settling.strips(self.network, x, self.halo_px):
+            rows = slice(top, min(top + each.shape[-2], height * self.scale))
+            if rows.start < rows.stop:
+                yield rows, each[..., : rows.stop - top, : width * self.scale]
 
     def _present(self, pixels: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Presence per band: an optional band is absent where it is 0, as it was in training."""
@@ -143,8 +151,7 @@ class Predictor:
             ModelError: not even one window fits into the device's memory.
         """
         try:
-            each = self.probabilities(np.stack(lr), np.stack(valid))
-            made = [self._finish(p, v, percent=percent) for p, v in zip(each, valid, strict=True)]
+            made = self._predict(np.stack(lr), np.stack(valid), percent=percent)
         except torch.OutOfMemoryError as fault:
             if len(lr) == 1:
                 raise ModelError(
@@ -158,18 +165,30 @@ class Predictor:
         first = self.predict(lr[:half], valid[:half], percent=percent)
         return first + self.predict(lr[half:], valid[half:], percent=percent)
 
-    def _finish(self, each: torch.Tensor, valid: NDArray[np.bool_], *, percent: bool) -> Prediction:
-        """Decide and quantise on the device, then fetch one byte per pixel; `each` is `(outputs, Y, X)`."""
-        halo = self.halo_px
-        core = torch.from_numpy(valid[halo : valid.shape[0] - halo, halo : valid.shape[1] - halo])
-        nothing = ~core.to(self.device).repeat_interleave(self.scale, 0).repeat_interleave(self.scale, 1)
-        probability = settling.impervious(each[None], self.card.network)[0]
-        chosen = probability >= self._settled if len(each) == 1 else each.argmax(dim=0)
-        classes = chosen.to(torch.uint8).masked_fill_(nothing, NODATA).cpu().numpy()
-        if len(each) > 1:
+    @torch.inference_mode()
+    def _predict(
+        self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, percent: bool
+    ) -> list[Prediction]:
+        """Decide and quantise strip by strip on the device, then fetch one byte per pixel."""
+        halo, scale = self.halo_px, self.scale
+        core = valid[:, halo : valid.shape[1] - halo, halo : valid.shape[2] - halo]
+        n, height, width = core.shape
+        layers = torch.empty(
+            (1 + percent, n, height * scale, width * scale), dtype=torch.uint8, device=self.device
+        )
+        for rows, each in self.strips(lr, valid):
+            probability = settling.impervious(each, self.card.network)
+            if each.shape[1] == 1:
+                torch.ge(probability, self._settled, out=layers.view(torch.bool)[0, :, rows])
+            else:
+                layers[0, :, rows] = each.argmax(dim=1)
+            if percent:
+                worth = settling.calibrated(probability, self.card.calibration)
+                layers[1, :, rows] = (worth * 100).round_()
+        if not core.all():
+            nothing = torch.from_numpy(~core).to(self.device)[:, :, None, :, None]
+            layers.view(-1, n, height, scale, width, scale).masked_fill_(nothing, NODATA)
+        classes, *worths = layers.cpu().numpy()
+        if self.card.network.outputs > 1:
             classes = self.scheme.code_of(classes)
-        if not percent:
-            return Prediction(classes, None)
-        worth = settling.calibrated(probability, self.card.calibration)
-        hundredths = (worth * 100).round_().to(torch.uint8).masked_fill_(nothing, NODATA)
-        return Prediction(classes, hundredths.cpu().numpy())
+        return [Prediction(one, worths[0][index] if percent else None) for index, one in enumerate(classes)]

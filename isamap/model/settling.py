@@ -1,5 +1,7 @@
 """From logits to the probability that maps are made of: settled over one input pixel."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -49,13 +51,18 @@ def probabilities(network: Network, x: Tensor, halo_px: int) -> Tensor:
         x: its input, `(n, 2 * band, y + 2 * halo, x + 2 * halo)`.
         halo_px: at least `halo_of(network)`.
     """
+    return torch.cat([each for _, each in strips(network, x, halo_px)], dim=-2)
+
+
+def strips(network: Network, x: Tensor, halo_px: int) -> Iterator[tuple[int, Tensor]]:
+    """`probabilities` in strips of rows, with the first row of each: float32 of a whole window takes room.
+
+    Args: as for `probabilities`.
+    """
     logits, scale = network(x, halo_px - 1), network.config.scale
-    height, width = (side - 2 * scale for side in logits.shape[-2:])
-    settled = torch.empty((*logits.shape[:2], height, width), device=logits.device)
-    for top in range(0, height, SETTLE_ROWS):  # strips: float32 takes room
+    for top in range(0, logits.shape[-2] - 2 * scale, SETTLE_ROWS):
         fine = logits[..., top : top + SETTLE_ROWS + 2 * scale, :]
-        settled[..., top : top + SETTLE_ROWS, :] = settle(activate(fine), scale)
-    return settled
+        yield top, settle(activate(fine), scale)
 
 
 def settle(fine: Tensor, scale: int) -> Tensor:
