@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import tiny
 from bad_rasters import BAD_RASTERS, BadRaster
+
+from isamap.cli import cli
 
 LOCK = ".isamap.lock"
 IN_A_PROCESS_OF_THEIR_OWN = ("html", "flipped-byte", "all-nan")
@@ -105,6 +108,28 @@ def test_odd_names_of_inputs_make_plain_names_of_maps(isamap, scene, model, tmp_
     assert ended.code == 0, ended.err
     assert len(ended.out.splitlines()) == 3
     for path in map(Path, ended.out.splitlines()):
-        assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", path.name)
+        assert re.fullmatch(r"[\w-][\w.-]*", path.name)
         assert path.parent == tmp_path / "out"
         assert path.is_file()
+
+
+def every_command():
+    """All commands, those of groups too."""
+    for name, one in cli.commands.items():
+        yield name, one
+        if isinstance(one, click.Group):
+            yield from one.commands.items()
+
+
+def test_no_number_may_be_nan_or_infinite():
+    numbers = [
+        (name, option)
+        for name, one in every_command()
+        for option in one.params
+        if isinstance(option.type, click.types.FloatParamType)
+    ]
+    assert len(numbers) > 10
+    for name, option in numbers:
+        for text in ("nan", "-nan", "inf", "-inf"):
+            with pytest.raises(click.BadParameter):
+                option.type.convert(text, option, click.Context(cli.commands.get(name, cli)))

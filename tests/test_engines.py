@@ -18,8 +18,9 @@ from rasterio.windows import Window
 from isamap.engine import Engine, machine
 from isamap.engine.shard import Shard
 from isamap.errors import BusyError
-from isamap.io import claims, store
+from isamap.io import claims
 from isamap.io.occupy import occupy
+from isamap.io.sweeping import sweep
 
 KILLS = int(os.environ.get("ISAMAP_KILLS", "2"))
 """Runs with a worker that is killed, for each engine."""
@@ -276,4 +277,4 @@ def test_a_signal_ends_a_run_on_dask_and_what_it_leaves_is_swept(model, tmp_path
     while set(files_in(out)) != {".isamap.lock"}:  # the worker ends a moment after the run
         assert time.monotonic() < end
         time.sleep(0.2)
-        store.sweep(out)
+        sweep(out)

@@ -22,6 +22,7 @@ from isamap.io.counts import Counted, count, write_overview
 from isamap.io.occupy import occupy
 from isamap.io.quicklook import write_quicklook
 from isamap.io.report import check_report_libraries, write_geoparquet
+from isamap.io.sweeping import sweep
 from isamap.io.warped import make_sheet
 from isamap.progress import Progress
 
@@ -112,8 +113,9 @@ def check(request: Request, *, force: bool) -> str | None:
     """Whether the maps may stand side by side; what differs in their make, if that is forced.
 
     Raises:
-        InputError: makes differ, or rasters overlap.
+        InputError: makes differ, rasters overlap, or sheets would have pixels wider than all of them.
     """
+    request.check_resolution()
     check_apart(request.members)
     differ = check_alike(request.members, force=force)
     if differ:
@@ -251,7 +253,7 @@ def _make_sheets(report: Report, how: Engine) -> None:
     if not jobs:
         return
     folder = jobs[0].target.directory
-    store.sweep(folder)
+    sweep(folder)
     with Progress(len(jobs), "sheet", "sheets", show=len(jobs) > 1) as bar:
         for outcome in run_in_order(jobs, make_sheet, how):
             if outcome.result is None:

@@ -1,6 +1,7 @@
 """What isamap writes: names, types, nodata, COG profiles, and the STAC item beside every raster."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.grid import Tile
 
 NODATA = 255
 """Of both map rasters: no look at the ground, or a missing band."""
+MAX_STEM_BYTES = 100
+"""Of a name taken from a file of the user's: file systems allow 255 with all that is added."""
 BLOCK_PX = 512
 """Internal blocks; 2560 output pixels (a window of 256) are five of them."""
 ZSTD_LEVEL = 1
@@ -101,8 +105,13 @@ def mosaic_directory(workspace: Path, model: str, year: int, region: str) -> Pat
 
 def map_stem(source: Path) -> str:
     """Name of the map of a user's raster: `scene-10m.tif` becomes `scene-isa`."""
-    stem = re.sub(r"[-_]?10m$", "", source.stem)
-    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".")[:100] + "-isa"
+    return plain_stem(re.sub(r"[-_.]?10m$", "", source.stem)) + "-isa"
+
+
+def plain_stem(text: str) -> str:
+    """`text` as (part of) a file name: letters and digits of any script stay, other characters become `_`."""
+    plain = re.sub(r"[^\w.-]", "_", unicodedata.normalize("NFC", text)).lstrip(".")
+    return plain.encode()[:MAX_STEM_BYTES].decode(errors="ignore")
 
 
 def acquisition(source: Path) -> tuple[str, str]:
@@ -121,6 +130,12 @@ def year_span(year: int) -> tuple[str, str]:
     return f"{year}-01-01T00:00:00Z", f"{year}-12-31T23:59:59Z"
 
 
+def footprint(geobox: GeoBox) -> BaseGeometry:
+    """Lon/lat outline of a grid, as items have it."""
+    outline: BaseGeometry = geobox.footprint("EPSG:4326", npoints=16).geom
+    return outline
+
+
 def raster_item(stem: str, geobox: GeoBox, span: tuple[str, str], properties: Mapping[str, Any]) -> Any:
     """A `pystac.Item` of rasters on one grid (STAC 1.1, projection and file extensions), without assets.
 
@@ -133,12 +148,12 @@ def raster_item(stem: str, geobox: GeoBox, span: tuple[str, str], properties: Ma
     import pystac
     from shapely.geometry import mapping
 
-    footprint = geobox.footprint("EPSG:4326", npoints=16).geom
+    outline = footprint(geobox)
     start, end = (datetime.fromisoformat(text) for text in span)
     return pystac.Item(
         id=stem,
-        geometry=mapping(footprint),
-        bbox=list(footprint.bounds),
+        geometry=mapping(outline),
+        bbox=list(outline.bounds),
         datetime=None,
         start_datetime=start,
         end_datetime=end,

@@ -9,6 +9,7 @@ from isamap.io.cog import SPOOL_SUFFIX
 from isamap.io.holders import holder
 from isamap.io.parts import LOCK, PREFIX, is_part
 from isamap.io.store import JOURNAL
+from isamap.io.sweeping import STRAY
 
 SWEPT = "the next isamap infer sweeps it"
 RASTERS = (".prob.tif", ".tif")
@@ -49,7 +50,7 @@ def leftovers(directory: Path, known: set[str]) -> Iterator[Finding]:
 def _is_dead(entry: Path) -> bool:
     """Whether a file is of no use to anyone: half-written, or a claim that nobody holds."""
     name = entry.name
-    half = name.endswith((".ovr.tmp", ".draft.tif", SPOOL_SUFFIX)) or (
+    half = name.endswith((STRAY, ".draft.tif", SPOOL_SUFFIX)) or (
         name.startswith(".") and name.endswith(".tmp")
     )
     return half or (is_claim(entry) and holder(entry) is None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from isamap.io.claims import claim, claim_path
 from isamap.io.holders import RUN_LOCK
 from isamap.io.locks import lock
-from isamap.io.store import sweep
+from isamap.io.sweeping import sweep
 
 SWEEP_S = 1.0
 """A sweep holds a claim for a moment to see whether it is dead."""

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -27,41 +27,41 @@ from typing import Any
 
 from isamap.errors import InputError
 from isamap.io.atomic import make_directory, sync, write_atomic, write_durably
-from isamap.io.claims import claim, claim_path, is_claim, remove_dead_claim
+from isamap.io.claims import claim, claim_path
 from isamap.io.locks import NO_SPACE, lock, storage_error, storage_errors
-from isamap.io.parts import is_part, new_part, parts_of, release, remove_dead_part, remove_part
+from isamap.io.parts import new_part, release, remove_part
 
 __all__ = [
     "Publication",
     "State",
     "Target",
     "check_asset",
+    "check_kind",
     "lock",
     "publish",
     "read_item",
     "safe_name",
     "state",
     "storage_errors",
-    "sweep",
     "write_atomic",
 ]
 
 JOURNAL = ".files-"
-STRAY = ".ovr.tmp"
-"""What GDAL leaves of overviews that were broken off."""
+MAX_NAME_BYTES = 120
 SHA256 = "1220"
 """How a hexadecimal multihash of that kind begins."""
 
 
 def safe_name(text: str) -> str:
-    """`text` itself if it may be (part of) a file name: ASCII letters, digits, `._-`, no leading dot.
+    """`text` itself if it may be (part of) a file name: letters and digits of any script, `._-`, no leading dot.
 
     Raises:
-        InputError: anything else, or more than 120 characters.
+        InputError: anything else, or more than 120 bytes of UTF-8.
     """
-    if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", text) is None:
+    if re.fullmatch(r"[\w-][\w.-]*", text) is None or len(os.fsencode(text)) > MAX_NAME_BYTES:
         raise InputError(
-            f"{text[:130]!r} cannot be a file name: use 1 to 120 of A-Z a-z 0-9 . _ -, no dot first"
+            f"{text[:130]!r} cannot be a file name: use letters, digits, . _ -, no dot first, "
+            f"at most {MAX_NAME_BYTES} bytes"
         )
     return text
 
@@ -156,6 +156,26 @@ def read_item(path: Path) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else None
 
 
+def check_kind(target: Target, assets: Collection[str]) -> None:
+    """Keep a product from taking the place of one of another kind: its files would be removed as an older version's.
+
+    Args:
+        target: where the product is to be published.
+        assets: keys of its assets.
+
+    Raises:
+        InputError: the item there has none of them.
+    """
+    said = (read_item(target.item_path) or {}).get("assets")
+    there = (
+        {key for key, asset in said.items() if isinstance(asset, dict)} if isinstance(said, dict) else set()
+    )
+    if there and not there & set(assets):
+        raise InputError(
+            f"{target.item_path} describes another product ({', '.join(sorted(there))}): choose another folder"
+        )
+
+
 @contextmanager
 def publish(target: Target) -> Iterator["Publication"]:
     """A place to write a product, made visible by `Publication.commit`.
@@ -207,11 +227,13 @@ class Publication:
                 publication; their `file:size` and `file:checksum` are filled in.
 
         Raises:
+            InputError: another product is there.
             StorageError: the disk is full, read-only or broken.
         """
         target = self.target
         with storage_errors(target.item_path):
             names = self._seal(item)
+            check_kind(target, item["assets"])
             stale = _known_names(target) - names
             self._place_journal(sorted(names | stale))
             target.item_path.unlink(missing_ok=True)
@@ -245,30 +267,6 @@ class Publication:
         write_durably(written, _json({"assets": {name: {"href": f"./{name}"} for name in names}}))
         written.replace(self.target.journal_path)
         sync(self.target.directory)
-
-
-def sweep(directory: Path) -> list[Path]:
-    """Remove what dead runs left in `directory`; the part directory of a live run stays.
-
-    Returns:
-        The removed paths.
-    """
-    with storage_errors(directory):
-        found = directory.iterdir() if directory.is_dir() else ()
-        entries = sorted(path for path in found if path.name.startswith(".") or path.name.endswith(STRAY))
-        dead = [path for path in entries if is_part(path) and remove_dead_part(path)]
-        dead += [path for path in entries if is_claim(path) and remove_dead_claim(path)]
-        strays = [path for path in entries if path.name.endswith(STRAY) or _is_spent_journal(path)]
-        for path in strays:
-            path.unlink(missing_ok=True)
-    return sorted(dead + strays)
-
-
-def _is_spent_journal(path: Path) -> bool:
-    """Whether `path` is the journal of a product that is complete and not being published again."""
-    stem = path.name.removeprefix(JOURNAL).removesuffix(".json")
-    is_journal = path.name == f"{JOURNAL}{stem}.json"
-    return is_journal and (path.parent / f"{stem}.json").exists() and not parts_of(path.parent, stem)
 
 
 def _known_names(target: Target) -> set[str]:

@@ -17,6 +17,7 @@ import tiny
 from crashpoints import arm, broken_products, files_in, fork, visible
 
 from isamap.io import store
+from isamap.io.sweeping import sweep
 
 KILLS = int(os.environ.get("ISAMAP_FETCH_KILLS", "6"))
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("ISAMAP_")}
@@ -100,7 +101,7 @@ def test_no_crash_point_of_the_publication_shows_a_partial_composite(tmp_path):
         assert broken_products(folder) == [], point
         shown = visible(files_in(folder))
         assert shown.get("t.tif") in (None, b"a" * 5000, b"b" * 5000), point
-        store.sweep(folder)
+        sweep(folder)
         publish(target, made("b"))
         assert files_in(folder)["t.tif"] == b"b" * 5000
         if code == 0:

@@ -21,7 +21,8 @@ from crashpoints import (
 
 from isamap.errors import BusyError, StorageError
 from isamap.io import claims, locks, store
-from isamap.io.store import State, Target, lock, publish, storage_errors, sweep
+from isamap.io.store import State, Target, lock, publish, storage_errors
+from isamap.io.sweeping import sweep
 
 OLD, NEW, OTHER = b"old", b"new", b"other"
 
