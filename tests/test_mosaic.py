@@ -188,6 +188,13 @@ def test_a_sheet_that_needs_a_damaged_map_is_not_made(make, workspace):
     assert all(Path(path).is_file() for path in ended.document["paths"])
 
 
+def test_pixels_of_sheets_in_the_wrong_unit_are_refused(make, tmp_path):
+    ended = make("--crs", "EPSG:4326", "--res", 10)
+    assert ended.code == 65
+    assert "a pixel of 10 is wider than all maps together: --res is in units of EPSG:4326" in ended.err
+    assert not (tmp_path / "m").exists()
+
+
 @pytest.mark.parametrize("other", [{"version": "2"}, {"threshold": 0.4}])
 def test_maps_of_other_makes_are_refused(make, workspace, tmp_path, other):
     write_map(workspace / "maps/fast/2021", EAST, MAPS[EAST], **other)

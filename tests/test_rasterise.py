@@ -73,6 +73,16 @@ def test_lon_lat_vectors_lie_where_metric_ones_do(tmp_path):
     assert (metric != degrees).sum() <= 4
 
 
+def test_a_polygon_that_crosses_itself_keeps_all_its_ground(tmp_path):
+    ring = [(-4000, -3200), (4500, 2800), (4500, -3200), (-4000, 2800)]
+    crossed = [(shapely.Polygon(ring), {"building": "yes"})]
+    mended = [(part, {"building": "yes"}) for part in shapely.make_valid(crossed[0][0]).geoms]
+    degrees = labels((geojson(tmp_path / "c.geojson", crossed, "EPSG:4326"), "buildings"))
+    metric = labels((geojson(tmp_path / "m.geojson", mended), "buildings"))
+    assert 0.2 < metric.mean() < 0.8
+    assert (metric != degrees).mean() < 0.02  # edges of 10 km, straight in one CRS, bend in the other
+
+
 def test_later_kinds_lie_over_earlier_ones_in_whatever_order_they_come(tmp_path):
     park = geojson(tmp_path / "p.geojson", [(box(0, -100, 100, 0), {})])
     house = geojson(tmp_path / "h.geojson", [(box(50, -100, 150, 0), {"building": "yes"})])

@@ -153,10 +153,6 @@ def test_points_off_the_map_are_left_out_and_counted(isamap, ground, city):
         (("--stratum", "stratum", "--strata-sizes", "semicolons.csv"), "has semicolons between its columns"),
         (("--stratum", "stratum", "--strata-sizes", "odd.csv"), "a size is no number: size of a is 'many'"),
         (("--stratum", "stratum", "--strata-sizes", "negative.csv"), "size of a is -1"),
-        (("--support", "nan"), "a support of nan m"),
-        (("--support", "inf"), "a support of inf m"),
-        (("--support", -5), "a support of -5 m"),
-        (("--support", 1001), "a support of 1001 m"),
     ],
 )
 def test_a_sample_that_does_not_fit_is_refused_in_one_line(isamap, ground, city, arguments, said):

@@ -72,6 +72,24 @@ def test_vectors_by_option(isamap, ground, tmp_path):
     assert ended.document["shards"][0]["labels"] == {"0": 640 * 640 - 300 * 300, "1": 300 * 300}
 
 
+@pytest.mark.parametrize("east_m", [None, 100_000])
+def test_vectors_that_lie_elsewhere_are_no_labels(isamap, ground, tmp_path, east_m):
+    left, top = towns.WEST + (east_m or 0), towns.NORTH
+    ring = [[left, top], [left + 300, top], [left + 300, top - 300], [left, top - 300], [left, top]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    crs = {"type": "name", "properties": {"name": towns.EPSG}}
+    features = [] if east_m is None else [feature]
+    path = tmp_path / "b.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    ended = isamap(
+        *("tile", "--imagery", ground / "imagery.tif", "--vectors", f"impervious={path}"),
+        *("-o", tmp_path / "out", "--chip-px", "32", "-q"),
+    )
+    assert ended.code == 65
+    assert re.fullmatch(r"isamap: imagery: no feature of \S+b\.geojson meets the imagery[^\n]+\n", ended.err)
+    assert not (tmp_path / "out" / "chips.json").exists()
+
+
 def test_a_folder_by_option(isamap, tmp_path):
     data = fbp_folder.make_folder(tmp_path / "fbp", images=2, side=144)
     ended = isamap(

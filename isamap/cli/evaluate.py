@@ -23,7 +23,7 @@ Examples:
   isamap evaluate --region yreb/CN032010 --year 2021 --reference gaia=gaia.tif --min-f1 0.7
 """
 TRUTHS = ("reference", "labels", "sample", "design")
-SHARE = click.FloatRange(0, 1)
+SHARE = options.Number(0, 1)
 BELONGS = {
     "classes": {"reference"},
     "observed": {"sample"},
@@ -90,9 +90,9 @@ BELONGS = {
 @options.option("--where", metavar="COLUMN=VALUE", help="Only points for which this holds (also !=).")
 @options.option(
     "--support",
-    type=float,
+    type=options.Number(0, 1000),
     default=0.0,
-    help="Compare the majority of a square this wide, in m, at most 1000.",
+    help="Compare the majority of a square this wide, in m.",
 )
 @options.option(
     "--shares", is_flag=True, help="The observed column holds ISA shares, 0 to 1, of squares --support wide."
@@ -101,11 +101,11 @@ BELONGS = {
 @options.option("--size", type=click.IntRange(1), help="Points of --design in all.", show_default=False)
 @options.option(
     "--target-se",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=options.Number(0, 1, min_open=True),
     help="Or as many as this standard error of the overall accuracy needs.",
     show_default=False,
 )
-@options.option("--spacing", type=click.FloatRange(0), default=0.0, help="Least distance of points, in m.")
+@options.option("--spacing", type=options.Number(0), default=0.0, help="Least distance of points, in m.")
 @options.option("--seed", type=click.IntRange(0), default=1, help="Of --design.")
 @options.option("--strata", metavar="density|FILE[:LAYER][:COLUMN]", help="Also tell accuracy per stratum.")
 @options.option(

@@ -37,11 +37,11 @@ Examples:
 )
 @options.option("--crs", default="EPSG:6933", help="CRS of the overview and of sheets.")
 @options.option(
-    "--overview-res", type=click.FloatRange(1), default=100.0, help="Side of the overview's cells, in m."
+    "--overview-res", type=options.Number(1), default=100.0, help="Side of the overview's cells, in m."
 )
 @options.option(
     "--res",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Number(0, min_open=True),
     help="Also write sheets in --crs with pixels of this size, in its units.",
     show_default=False,
 )

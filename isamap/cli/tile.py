@@ -83,25 +83,25 @@ SOURCE = ("imagery", "image", "labels", "vectors", "folder")
 )
 @options.option(
     "--val",
-    type=click.FloatRange(0, 1),
+    type=options.Number(0, 1),
     help="Share of the ground for validation [default: 0.15].",
     show_default=False,
 )
 @options.option(
     "--test",
-    type=click.FloatRange(0, 1),
+    type=options.Number(0, 1),
     help="Share of the ground for a last test [default: 0].",
     show_default=False,
 )
 @options.option(
     "--buffer",
-    type=click.FloatRange(0),
+    type=options.Number(0),
     help="Metres between splits, where the ground allows [default: 3000].",
     show_default=False,
 )
 @options.option(
     "--max-shift",
-    type=click.FloatRange(0),
+    type=options.Number(0),
     help="Metres by which image or labels may lie off the imagery [default: 5 by an image, 10 by labels].",
     show_default=False,
 )

@@ -22,6 +22,7 @@ from isamap.domain.lonlat import LONLAT, as_crs
 from isamap.domain.mosaic import Member, projected
 from isamap.domain.overview import EQUAL_AREA, aligned_grid, cell_size, cells_over
 from isamap.domain.region import Region
+from isamap.errors import InputError
 from isamap.io import store
 from isamap.io.classmap import map_files
 from isamap.io.counts import CountJob
@@ -115,6 +116,20 @@ class Request:
             path = self.folder / COUNTS / f"{member.name}-{member.sha256[:8]}.tif"
             jobs.append(CountJob(member, self.grid, cells, path, digest, cut, self.options.overwrite))
         return jobs
+
+    def check_resolution(self) -> None:
+        """Refuse pixels of sheets that are given in another unit than the CRS has.
+
+        Raises:
+            InputError: one pixel would be wider than all maps together.
+        """
+        shapes = [projected(one, self.options.crs) for one in self._shown()]
+        west, south, east, north = shapely.total_bounds(shapes).tolist()
+        if self.options.res is not None and self.options.res > max(east - west, north - south):
+            raise InputError(
+                f"a pixel of {self.options.res:g} is wider than all maps together: --res is in units of "
+                f"{self.options.crs}"
+            )
 
     def sheet_jobs(self) -> list[SheetJob]:
         """Sheets to be made."""

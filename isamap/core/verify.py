@@ -20,6 +20,7 @@ from isamap.io.audit_composite import Candidate, audit_composite
 from isamap.io.holders import RUN_LOCK, holder
 from isamap.io.leftovers import leftovers
 from isamap.io.pixels import read_strips
+from isamap.io.report import DOCUMENT
 from isamap.progress import Progress
 
 SCHEMA = 1
@@ -127,7 +128,7 @@ def path_subjects(paths: Sequence[Path], *, quick: bool = False) -> list[Subject
 
 
 def _is_map(path: Path) -> bool:
-    return path.suffix in {".tif", ".json"} and not path.name.startswith(".")
+    return path.suffix in {".tif", ".json"} and path.name != DOCUMENT and not path.name.startswith(".")
 
 
 def _stem(path: Path) -> str:

@@ -1,15 +1,17 @@
 """What finished maps must satisfy, and how a fault in one is told."""
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.product import CLASSES, NODATA, Layer
+from isamap.domain.product import CLASSES, NODATA, Layer, footprint
 
 Check = Literal[
     "coverage",
@@ -36,6 +38,7 @@ AFRESH = "remove its .json and run isamap infer again"
 """The files match their checksums, so infer would take the map for done."""
 
 PIXEL_ERROR_M = 1e-6
+PLACE_ERROR_DEG = 1e-6
 SHARE_ERROR = 2e-6
 """The item rounds to six digits."""
 MAX_DEEP_SHARE = 0.15
@@ -96,6 +99,8 @@ def item_faults(item: Mapping[str, Any], stem: str, year: int | None) -> Iterato
         yield "says not what the map was made from (isamap:provenance)"
     if not isinstance(model, dict) or not isinstance(model.get("threshold"), int | float):
         yield "says not with which model and threshold (isamap:model)"
+    if properties.get("datetime") is not None:
+        yield "has a datetime beside the span that it speaks of"
     if year is not None and not str(properties.get("start_datetime")).startswith(f"{year}-"):
         yield f"is of {str(properties.get('start_datetime'))[:4]}, not of {year}"
 
@@ -113,7 +118,21 @@ def place_fault(item: Mapping[str, Any], geobox: GeoBox) -> str | None:
         transform[:6], list(geobox.transform)[:6], 0, PIXEL_ERROR_M
     ):
         return "has another proj:transform than the raster"
+    bounds = list(footprint(geobox).bounds)
+    if not all(np.allclose(said, bounds, 0, PLACE_ERROR_DEG) for said in _bounds_said(item)):
+        return "has a bbox or geometry that is not the raster's footprint"
     return None
+
+
+def _bounds_said(item: Mapping[str, Any]) -> Iterator[Sequence[float]]:
+    """West, south, east and north of an item's bbox and of its geometry; NaN where they cannot be read."""
+    unknown = [math.nan] * 4
+    bbox = item.get("bbox")
+    yield bbox if isinstance(bbox, list) and len(bbox) == len(unknown) else unknown  # of two dimensions
+    try:
+        yield shapely.geometry.shape(item["geometry"]).bounds or unknown
+    except (shapely.errors.ShapelyError, KeyError, TypeError, ValueError, AttributeError, IndexError):
+        yield unknown
 
 
 def grid_fault(geobox: GeoBox, expected: GeoBox | None) -> str | None:

@@ -14,14 +14,12 @@ from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.grid import Tile
-from isamap.domain.lonlat import LONLAT, geodesic_area_km2
+from isamap.domain.lonlat import LONLAT, geodesic_area_km2, into_crs
 from isamap.errors import InputError
 
 ZONE_DEG = 6
 EQUATOR_M = 10_000_000
 """Northing of the equator on southern UTM grids."""
-SEGMENT_DEG = 0.01
-"""Edges cut this short are straight in any projection to 2 cm."""
 EDGE_POINTS = 65
 """Points of a meridian along a tile: straight between them to 0.02 mm."""
 MIN_OVERLAP_KM2 = 1e-4
@@ -138,13 +136,7 @@ def transformer(source: str, target: str) -> Transformer:
 
 def projected(area: BaseGeometry, crs: str) -> BaseGeometry:
     """A lon/lat area in another CRS."""
-    to_crs = transformer(LONLAT, crs)
-    return shapely.make_valid(
-        shapely.transform(
-            shapely.segmentize(area, SEGMENT_DEG),
-            lambda points: np.column_stack(to_crs.transform(points[:, 0], points[:, 1])),
-        )
-    )
+    return into_crs([area], LONLAT, crs)[0]
 
 
 def check_alike(members: Sequence[Member], *, force: bool) -> str | None:

@@ -257,7 +257,7 @@ def _share_findings(stem: str, properties: Mapping[str, Any], tally: Tally, path
     shares = {"valid_share": tally.valid / (height * width), "isa_share": tally.isa / max(tally.valid, 1)}
     for name, share in shares.items():
         said = properties.get(f"isamap:{name}")
-        if not isinstance(said, int | float) or abs(said - share) > SHARE_ERROR:
+        if not isinstance(said, int | float) or not abs(said - share) <= SHARE_ERROR:  # NaN is no share
             yield Finding(stem, "share", f"item says {name} {said}, the pixels {share:.6f}", AFRESH)
     if not tally.valid:
         yield Finding(stem, "one-class", "the map is all nodata", "look at its composite", "warning")

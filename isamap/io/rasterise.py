@@ -8,10 +8,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.classes import UNLABELLED
+from isamap.domain.lonlat import into_crs, polygon_parts
 from isamap.domain.roads import CLASS_FIELDS, is_unbuilt, road_width
 from isamap.errors import InputError
 from isamap.io.vector import Features, read_features
@@ -21,7 +21,6 @@ PERVIOUS, IMPERVIOUS, UNKNOWN = 1, 2, 3
 """In the order in which they are laid over each other."""
 QUARTER_SEGMENTS = 16
 """Of the round ends of roads: off by 2 cm at a radius of 4 m."""
-SEGMENT_DEG = 0.01
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,10 @@ class VectorLabels:
             inside = _in_crs(features, crs)
             self._area = Polygons(inside, [1] * len(inside), crs)
 
+    def meet(self, grid: GeoBox) -> bool:
+        """Whether any of them lies within a grid."""
+        return self._shapes.meet(grid)
+
     def on(self, grid: GeoBox) -> NDArray[np.uint8]:
         """ISA labels on a grid `(y, x)`: 0, 1, 255."""
         labels = self._table[self._shapes.on(grid)]
@@ -81,9 +84,9 @@ def labelled_shapes(layer: VectorLayer, crs: str) -> list[tuple[int, BaseGeometr
         return [(IMPERVIOUS, shape) for shape in _roads(layer, features, shapes)]
     code = {"pervious": PERVIOUS, "unknown": UNKNOWN}.get(layer.kind, IMPERVIOUS)
     found = [
-        (UNKNOWN if layer.kind == "buildings" and is_unbuilt(attributes) else code, shape)
+        (UNKNOWN if layer.kind == "buildings" and is_unbuilt(attributes) else code, part)
         for shape, attributes in zip(shapes, features.attributes, strict=True)
-        if shape.geom_type.endswith("Polygon")
+        for part in polygon_parts(shape)
     ]
     if shapes and not found:
         raise InputError(f"{layer.path}: {layer.kind} are polygons, but there are only {_kinds(shapes)}")
@@ -98,13 +101,13 @@ def _roads(layer: VectorLayer, features: Features, lines: Sequence[BaseGeometry]
             f"{layer.path}: roads need a column {', '.join(CLASS_FIELDS)} with their class, there are "
             f"{', '.join(sorted(columns)) or 'none'}"
         )
-    shapes = []
+    shapes: list[BaseGeometry] = []
     for line, attributes in zip(lines, features.attributes, strict=True):
         width_m = road_width(attributes)
         if width_m is None or line.geom_type.endswith("Point"):
             continue
-        flat = line.geom_type.endswith("Polygon")
-        shapes.append(line if flat else shapely.buffer(line, width_m / 2, quad_segs=QUARTER_SEGMENTS))
+        buffered = shapely.buffer(line, width_m / 2, quad_segs=QUARTER_SEGMENTS)
+        shapes += polygon_parts(line) or [buffered]
     if lines and not shapes:
         raise InputError(
             f"{layer.path}: none of its {len(lines)} features is a paved road with a known class"
@@ -113,20 +116,8 @@ def _roads(layer: VectorLayer, features: Features, lines: Sequence[BaseGeometry]
 
 
 def _in_crs(features: Features, crs: str) -> list[BaseGeometry]:
-    """Geometries in another CRS; straight edges stay straight within 2 cm."""
-    source = CRS.from_user_input(features.crs)
-    shapes = [shapely.force_2d(shape) for shape in features.geometries]
-    if source == CRS.from_user_input(crs):
-        return shapes
-    step = SEGMENT_DEG if source.is_geographic else 1000 * SEGMENT_DEG
-    project = Transformer.from_crs(source, crs, always_xy=True)
-    return [
-        shapely.transform(
-            shapely.segmentize(shape, step),
-            lambda points: np.column_stack(project.transform(points[:, 0], points[:, 1])),
-        )
-        for shape in shapes
-    ]
+    """Geometries in another CRS."""
+    return into_crs([shapely.force_2d(shape) for shape in features.geometries], features.crs, crs)
 
 
 def _kinds(shapes: Sequence[BaseGeometry]) -> str:

@@ -210,7 +210,13 @@ class Site:
             )
         self._need_position("vector labels")
         background = 0 if self.job.source.background == "pervious" else UNLABELLED
-        return VectorLabels(self.job.vectors, str(self.fine.crs), background, self.job.area)
+        labels = VectorLabels(self.job.vectors, str(self.fine.crs), background, self.job.area)
+        if self.job.area is None and not labels.meet(self.fine):
+            raise InputError(
+                f"{self.job.name}: no feature of {', '.join(str(one.path) for one in self.job.vectors)} meets the "
+                "imagery, and all of it would be background; if that is right, say where labels are complete (`area` of a recipe)"
+            )
+        return labels
 
     def _need_position(self, what: str) -> None:
         if self.fine.crs is None or not is_metric(self.fine):

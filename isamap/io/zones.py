@@ -11,13 +11,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.evaluation import Zones
-from isamap.domain.lonlat import LONLAT
+from isamap.domain.lonlat import LONLAT, into_crs
 from isamap.domain.product import NODATA
+from isamap.domain.view import Zones
 from isamap.errors import InputError
 from isamap.io.vector import Features, layer_names, load_gazetteer, read_features
 
@@ -29,8 +28,6 @@ LEVELS = {"provinces": "province", "prefectures": "prefecture"}
 """Packaged units of the Yangtze River Economic Belt, and what their regions are."""
 SLIVER = 0.01
 """Share of the smaller unit."""
-SEGMENT_DEG = 0.01
-"""A straight lon/lat edge bends by at most 1.2 cm in UTM between points this close."""
 
 
 @dataclass
@@ -44,6 +41,10 @@ class Polygons:
     crs: str
     """Of the geometries."""
     _trees: dict[str, shapely.STRtree] = field(default_factory=dict)
+
+    def meet(self, grid: GeoBox) -> bool:
+        """Whether any of them lies on a grid."""
+        return len(self._tree(grid).query(shapely.box(*grid.boundingbox.bbox), predicate="intersects")) > 0
 
     def on(self, grid: GeoBox) -> NDArray[np.int32]:
         """Code of the polygon over each pixel's centre `(y, x)`, 0 where there is none."""
@@ -62,19 +63,7 @@ class Polygons:
         """The polygons in the grid's CRS, indexed; made once per CRS."""
         key = str(grid.crs)
         if key not in self._trees:
-            source = CRS.from_user_input(self.crs)
-            shapes: Sequence[BaseGeometry] = list(self.geometries)
-            if source != CRS.from_user_input(key):
-                step = SEGMENT_DEG if source.is_geographic else 1000 * SEGMENT_DEG
-                project = Transformer.from_crs(source, key, always_xy=True)
-                shapes = [
-                    shapely.transform(
-                        shapely.segmentize(shape, step),
-                        lambda points: np.column_stack(project.transform(points[:, 0], points[:, 1])),
-                    )
-                    for shape in shapes
-                ]
-            self._trees[key] = shapely.STRtree(shapely.make_valid(shapes))
+            self._trees[key] = shapely.STRtree(into_crs(self.geometries, self.crs, key))
         return self._trees[key]
 
 
