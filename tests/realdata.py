@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-DATA = Path(os.environ.get("ISAMAP_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+DATA = Path(os.environ.get("ISAMAP_DATA") or Path(__file__).parents[2] / "shared" / "data").absolute()
 
 
 def real(*names: str) -> tuple[Path, ...]:

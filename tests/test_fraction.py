@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from isamap.domain.fraction import FractionScore, cell_sums, shares
+from isamap.domain.fraction import FractionScore, shares
 
 IN_ANY_TIME = settings(deadline=None, max_examples=30)
 CLASSES = st.sampled_from([0, 1, 255])
@@ -44,16 +44,6 @@ def test_shares_of_large_cells_do_not_overflow(factor):
     share, valid = shares(isa, factor)
     assert (share == 1).all()
     assert (valid == 1).all()
-
-
-@pytest.mark.parametrize("factor", [1, 2, 15, 16, 17, 30, 255, 256, 257, 300, 1000])
-def test_cells_of_any_size_are_counted_as_a_loop_would(factor):
-    mask = np.random.default_rng(factor).random((601, 523)) < 0.6
-    sums = cell_sums(mask, factor)
-    assert sums.dtype == np.int64
-    for (row, col), value in np.ndenumerate(sums[:: max(1, len(sums) // 9)]):
-        top = row * max(1, len(sums) // 9) * factor
-        assert value == mask[top : top + factor, col * factor : (col + 1) * factor].sum()
 
 
 def test_shares_of_a_window_without_its_halo():

@@ -118,8 +118,9 @@ def framed(bits: Bits, shape: tuple[int, int], corner: tuple[int, int], frame: t
     def moved(plane: Plane) -> Plane:
         octets = plane.view(np.uint8)
         found = np.zeros((frame[0], first + octets.shape[1] + 1), np.uint8)
-        found[rows, first:-1] = octets << shift
-        found[rows, first + 1 :] |= octets >> BYTE_PX - shift
+        found[rows, first:-1] = octets << shift if shift else octets
+        if shift:
+            found[rows, first + 1 :] |= octets >> BYTE_PX - shift
         return from_octets(found, frame[1])
 
     return Bits(moved(bits.isa), moved(known))

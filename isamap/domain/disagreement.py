@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.bits import Bits, ones, unpacked
-from isamap.domain.fraction import cell_sums
+from isamap.domain.bits import Bits, unpacked
+from isamap.domain.cell_sums import cell_sums
 from isamap.domain.product import NODATA
 
 PICTURES, PICTURE_M = 6, 300
@@ -109,8 +109,7 @@ def worst_of(scene: Scene) -> list[Disagreement]:
     differ = scene.mapped.isa[rows] ^ scene.truth.isa[rows]
     if scene.truth.known is not None:
         differ &= scene.truth.known[rows]
-    bands = (slice(top, top + side) for top in range(0, height * side, side))
-    rate = np.concatenate([cell_sums(ones(differ, band, cols), side) for band in bands]) / side**2
+    rate = cell_sums(differ, (slice(0, height * side), cols), side) / side**2
     found = []
     for flat in np.argsort(rate, axis=None)[::-1][:PICTURES].tolist():
         row, col = divmod(flat, width)

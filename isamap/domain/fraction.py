@@ -13,12 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.accuracy import ratio
-from isamap.domain.bits import UNKNOWN, Bits, both, ones, packed
+from isamap.domain.bits import UNKNOWN, Bits, both, packed, plane_of
+from isamap.domain.cell_sums import cell_sums, joined
 
-STRIP_PX = 1 << 20
-MAX_BYTE = 255
-FEW_COLUMNS = 16
-"""Up to so many the columns of cells are added one by one, all cells at once."""
 CONSTANT = 1e-20
 """Variance of shares that all are the same but for rounding: there is nothing to correlate with."""
 
@@ -42,8 +39,11 @@ def shares(isa: NDArray[np.uint8], factor: int) -> tuple[NDArray[np.float32], ND
     """
     if factor < 1:
         raise ValueError(f"a cell has at least one pixel on a side, not {factor}")
-    known = cell_sums(isa < UNKNOWN, factor)
-    return _share(cell_sums(isa == 1, factor), known), (known / factor**2).astype(np.float32)
+    window = slice(0, isa.shape[0]), slice(0, isa.shape[1])
+    known = cell_sums(plane_of(isa < UNKNOWN), window, factor)
+    return _share(cell_sums(plane_of(isa == 1), window, factor), known), (known / factor**2).astype(
+        np.float32
+    )
 
 
 def _share(isa: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -53,61 +53,15 @@ def _share(isa: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.float
     return share
 
 
-def cell_sums(mask: NDArray[np.bool_] | NDArray[np.uint8], factor: int) -> NDArray[np.int64]:
-    """Number of ones per cell; rows first, in types so small that eight or more are added at once."""
-    ones: NDArray[np.uint8] = _filled(mask.view(np.uint8), factor)
-    few = max(n for n in range(1, min(factor, MAX_BYTE) + 1) if factor % n == 0)  # rows that fit in a byte
-    rows = ones.reshape(-1, factor // few, few, ones.shape[1]).sum(axis=2, dtype=np.uint8)
-    columns = rows.sum(axis=1, dtype=np.min_scalar_type(factor))
-    cells = columns.reshape(len(columns), -1, factor)
-    if factor > FEW_COLUMNS:
-        sums = cells.sum(axis=2)
-    else:
-        sums = cells[..., 0].astype(np.min_scalar_type(factor**2))
-        for column in range(1, factor):
-            sums += cells[..., column]
-    whole: NDArray[np.int64] = sums.astype(np.int64)
-    return whole
-
-
-def _filled(values: NDArray[Any], factor: int) -> NDArray[Any]:
-    """Zeros at the lower and right edge until both sides `(..., y, x)` are multiples of `factor`."""
-    cut = [(0, -side % factor) for side in values.shape[-2:]]
-    if not any(after for _, after in cut):
-        return values
-    return np.pad(values, [(0, 0)] * (values.ndim - 2) + cut)
-
-
 def _paired_sums(
     mapped: Bits, reference: Bits, window: tuple[slice, slice], factor: int
 ) -> NDArray[np.int64]:
-    """ISA of the map, ISA of the reference and pixels that both know, per cell: shape (3, y, x).
-
-    A few rows of cells at a time, so that bytes stay in the processor's cache.
-    """
-    rows, cols = window
-    height, width = rows.stop - rows.start, cols.stop - cols.start
-    sums = np.empty((3, -(-height // factor), -(-width // factor)), np.int64)
-    step = factor * max(1, STRIP_PX // (factor * max(1, width)))
-    for top in range(0, height, step):
-        part = slice(rows.start + top, min(rows.start + top + step, rows.stop))
-        here = slice(top // factor, top // factor + -(-(part.stop - part.start) // factor))
-        for sum_of, plane in zip(sums, (mapped.isa, reference.isa, reference.known), strict=True):
-            if plane is None:
-                sum_of[here] = _full((part.stop - part.start, width), factor)
-            else:
-                sum_of[here] = cell_sums(ones(plane, part, cols), factor) if plane[part].any() else 0
-    return sums
-
-
-def _added(sums: NDArray[np.int64], factor: int) -> NDArray[np.int64]:
-    """Sums of square groups of cells (..., y, x), those at the edges cut short."""
-    whole = _filled(sums, factor)
-    rows = sum((whole[..., first::factor, :] for first in range(1, factor)), whole[..., ::factor, :])
-    added: NDArray[np.int64] = sum(
-        (rows[..., first::factor] for first in range(1, factor)), rows[..., ::factor]
+    """ISA of the map, ISA of the reference and pixels that both know, per cell: shape (3, y, x)."""
+    shape = window[0].stop - window[0].start, window[1].stop - window[1].start
+    planes = mapped.isa, reference.isa, reference.known
+    return np.stack(
+        [_full(shape, factor) if plane is None else cell_sums(plane, window, factor) for plane in planes]
     )
-    return added
 
 
 def _full(shape: tuple[int, int], factor: int) -> NDArray[np.int64]:
@@ -223,7 +177,7 @@ class FractionScore:
         for factor in factors:
             finer = max((done for done in sums if factor % done == 0), default=0)
             sums[factor] = (
-                _added(sums[finer], factor // finer)
+                joined(sums[finer], factor // finer)
                 if finer
                 else _paired_sums(mapped, reference, window, factor)
             )

@@ -55,14 +55,29 @@ class _Band:
         lines = (one.reshape(-1, WORD, one.shape[1]) for one in nodes.lines(part))
         return cls(*(np.ascontiguousarray(one.transpose(0, 2, 1)) for one in lines))
 
-    def places(self, shape: tuple[int, ...]) -> NDArray[np.intp]:
-        """Where the first of the four pixels of each block lies in the flattened source: its lowest column and row."""
-        lowest = []
+    def lowest(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Lowest column and row of the first word of each stretch between nodes, and their step to the next pixel."""
+        found = []
         for at, step in ((self.col, self.across), (self.row, self.tilt)):
             start = np.minimum(at[..., 0], at[..., -1])  # rows of a block lie in line
             start += np.minimum(step[..., 0] * (WORD - 1), 0) - SAFE_PX
-            lowest.append(np.floor(start[..., None] + step[..., :1] * FIRST))
-        return place_of(lowest[0], lowest[1], shape)
+            found.append((start, step[..., 0]))
+        return found
+
+    def places(self, shape: tuple[int, ...]) -> NDArray[np.intp]:
+        """Where the first of the four pixels of each block lies in the flattened source: its lowest column and row."""
+        col, row = (np.floor(start[..., None] + step[..., None] * FIRST) for start, step in self.lowest())
+        return place_of(col, row, shape)
+
+    def seconds(
+        self, block: NDArray[np.intp], first: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Column and row at which the second of the two that some blocks lie in begin, `(block, 1)`."""
+        col, row = (
+            np.floor(start.reshape(-1).take(block) + step.reshape(-1).take(block) * first) + 1
+            for start, step in self.lowest()
+        )
+        return col[:, None], row[:, None]
 
     def rows(
         self, block: NDArray[np.intp], first: NDArray[np.float32]
@@ -101,7 +116,7 @@ def nearest_bits(classes: NDArray[np.uint8], nodes: Nodes, shape: tuple[int, int
     planes = [np.empty((rows, nodes.words), np.uint8) for _ in range(kinds)]
     for index, (band, blocks) in enumerate(zip(bands, seen, strict=True)):
         part = slice(index * NODE_PX, (index + 1) * NODE_PX)
-        _fill([plane[part] for plane in planes], fours, band, blocks)
+        _fill([plane[part] for plane in planes], band, blocks)
     isa, *known = (from_octets(plane[: shape[0]], shape[1]) for plane in planes)
     return Bits(isa, known[0] if known else None)
 
@@ -117,34 +132,37 @@ def _fours(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return fours
 
 
-def _fill(
-    planes: list[NDArray[np.uint8]], fours: NDArray[np.uint8], band: _Band, seen: NDArray[np.uint8]
-) -> None:
+def _fill(planes: list[NDArray[np.uint8]], band: _Band, seen: NDArray[np.uint8]) -> None:
     """The rows of a band, of ISA and, if there are two planes, of what is known."""
     blocks = seen.reshape(len(seen), -1)  # (block row, word)
-    line, column = np.nonzero(~UNIFORM.take(blocks))
-    node, word = np.divmod(column, len(FIRST))
-    found = _looked_up(fours, len(planes), band, line * band.col.shape[1] + node, FIRST.take(word))
+    mixed = np.flatnonzero(~UNIFORM.take(blocks))
+    line, word = mixed // blocks.shape[1], mixed % len(FIRST)
+    fours = blocks.reshape(-1).take(mixed)
+    found = _looked_up(fours, len(planes), band, mixed // len(FIRST), FIRST.take(word))
     for plane, words, rows in zip(planes, WORDS, found, strict=False):
         part = plane.reshape(len(blocks), WORD, -1)
         part[:] = words[:, WORD].take(blocks)[:, None]
-        part[line, :, column] = rows
+        part[line, :, mixed - line * blocks.shape[1]] = rows
 
 
 def _looked_up(
     fours: NDArray[np.uint8], kinds: int, band: _Band, block: NDArray[np.intp], first: NDArray[np.float32]
 ) -> list[NDArray[np.uint8]]:
-    """What the words of some blocks show, `(block, row)`: ISA, and what is known."""
+    """What the words of some blocks show, `(block, row)`, of what their four pixels say: ISA, and what is known."""
     x, y, across, tilt = band.rows(block, first)
-    col, row = np.floor(x), np.floor(y)
-    count = np.minimum(np.ceil((col + 1 - x) / across), WORD).astype(np.intp)
-    count += fours.reshape(-1).take(place_of(col, row, fours.shape)).astype(np.intp) * (WORD + 1)
+    right, below = band.seconds(block, first)
+    ends = (right - x) / across  # pixels of the word, as a number, before the second column begins
+    count = np.clip(np.ceil(ends, out=ends), 0, WORD, out=ends).astype(np.intp)
+    lower = y >= below
+    count += (fours[:, None] >> 2 * lower.view(np.uint8)).astype(np.intp) * (WORD + 1)
     found = [words.reshape(-1).take(count) for words in WORDS[:kinds]]
-    cut = np.floor(y + (WORD - 1) * tilt) != row
-    cols, rows = (
-        np.floor(one[cut][:, None] + step[cut][:, None] * PIXELS) for one, step in ((x, across), (y, tilt))
+    cut = np.flatnonzero((y + (WORD - 1) * tilt >= below) != lower)
+    whose = cut // WORD
+    beside, beneath = (
+        one.take(cut)[:, None] + step.take(cut)[:, None] * PIXELS >= edge.take(whose)[:, None]
+        for one, step, edge in ((x, across, right), (y, tilt, below))
     )
-    single = fours.reshape(-1).take(place_of(cols, rows, fours.shape))
+    single = fours.take(whose)[:, None] >> (beside.view(np.uint8) + 2 * beneath.view(np.uint8))
     for plane, bit in zip(found, BITS, strict=False):
-        plane[cut] = np.packbits(single & 1 << bit, axis=1, bitorder="little")[:, 0]
+        plane.reshape(-1)[cut] = np.packbits(single & 1 << bit, axis=1, bitorder="little")[:, 0]
     return found

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from isamap.domain.grid import GSD_M, MAX_LAT, MIN_LAT, is_on_grid
+from isamap.domain.mosaic import transformer
+from isamap.domain.overview import places
 from isamap.errors import InputError
 from isamap.io.guard import MAX_SIDE_PX, one_line
 
@@ -45,8 +47,10 @@ def check_position(src: Any) -> None:
         raise InputError(
             f"{one_line(src.name)}: has a CRS but no position (geotransform): set it with rio edit-info"
         )
+    if not src.crs.is_geographic:
+        return
     left, bottom, right, top = geobox_of(src).boundingbox
-    if src.crs.is_geographic and (max(abs(left), abs(right)) > 360 or max(abs(bottom), abs(top)) > 90):
+    if max(abs(left), abs(right)) > 360 or max(abs(bottom), abs(top)) > 90:
         raise InputError(
             f"{one_line(src.name)}: has the CRS {name_crs(src.crs)}, but its coordinates ({left:.0f}, {top:.0f}) "
             "are not degrees: set the right CRS with rio edit-info"
@@ -147,12 +151,10 @@ def _centre(geobox: GeoBox) -> tuple[float, float]:
 
 def _places(geobox: GeoBox, cols: NDArray[Any], rows: NDArray[Any], crs: str) -> tuple[Any, Any]:
     """X and y, in another CRS, of columns and rows."""
-    a, b, c, d, e, f = geobox.transform[:6]
-    x, y = a * cols + b * rows + c, d * cols + e * rows + f
-    places: tuple[Any, Any] = pyproj.Transformer.from_crs(str(geobox.crs), crs, always_xy=True).transform(
-        x, y
+    found: tuple[Any, Any] = transformer(str(geobox.crs), crs).transform(
+        *places(geobox.transform, cols, rows)
     )
-    return places
+    return found
 
 
 def name_crs(crs: Any) -> str:

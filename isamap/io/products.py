@@ -78,13 +78,11 @@ class Product:
 def table_codes(row: references.Reference, values: NDArray[Any]) -> NDArray[np.uint8]:
     """Values of a product of the table; codes that it does not define are unknown, and said to be."""
     classes = row.isa(values)
-    if values.dtype == np.uint8 and (classes == NODATA).any():
-        there = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
-        odd = tuple(
-            code for code in there if code not in row.share_of and code not in row.nodata and code != NODATA
-        )
-        if odd and np.isnan(row.others):
-            _warn_of_codes(row.name, odd[:5])
+    if values.dtype == np.uint8 and np.isnan(row.others):
+        there = np.flatnonzero(np.bincount(values[classes == NODATA], minlength=256)).tolist()
+        odd = [code for code in there if code not in (*row.share_of, *row.nodata, NODATA)]
+        if odd:
+            _warn_of_codes(row.name, tuple(odd[:5]))
     return classes
 
 
@@ -195,8 +193,10 @@ def footprints(product: Product) -> Footprints:
     boxes, grids = [], []
     for path in product.files:
         with open_raster(path) as src:
-            grids.append(_grid(src))
-            boxes.append(outline(geobox_of(src)))
+            check_position(src)
+            own = geobox_of(src)
+            grids.append(_true_grid(src, own))
+            boxes.append(outline(own))
     return Footprints(product.files, tuple(boxes), tuple(grids))
 
 
@@ -207,12 +207,12 @@ def grid_of(path: Path) -> GeoBox:
         InputError: it has a CRS in metres, but no square pixels.
     """
     with open_raster(path) as src:
-        return _grid(src)
+        check_position(src)
+        return _true_grid(src, geobox_of(src))
 
 
-def _grid(src: Any) -> GeoBox:
-    check_position(src)
-    grid = geobox_of(src)
+def _true_grid(src: Any, grid: GeoBox) -> GeoBox:
+    """Such pixels of an open raster whose own grid is given."""
     size_m = ground_size_m(grid)
     if size_m is not None:
         gsd_m = min(ROUND_GSD_M, key=lambda gsd: abs(log(gsd / size_m)))
