@@ -41,8 +41,8 @@ def test_strips_show_and_count_what_the_whole_does(monkeypatch, panel, count, mi
         return read(decoder, digits[:, *window.slices])
 
     rasters, tally = np.zeros((2, *SHAPE), np.uint8), 0
-    for piece in pieces(SHAPE, min_px, decode):
-        settled = piece.settled()
+    for piece in pieces(SHAPE, min_px - 1, decode):
+        settled = piece.settled(min_px)
         rasters[:, *piece.window.slices] = settled.rasters()
         tally = tally + settled.tally()
     np.testing.assert_array_equal(rasters, whole.rasters())
@@ -58,6 +58,6 @@ def test_a_strip_that_no_other_needs_any_longer_is_let_go():
         decoded.append(window)
         return read(decoder, np.ones((2, *window.shape), np.uint8))
 
-    for number, piece in enumerate(pieces((10 * strips.STRIP_PX, 16), 4, decode)):
+    for number, piece in enumerate(pieces((10 * strips.STRIP_PX, 16), 3, decode)):
         assert piece.window == decoded[number]
         assert len(decoded) <= number + 2

@@ -23,7 +23,7 @@ from isamap.domain.decoder import Decoder
 from isamap.domain.grid import Window, crop
 from isamap.domain.ground_area import pixel_area_m2
 from isamap.domain.registration import Shift
-from isamap.domain.strips import Piece, pieces
+from isamap.domain.strips import STRIP_PX, Piece, pieces
 from isamap.domain.transition import Chances
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
@@ -236,6 +236,7 @@ def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> T
     decoder = Decoder(options.years, options.chances, options.method, options.min_looks)
     nominal_m2 = pixel_area_m2(crop(series.geobox, Window(0, 0, *shape)))
     min_px = ceil(options.min_area_m2 / nominal_m2 - 0.01)  # a UTM pixel of 10 m has 99.9 to 100.2 m2
+    margin = min(max(min_px - 1, 0), STRIP_PX)
     units = units_of(options)
     tally = Tally(options.years)
 
@@ -245,7 +246,7 @@ def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> T
         return decoder.read_classes(series.classes(window), window.shape)
 
     def settle(piece: Piece) -> _Settled:
-        decoded = piece.settled()
+        decoded = piece.settled(min_px)
         _count(tally, decoded, crop(series.geobox, piece.window), units)
         return _Settled(piece.window, decoded.rasters())
 
@@ -253,7 +254,7 @@ def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> T
         for writer, values in zip(writers, settled.rasters, strict=True):
             writer.write(settled.window, values)
 
-    stream(pieces(shape, min_px, decode), lambda piece: piece, settle, write, ahead=1)
+    stream(pieces(shape, margin, decode), lambda piece: piece, settle, write, ahead=1)
     return tally
 
 

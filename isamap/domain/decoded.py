@@ -78,9 +78,9 @@ class ByClass:
 
     def changed(self) -> Runs:
         """Where the chosen path changes."""
-        moves = np.packbits(self.numbers.look(self.decoder.moving_codes).view(np.uint8), bitorder="little")
+        moves = self.numbers.look(self.decoder.moving_codes)
         there = np.flatnonzero(moves != 0)
-        return Runs.of_bits(self.places[there], moves[there], self.shape)
+        return Runs.of_words(self.places[there], moves[there], self.shape)
 
     def undo(self, runs: Runs) -> None:
         """Give pixels that change the likelier of the two paths without change."""

@@ -29,30 +29,31 @@ class Runs:
     """Rows, and pixels of a row."""
 
     @classmethod
-    def of_bits(cls, places: Places, bits: NDArray[np.uint8], shape: tuple[int, int]) -> Self:
+    def of_words(cls, places: Places, words: NDArray[np.uint64], shape: tuple[int, int]) -> Self:
         """Runs in the words that hold any.
 
         Args:
             places: which of the words that make up the rows, ascending.
-            bits: a bit per pixel, the first one lowest: 1 in a run, else 0.
+            words: a byte per pixel, the first one lowest: 1 in a run, else 0.
             shape: rows, and pixels of a row.
         """
-        octets = -(-shape[1] // WORD_PX)
-        in_rows = np.diff(np.searchsorted(places, np.arange(shape[0] + 1) * octets))
-        places = places + np.repeat(np.arange(shape[0]), in_rows)  # a word more in each row
+        places = places + places // -(-shape[1] // WORD_PX)  # a word more in each row
         joined = places[1:] == places[:-1] + 1
-        before, after = bits << 1, bits >> 1
-        before[1:] |= (bits[:-1] >> 7) * joined
-        after[:-1] |= (bits[1:] << 7) * joined
-        starts, ends = (_pixels_of(places, bits & ~beside) for beside in (before, after))
+        before, after = words << np.uint64(8), words >> np.uint64(8)
+        before[1:] |= (words[:-1] >> np.uint64(56)) * joined
+        after[:-1] |= (words[1:] << np.uint64(56)) * joined
+        starts, ends = (_pixels_of(places, words & ~beside) for beside in (before, after))
         return cls(starts, ends + 1, shape)
 
     @classmethod
     def of_mask(cls, mask: NDArray[np.bool_]) -> Self:
         """Runs of True in a mask `(y, x)`."""
-        bits = np.packbits(mask, axis=1, bitorder="little").reshape(-1)
-        places = np.flatnonzero(bits)
-        return cls.of_bits(places, bits[places], (mask.shape[0], mask.shape[1]))
+        height, width = mask.shape
+        whole = np.zeros((height, -(-width // WORD_PX) * WORD_PX), np.bool_)
+        whole[:, :width] = mask
+        words: NDArray[np.uint64] = whole.reshape(-1).view("<u8")
+        places = np.flatnonzero(words != 0)
+        return cls.of_words(places, words[places], (height, width))
 
     def rows(self, top: int, bottom: int) -> "Runs":
         """Those of some rows."""
@@ -61,10 +62,6 @@ class Runs:
         starts, ends = (places[first:last] - top * stride for places in (self.starts, self.ends))
         return Runs(starts, ends, (bottom - top, self.shape[1]))
 
-    def chosen(self, which: Places) -> "Runs":
-        """Some of them, ascending."""
-        return Runs(self.starts[which], self.ends[which], self.shape)
-
     def pixels(self) -> tuple[Places, Places]:
         """Row and column of each pixel, ascending."""
         lengths = self.ends - self.starts
@@ -72,11 +69,11 @@ class Runs:
         return np.repeat(rows, lengths), spread(cols, lengths)
 
 
-def _pixels_of(places: Places, bits: NDArray[np.uint8]) -> Places:
+def _pixels_of(places: Places, words: NDArray[np.uint64]) -> Places:
     """Places of the pixels that are 1, in words that mostly are 0."""
-    some = np.flatnonzero(bits != 0)
-    pixels = np.flatnonzero(np.unpackbits(bits[some], bitorder="little").view(np.bool_))
-    found: Places = places[some[pixels >> 3]] * WORD_PX + (pixels & 7)
+    some = np.flatnonzero(words != 0)
+    pixels = np.flatnonzero(words[some].view(np.bool_))
+    found: Places = places[some[pixels // WORD_PX]] * WORD_PX + pixels % WORD_PX
     return found
 
 
@@ -99,90 +96,25 @@ def stacked(parts: Sequence[Runs]) -> Runs:
     return Runs(starts, ends, (int(tops[-1]), width))
 
 
-@dataclass(frozen=True)
-class Rim:
-    """Runs of a strip that its neighbours may join."""
-
-    runs: Runs
-    """All of them."""
-    weights: NDArray[np.float64]
-    """Pixels that each counts as; one of a patch that is large already counts as a large patch."""
-
-
-@dataclass(frozen=True)
-class Patches:
-    """The 8-connected patches that runs make up."""
-
-    runs: Runs
-    """All of them."""
-    patch: Places
-    """Patch that each is part of, named by its first run."""
-    size: NDArray[np.float64]
-    """Pixels of that patch."""
-
-    @classmethod
-    def of(cls, runs: Runs, weights: NDArray[np.float64] | None = None) -> Self:
-        """The patches of runs that count as many pixels as they have, or as `weights` says."""
-        count = len(runs.starts)
-        patch = _joined(count, *_touching(runs.starts, runs.ends, padded(runs.shape[1])))
-        weights = runs.ends - runs.starts if weights is None else weights
-        return cls(runs, patch, np.bincount(patch, weights, minlength=count)[patch])
-
-    def small(self, min_px: int) -> Runs:
-        """Those of fewer than `min_px` pixels, but none at the edge, which may go on beyond it."""
-        starts, ends, (height, width) = self.runs.starts, self.runs.ends, self.runs.shape
-        stride = padded(width)
-        small = np.flatnonzero(self.size < min_px)
-        begin, end = starts[small], ends[small]
-        at_edge = (
-            (begin < stride)
-            | (begin >= (height - 1) * stride)
-            | (begin % stride == 0)
-            | (end % stride == width)
-        )
-        return self.runs.chosen(small[~self._reached(small[at_edge])[small]])
-
-    def rim(self, min_px: int) -> "Rim":
-        """What runs above or below may join: small patches that reach them, and where large ones do."""
-        starts, stride = self.runs.starts, padded(self.runs.shape[1])
-        at_rim = np.zeros(len(starts), np.bool_)
-        at_rim[: np.searchsorted(starts, stride)] = True
-        at_rim[np.searchsorted(starts, (self.runs.shape[0] - 1) * stride) :] = True
-        large = self.size >= min_px
-        chosen = np.flatnonzero(at_rim | ~large & self._reached(np.flatnonzero(at_rim & ~large)))
-        runs = self.runs.chosen(chosen)
-        return Rim(runs, np.where(large[chosen], float(min_px), runs.ends - runs.starts))
-
-    def _reached(self, some: Places) -> NDArray[np.bool_]:
-        """Whether each run is in a patch that some runs are in."""
-        named = np.zeros(len(self.patch), np.bool_)
-        named[self.patch[some]] = True
-        reached: NDArray[np.bool_] = named[self.patch]
-        return reached
-
-
 def small_patches(runs: Runs, min_px: int) -> Runs:
     """Runs of 8-connected patches of fewer than `min_px` pixels; patches at the edge are kept.
 
     A patch that reaches the edge may go on beyond it. So a window read with a margin of `min_px - 1` pixels gives
     its inner pixels the answer that the whole raster would give: no patch that small reaches across the margin.
     """
-    return Patches.of(runs).small(min_px)
-
-
-def small_at_rim(above: Sequence[Rim], here: Rim, below: Sequence[Rim], min_px: int) -> Runs:
-    """Runs of a strip in patches that its neighbours join, and that are small all the same.
-
-    Args:
-        above: rim of the strip above, if there is one.
-        here: that of the strip.
-        below: likewise.
-        min_px: pixels of a patch that is not small.
-    """
-    rims = [*above, here, *below]
-    joined = Patches.of(stacked([rim.runs for rim in rims]), np.concatenate([rim.weights for rim in rims]))
-    top = sum(rim.runs.shape[0] for rim in above)
-    return joined.small(min_px).rows(top, top + here.runs.shape[0])
+    starts, ends, (height, width) = runs.starts, runs.ends, runs.shape
+    stride = padded(width)
+    patch = _joined(len(starts), *_touching(starts, ends, stride))
+    size = np.bincount(patch, ends - starts, minlength=len(starts))
+    small = np.flatnonzero(size[patch] < min_px)
+    begin, end = starts[small], ends[small]
+    at_edge = (
+        (begin < stride) | (begin >= (height - 1) * stride) | (begin % stride == 0) | (end % stride == width)
+    )
+    kept = np.zeros(len(starts), np.bool_)
+    kept[patch[small[at_edge]]] = True
+    chosen = small[~kept[patch[small]]]
+    return Runs(starts[chosen], ends[chosen], runs.shape)
 
 
 def _touching(starts: Places, ends: Places, stride: int) -> tuple[Places, Places]:

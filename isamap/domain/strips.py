@@ -1,4 +1,4 @@
-"""Strips of a raster on their way through the decoder: each is read once, and its patches are joined to its neighbours'."""
+"""Strips of a raster on their way through the decoder: each is read once, and sees where its neighbours change."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from itertools import chain, pairwise
 
 from isamap.domain.decoded import Decoded
 from isamap.domain.grid import Window
-from isamap.domain.patches import Patches, Rim, Runs, small_at_rim
+from isamap.domain.patches import Runs, small_patches, stacked
 from isamap.domain.product import BLOCK_PX
 from isamap.domain.words import WORD_PX
 
@@ -18,7 +18,7 @@ PANEL_PX = 24 * BLOCK_PX
 
 @dataclass(frozen=True)
 class Piece:
-    """A strip, decoded, with the columns beside it."""
+    """A strip, decoded, with the columns beside it and the changes around it."""
 
     window: Window
     """The strip alone, in the raster."""
@@ -26,22 +26,25 @@ class Piece:
     """Its reading, in the columns beside it too."""
     left: int
     """How many of them come before it."""
-    small: tuple[Runs, ...] = ()
-    """Its changes in patches that are too small to be shown, each once."""
+    changes: Runs | None
+    """Where it and the rows around it change; None if nobody asks."""
+    above: int
+    """Rows of the changes that come before it."""
 
-    def settled(self) -> Decoded:
-        """The strip's reading without changes in small patches; once."""
-        for runs in self.small:
-            self.decoded.undo(runs)
+    def settled(self, min_px: int) -> Decoded:
+        """The strip's reading without changes in patches of fewer than `min_px` pixels; once."""
+        if self.changes is not None:
+            small = small_patches(self.changes, min_px)
+            self.decoded.undo(small.rows(self.above, self.above + self.window.height))
         return self.decoded.crop(slice(self.left, self.left + self.window.width))
 
 
-def pieces(shape: tuple[int, int], min_px: int, decode: Callable[[Window], Decoded]) -> Iterator[Piece]:
+def pieces(shape: tuple[int, int], margin: int, decode: Callable[[Window], Decoded]) -> Iterator[Piece]:
     """The strips of a raster, decoded one after the other.
 
     Args:
         shape: of the raster.
-        min_px: patches of change with fewer pixels are too small; those longer than `STRIP_PX` never are.
+        margin: rows and columns around a strip whose changes it needs to know, at most `STRIP_PX`; 0: nobody asks.
         decode: reading of a window.
     """
     height, width = shape
@@ -50,31 +53,28 @@ def pieces(shape: tuple[int, int], min_px: int, decode: Callable[[Window], Decod
             Window(top, left, min(STRIP_PX, height - top), min(PANEL_PX, width - left))
             for top in range(0, height, STRIP_PX)
         ]
-        yield from _panel(panel, shape, min_px, decode)
+        yield from _panel(panel, shape, margin, decode)
 
 
 def _panel(
-    panel: list[Window], shape: tuple[int, int], min_px: int, decode: Callable[[Window], Decoded]
+    panel: list[Window], shape: tuple[int, int], margin: int, decode: Callable[[Window], Decoded]
 ) -> Iterator[Piece]:
     """Strips below each other; one is given away when the next has been decoded."""
-    margin = min(max(min_px - 1, 0), STRIP_PX)
 
-    def read(window: Window) -> tuple[Piece, Rim | None]:
+    def read(window: Window) -> Piece:
         left = min(-(-margin // WORD_PX) * WORD_PX, window.col_off)  # so that the strip begins a word
         beside = Window(window.row_off, window.col_off - left, window.height, window.width + left + margin)
         decoded = decode(beside.clip(shape))
-        if not margin:
-            return Piece(window, decoded, left), None
-        patches = Patches.of(decoded.changed())
-        return Piece(window, decoded, left, (patches.small(min_px),)), patches.rim(min_px)
+        return Piece(window, decoded, left, decoded.changed() if margin else None, 0)
 
-    above: list[Rim] = []
-    for here, after in pairwise(chain(map(read, panel), [None])):
-        assert here is not None  # only the last one has nothing after it
-        piece, rim = here
-        if rim is None:
-            yield piece
+    above: list[Runs] = []
+    for here, below in pairwise(chain(map(read, panel), [None])):
+        assert here is not None  # only the last one has nothing below
+        if here.changes is None:
+            yield here
             continue
-        below = [after[1]] if after and after[1] else []
-        yield replace(piece, small=(*piece.small, small_at_rim(above, rim, below, min_px)))
-        above = [rim]
+        around = [*above, here.changes]
+        if below is not None and below.changes is not None:
+            around.append(below.changes.rows(0, min(margin, below.window.height)))
+        yield replace(here, changes=stacked(around), above=sum(runs.shape[0] for runs in above))
+        above = [here.changes.rows(here.window.height - margin, here.window.height)]
