@@ -62,7 +62,7 @@ def _client(how: "Engine") -> Iterator[Any]:
                     dashboard_address=OWN_PORT,
                     worker_dashboard_address=OWN_PORT,
                     memory_limit=0,  # our memory does not grow; Dask's guard would kill workers of a full machine
-                    silence_logs=logging.ERROR,
+                    silence_logs=logging.CRITICAL,  # a worker that we stop tells of a scheduler that it lost
                 )
             )
         else:
