@@ -35,7 +35,7 @@ def cluster():
     }
     scheduler = {
         "cls": distributed.Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+        "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"},
     }
     with distributed.SpecCluster(workers=specs, scheduler=scheduler, silence_logs=50) as cluster:
         yield cluster.scheduler_address
