@@ -1,8 +1,8 @@
 """`mosaic`, `evaluate`, `change` and `verify` on the engines: the same bytes whoever does the work, and lost workers."""
 
 import os
-import re
 import random
+import re
 import shutil
 import signal
 import sys
