@@ -1,7 +1,6 @@
 """The Dask engine does what the local one does; its own cluster on this machine stands for any."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -58,15 +57,6 @@ def lingers(job):
     if job >= 100:
         time.sleep(0.3)
     return job, os.getpid()
-
-
-def poison(folder, job):
-    """Job 150 kills whoever takes it, among many that are done at once."""
-    if job == 150:
-        with (folder / "deaths").open("a") as file:
-            file.write("x")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return job
 
 
 @pytest.fixture
@@ -193,7 +183,7 @@ def test_a_job_that_kills_three_workers_is_given_up_and_named_as_on_one_machine(
 
 @pytest.mark.slow
 def test_a_killer_among_short_jobs_is_found_and_loses_nothing_else(tmp_path, caplog):
-    outcomes = list(run(range(300), partial(poison, tmp_path), TWO))
+    outcomes = list(run(range(300), partial(poisonous, tmp_path, fatal=150), TWO))
     assert (tmp_path / "deaths").read_text() == "xxx"
     assert [outcome.job for outcome in outcomes if outcome.fault] == [150]
     assert results(outcomes) == [job for job in range(300) if job != 150]

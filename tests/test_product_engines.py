@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import shutil
 import signal
 import sys
@@ -147,9 +146,7 @@ def make_fatal(command, deaths, monkeypatch):
 def test_a_worker_that_is_killed_changes_nothing(ended, command, engine, tmp_path, monkeypatch):
     expected = ended(command, "one")
     make_fatal(command, tmp_path / "once", monkeypatch)
-    code, out, *rest = ended(command, "killed", *ENGINES[engine])
-    # what a worker finished before it died, its answer lost, is found finished and not counted as new
-    assert (code, re.sub(r'"counted": \d+', '"counted": 6', out), *rest) == expected
+    assert ended(command, "killed", *ENGINES[engine]) == expected
     assert (tmp_path / "once").read_text() == "x"
 
 

@@ -33,8 +33,8 @@ OWN_PORT = "127.0.0.1:0"
 """Dask always serves its state over HTTP: of our own cluster to this machine alone, at any free port."""
 ANSWER_S = 30
 """Within which a scheduler must answer, and a worker hand over a result."""
-SHARED_S = 0.1
-"""A worker begins jobs of one future for so long; those that it has not begun come back with the outcomes."""
+SHORT_S = 0.005
+"""What a future costs: a job that takes longer has its own, and what a worker has made is told before it begins more."""
 SHARED_JOBS = 64
 """Most jobs of one future: what it costs is nothing for each of them, and what is sent in vain is little."""
 
@@ -114,7 +114,7 @@ class _Farm(Generic[Job, Result]):
         self.held: dict[str, tuple[Any, list[int]]] = {}
         """Future and its jobs by address of the worker."""
         self.fitting: dict[str, int] = {}
-        """Jobs that a worker would do within SHARED_S if all took as long as the longest of its last ones."""
+        """Jobs that a worker's next future may have, by address: many only after short ones."""
         self.ended: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.has_waited = False
 
@@ -203,8 +203,8 @@ class _Farm(Generic[Job, Result]):
         del self.held[address]
         outcomes: list[Outcome[Job, Result]] = []
         try:
-            outcomes, longest_s = future.result(timeout=ANSWER_S)
-            self.fitting[address] = int(min(SHARED_JOBS, SHARED_S / max(longest_s, 1e-6)))
+            outcomes, were_short = future.result(timeout=ANSWER_S)
+            self.fitting[address] = SHARED_JOBS if were_short else 1
         except (TimeoutError, CancelledError):  # its worker died with it: what is finished is found finished
             log.warning("the answer about %s is lost: it is asked for again", self.jobs[share[0]])
             self.looked = -math.inf
@@ -218,8 +218,8 @@ def _serve(
     workers: int,
     jobs: Sequence[Job],
     work: Callable[[Job], Result],
-) -> tuple[list[Outcome[Job, Result]], float]:
-    """Jobs on a worker, one after the other until SHARED_S are over; the first in any case.
+) -> tuple[list[Outcome[Job, Result]], bool]:
+    """Jobs on a worker, one after the other, up to and with the first that is not short.
 
     Args:
         version: of the client.
@@ -229,7 +229,7 @@ def _serve(
         work: does one.
 
     Returns:
-        Outcomes of those that were done, and how many seconds the longest took.
+        Outcomes of those that were done, and whether all were short.
 
     Raises:
         ConfigError: the worker runs another isamap, whose maps would differ.
@@ -240,13 +240,9 @@ def _serve(
         logs.configure(*log_settings)
     CLUSTER.set(workers)
     outcomes: list[Outcome[Job, Result]] = []
-    begin = now = time.monotonic()
-    longest_s = 0.0
     for job in jobs:
-        began = now
+        began = time.monotonic()
         outcomes.append(attempt(job, work))
-        now = time.monotonic()
-        longest_s = max(longest_s, now - began)
-        if now - begin >= SHARED_S:
-            break
-    return outcomes, longest_s
+        if time.monotonic() - began > SHORT_S:
+            return outcomes, False
+    return outcomes, True
