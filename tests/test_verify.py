@@ -292,6 +292,21 @@ def empty_blocks(folder):
         pytest.param(change_item(isamap__provenance=None), "item", "made from", id="no provenance"),
         pytest.param(change_item(proj__shape=[1, 1]), "item", "the raster is", id="item of another size"),
         pytest.param(change_item(isamap__isa_share=0.9), "share", "isa_share 0.9", id="wrong share"),
+        pytest.param(
+            change_item(isamap__isa_share=float("nan")), "share", "isa_share nan", id="NaN for a share"
+        ),
+        pytest.param(change_item(bbox=[0, 0, 1, 1]), "item", "bbox", id="item elsewhere"),
+        pytest.param(change_item(bbox=["a", 0, 1, 1]), "item", "bbox", id="bbox of words"),
+        pytest.param(
+            change_item(geometry={"type": "Point", "coordinates": [0, 0]}),
+            "item",
+            "geometry",
+            id="geometry elsewhere",
+        ),
+        pytest.param(change_item(geometry=None), "item", "geometry", id="no geometry"),
+        pytest.param(
+            change_item(datetime="1990-01-01T00:00:00Z"), "item", "datetime", id="a date of its own"
+        ),
         pytest.param(edit_in_place, "overviews", "overview 2", id="pixels edited, checksum right"),
         pytest.param(other_nodata, "format", "nodata 254", id="nodata"),
         pytest.param(lambda f: rewrite(f, description="x"), "format", "'x'", id="band name"),
@@ -324,6 +339,12 @@ def test_what_is_broken_is_found(isamap, maps, break_it, check, words):
     document = isamap("verify", maps, "--json").document
     assert document["problems"] == len(document["findings"]) == len(ended.out.splitlines())
     assert {"tile", "check", "what", "todo", "level"} == set(document["findings"][0])
+
+
+def test_the_report_of_an_evaluation_is_no_map(isamap, maps):
+    (maps / "report.json").write_text('{"schema": 1, "command": "evaluate"}')
+    ended = isamap("verify", maps)
+    assert ended.code == 0, ended.out
 
 
 def test_a_map_of_one_class_is_a_warning(isamap, maps):

@@ -127,8 +127,16 @@ def place_fault(item: Mapping[str, Any], geobox: GeoBox) -> str | None:
 def _bounds_said(item: Mapping[str, Any]) -> Iterator[Sequence[float]]:
     """West, south, east and north of an item's bbox and of its geometry; NaN where they cannot be read."""
     unknown = [math.nan] * 4
-    bbox = item.get("bbox")
-    yield bbox if isinstance(bbox, list) and len(bbox) == len(unknown) else unknown  # of two dimensions
+    match item.get("bbox"):
+        case [
+            int() | float(),
+            int() | float(),
+            int() | float(),
+            int() | float(),
+        ] as bbox:  # of two dimensions
+            yield bbox
+        case _:
+            yield unknown
     try:
         yield shapely.geometry.shape(item["geometry"]).bounds or unknown
     except (shapely.errors.ShapelyError, KeyError, TypeError, ValueError, AttributeError, IndexError):
