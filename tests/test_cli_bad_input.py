@@ -113,6 +113,11 @@ def test_odd_names_of_inputs_make_plain_names_of_maps(isamap, scene, model, tmp_
         assert path.is_file()
 
 
+def test_a_folder_is_called_a_folder(isamap, tmp_path, model):
+    ended = isamap(*arguments((tmp_path,), model, tmp_path / "out"))
+    assert (ended.code, ended.err) == (66, f"isamap: {tmp_path} is a folder, not a raster\n")
+
+
 def every_command():
     """All commands, those of groups too."""
     for name, one in cli.commands.items():
