@@ -123,9 +123,11 @@ class Request:
         Raises:
             InputError: one pixel would be wider than all maps together.
         """
+        if self.options.res is None:
+            return
         shapes = [projected(one, self.options.crs) for one in self._shown()]
         west, south, east, north = shapely.total_bounds(shapes).tolist()
-        if self.options.res is not None and self.options.res > max(east - west, north - south):
+        if self.options.res > max(east - west, north - south):
             raise InputError(
                 f"a pixel of {self.options.res:g} is wider than all maps together: --res is in units of "
                 f"{self.options.crs}"
