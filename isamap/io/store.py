@@ -36,7 +36,6 @@ __all__ = [
     "State",
     "Target",
     "check_asset",
-    "check_kind",
     "lock",
     "publish",
     "read_item",
@@ -156,7 +155,7 @@ def read_item(path: Path) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else None
 
 
-def check_kind(target: Target, assets: Collection[str]) -> None:
+def _check_kind(target: Target, assets: Collection[str]) -> None:
     """Keep a product from taking the place of one of another kind: its files would be removed as an older version's.
 
     Args:
@@ -233,7 +232,7 @@ class Publication:
         target = self.target
         with storage_errors(target.item_path):
             names = self._seal(item)
-            check_kind(target, item["assets"])
+            _check_kind(target, item["assets"])
             stale = _known_names(target) - names
             self._place_journal(sorted(names | stale))
             target.item_path.unlink(missing_ok=True)
