@@ -216,7 +216,7 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
         return [recipe.raster_job(source, given["out"] or Path())]
     if given["year"] is None:
         raise click.UsageError("an area needs --year")
-    foreign = [f"--{name}" for name in ("bands", "offset", "reproject") if given[name] not in (None, False)]
+    foreign = [f"--{name}" for name in ("bands", "offset", "reproject") if given[name]]
     if foreign:
         raise click.UsageError(f"{foreign[0]} goes with --input: composites say themselves what they hold")
     tiles = options.tiles_of(given)[: given["max_tiles"]]
