@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -189,34 +190,33 @@ class Mapper:
             margin = slice(job.margin_px, -job.margin_px)
             core = core[margin, margin]
         geobox = refine(core, self.predictor.scale)
-        card, stem = self.predictor.card, job.target.stem
+        card, stem, threshold = self.predictor.card, job.target.stem, self.predictor.threshold
+        model = {"name": card.name, "version": card.version, "threshold": threshold}
         tags = {"isamap_version": __version__, "isamap_model": f"{card.name} {card.version}"}
-        tags["isamap_threshold"] = f"{self.predictor.threshold:g}"
+        tags["isamap_threshold"] = f"{threshold:g}"
         shape = (core.shape[0], core.shape[1])
         layers = self.predictor.layers(probability=self.options.probability)
         with store.publish(job.target) as publication:
             thumbnail = Thumbnail(shape, scene.bands)
             with ExitStack() as stack:
+                beside = stack.enter_context(ThreadPoolExecutor(1))
                 writers = [
                     stack.enter_context(CogWriter(publication.path(stem + layer.suffix), geobox, layer, tags))
                     for layer in layers
                 ]
                 tally = self._stream(job, scene, shape, writers, thumbnail)
                 scene.rest()
-            if not tally.valid:
-                raise InputError(f"{job.source.paths[0]}: no pixel has all bands: nothing to map")
-            write_preview(
-                publication.path(stem + product.PREVIEW_SUFFIX), thumbnail, writers[0].path, layers[0]
-            )
+                if not tally.valid:
+                    raise InputError(f"{job.source.paths[0]}: no pixel has all bands: nothing to map")
+                writers[0].assemble()
+                picture = publication.path(stem + product.PREVIEW_SUFFIX)
+                drawn = beside.submit(write_preview, picture, thumbnail, writers[0].path, layers[0])
+            drawn.result()  # while the rasters were read back
             share = tally.isa / tally.valid
             properties = {
                 **origin,
                 "isamap:provenance": provenance,
-                "isamap:model": {
-                    "name": card.name,
-                    "version": card.version,
-                    "threshold": self.predictor.threshold,
-                },
+                "isamap:model": model,
                 "isamap:inputs": [path.name for path in job.source.paths],
                 "isamap:isa_share": round(share, 6),
                 "isamap:valid_share": round(tally.valid / (geobox.shape[0] * geobox.shape[1]), 6),

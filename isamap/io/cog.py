@@ -2,7 +2,8 @@
 
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +26,8 @@ from isamap.io.store import storage_errors
 WRITE_FAULTS = (OSError, RasterioError, CPLE_BaseError)
 SPOOL_SUFFIX = ".spool"
 """Of the encoded blocks while the file is being made."""
+READERS = 2
+"""Threads that read a finished file back: nothing else is left to do by then."""
 
 
 class CogWriter:
@@ -45,6 +48,7 @@ class CogWriter:
         self._encoder = ZstdCompressor(level=ZSTD_LEVEL)
         self._spool = _Spool(path.with_name(path.name + SPOOL_SUFFIX))
         self._checksums: dict[Place, int] = {}
+        self._is_assembled = False
 
     def __enter__(self) -> Self:
         with self._guard():
@@ -75,12 +79,24 @@ class CogWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._guard(), self._spool:
             if kind is None:
-                self._assemble()
+                self.assemble()
+            else:
+                self.path.unlink(missing_ok=True)
         if kind is None:
             verify(self.path, self.geobox, self._checksums)
 
+    def assemble(self) -> None:
+        """Make the file: its head, then the blocks from the smallest overview to the full raster.
+
+        Leaving the `with` does it for those who need not look at the file while it is being checked.
+        """
+        if self._is_assembled:
+            return
+        with self._guard():
+            self._assemble()
+        self._is_assembled = True
+
     def _assemble(self) -> None:
-        """The file: its head, then the blocks from the smallest overview to the full raster."""
         levels = []
         for level, shape in enumerate(self._pyramid.shapes):
             places = self._pyramid.places(level)
@@ -191,10 +207,25 @@ def verify(path: Path, geobox: GeoBox, checksums: Mapping[Place, int]) -> None:
             check_complete(src, 1)
             if src.shape != tuple(geobox.shape) or not src.transform.almost_equals(geobox.transform):
                 raise StorageError(f"{path} has lost its georeference")
-            for (row, col), window in src.block_windows(1):
-                if not src.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1):
-                    raise StorageError(f"{path} lacks block ({col}, {row})")
-                if _checksum(src.read(1, window=window)) != checksums.get((row, col)):
-                    raise StorageError(f"{path}: block ({col}, {row}) is not what was written")
+            places = [place for place, _ in src.block_windows(1)]
+        share = -(-len(places) // READERS)
+        shares = [places[begin : begin + share] for begin in range(0, len(places), share)]
+        with ThreadPoolExecutor(READERS) as readers:
+            for _ in readers.map(lambda each: _compare(path, each, checksums), shares):
+                pass  # the first fault, in the order of blocks
     except (RasterioError, InputError) as fault:
         raise StorageError(f"{path} cannot be read back: {fault}") from fault
+
+
+def _compare(path: Path, places: Sequence[Place], checksums: Mapping[Place, int]) -> None:
+    """Read some blocks back.
+
+    Raises:
+        StorageError: one is not what was written.
+    """
+    with open_raster(path) as src:
+        for row, col in places:
+            if not src.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1):
+                raise StorageError(f"{path} lacks block ({col}, {row})")
+            if _checksum(src.read(1, window=src.block_window(1, row, col))) != checksums.get((row, col)):
+                raise StorageError(f"{path}: block ({col}, {row}) is not what was written")

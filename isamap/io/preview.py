@@ -1,5 +1,6 @@
 """The picture beside a map: the input as a person sees it, the map, a legend and a scale bar."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def write_preview(path: Path, thumbnail: Thumbnail, classes: Path, layer: Layer 
     sheet.paste(mapped, (size[0] + GAP_PX, 0))
     _legend(ImageDraw.Draw(sheet), size, gsd_m * shrink, layer)
     with storage_errors(path):
-        sheet.save(path, format="PNG", compress_level=1)
+        sheet.save(path, format="PNG", compress_type=zlib.Z_RLE)  # faster than level 1 and smaller
 
 
 def _legend(draw: ImageDraw.ImageDraw, size: tuple[int, int], m_per_px: float, layer: Layer) -> None:
