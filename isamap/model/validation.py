@@ -80,10 +80,10 @@ def _calibration(parts: Sequence[Reliability]) -> tuple[float, float] | None:
 
 
 def probabilities(network: Network, lr: Tensor, present: Tensor, piece_px: int = 128) -> Tensor:
-    """ISA probability `(Y, X)` float32 of one raster `(band, y, x)`, piece by piece, nothing beyond its edge."""
+    """ISA probability `(Y, X)` float32 of one raster `(band, y, x)`, piece by piece, mirrored at its edge as maps are."""
     config, stride = network.config, network.stride_px
     halo = settling.halo_of(network)
-    x = functional.pad(config.prepare(lr[None], present[None]), (halo,) * 4)
+    x = _with_rim(config.prepare(lr[None], present[None]), halo)
     grow = [(-side) % stride for side in x.shape[-2:]]
     x = functional.pad(x, (0, grow[1], 0, grow[0])).contiguous(memory_format=torch.channels_last)
     rows = []
@@ -95,6 +95,12 @@ def probabilities(network: Network, lr: Tensor, present: Tensor, piece_px: int =
                 row.append(settling.probability(network, piece, halo)[0].cpu())
         rows.append(torch.cat(row, dim=1))
     return torch.cat(rows)[: lr.shape[-2] * config.scale, : lr.shape[-1] * config.scale]
+
+
+def _with_rim(x: Tensor, rim: int) -> Tensor:
+    """`(..., y, x)` with `rim` pixels on every side, reflected without repeating the edge."""
+    rows, cols = (torch.from_numpy(np.pad(np.arange(side), rim, mode="reflect")) for side in x.shape[-2:])
+    return x[..., rows.to(x.device)[:, None], cols.to(x.device)]
 
 
 def judge(

@@ -53,7 +53,10 @@ def report(data: Path, names: list[str]) -> Iterator[str]:
     yield "\n## Leipzig: real input, buildings of OpenStreetMap\n"
     yield from leipzig_table(data, models)
     yield "\n## Chongqing: real input, photo-interpreted points\n"
-    yield from chongqing_table(data, models, [forest, Forest(data, SCENE_BANDS)])
+    forests = [forest, Forest(data, SCENE_BANDS)]
+    yield from chongqing_table(data, models, forests)
+    yield "\nThe median of 2017-04-14 and 2018-04-02, as `isamap fetch` makes composites:\n"
+    yield from chongqing_table(data, models, forests, ("20170414", "20180402"))
     yield "\n## EuroSAT: ISA share per scene class\n"
     yield from eurosat_table(data, models)
 

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from isamap.domain.accuracy import Confusion
 from isamap.domain.boundary import BoundaryScore
+from isamap.domain.compositing import composite
 from isamap.domain.share import ndvi, water
 from isamap.io.ground import read_plate, read_reflectance
 
@@ -45,17 +46,20 @@ def leipzig_table(data: Path, models: list[Model]) -> Iterator[str]:
     )
 
 
-def chongqing_table(data: Path, models: list[Model], forests: list[Forest]) -> Iterator[str]:
-    """Photo-interpreted points in Chongqing: stratified, weighted, with bootstrap standard errors."""
-    scene = data / "s2-oscd-change" / "chongqing"
-    files = [scene / f"chongqing-20180402-{gsd}m.tif" for gsd in (10, 20)]
-    lr, present, _ = read_reflectance(files, EVERY)
+def chongqing_table(
+    data: Path, models: list[Model], forests: list[Forest], dates: tuple[str, ...] = ("20180402",)
+) -> Iterator[str]:
+    """Photo-interpreted points in Chongqing: stratified, weighted, with bootstrap standard errors.
+
+    Input is one date, or the median composite of several.
+    """
+    lr, present = median_of(data / "s2-oscd-change" / "chongqing", "chongqing", dates)
     root = data / "chongqing-points-north"
     points = [f["properties"] for f in json.loads((root / "points.geojson").read_text())["features"]]
     rows = slice(0, max(p["row"] for p in points) + AROUND_PX)  # the south holds no points
     lr, present = lr[:, rows], present[:, rows]
     nothing = np.full((lr.shape[1] * SCALE, lr.shape[2] * SCALE), OUTSIDE, np.uint8)
-    area = Area("Chongqing", lr, present, nothing, EVERY)
+    area = Area(f"Chongqing, {dates}", lr, present, nothing, EVERY)
     bands = dict(zip(EVERY, lr, strict=True))
     with (root / "strata.csv").open() as file:
         worth = {s["stratum"]: int(s["n_pixels"]) / int(s["n_points"]) for s in csv.DictReader(file)}
@@ -68,6 +72,17 @@ def chongqing_table(data: Path, models: list[Model], forests: list[Forest]) -> I
         ("map", "F1", "SE", "precision", "recall", "F1 with low-confidence points"),
         ((name, *point_scores(mapped, points, worth)) for name, mapped in maps),
     )
+
+
+def median_of(folder: Path, city: str, dates: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Reflectance and presence `(band, y, x)` of the median of some dates, as `isamap fetch` makes it."""
+    looks = [
+        read_reflectance([folder / f"{city}-{date}-{gsd}m.tif" for gsd in (10, 20)], EVERY) for date in dates
+    ]
+    stack = np.stack([np.rint(lr * 10_000) for lr, _, _ in looks]).astype(np.uint16)
+    present = np.stack([bands for _, bands, _ in looks])
+    values, _ = composite("median", stack, present.any(axis=1))
+    return values.astype(np.float32) / 10_000, present.all(axis=0)
 
 
 def point_scores(mapped: np.ndarray, points: list[dict], worth: dict[str, float]) -> tuple[float, ...]:
