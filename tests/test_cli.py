@@ -536,6 +536,14 @@ def test_a_second_run_skips_and_overwrite_redoes_to_the_byte(infer):
     assert contents(Path("out")) == before
 
 
+def test_a_map_that_takes_the_place_of_another_is_said_to(isamap, model, tmp_path):
+    for folder, left in (("a", 220), ("b", 120)):
+        tiny.write_scene(tmp_path / folder / "same-10m.tif", Window(left, 330, 96, 64))
+    first, other = (isamap("infer", "--input", tmp_path / f / "same-10m.tif", "--model", model) for f in "ab")
+    assert "in place of" not in first.err
+    assert "mapping same-isa (96 x 64 px) in place of the map that is there" in other.err
+
+
 def _cut(path):
     path.write_bytes(path.read_bytes()[:-1])
 

@@ -155,11 +155,13 @@ class Mapper:
         if len(job.source.paths) == 1:
             store.check_asset(job.source.paths[0], digest)
         provenance = self.provenance(job, digest)
-        if not self.options.overwrite and store.state(job.target, provenance) is store.State.DONE:
+        found = store.state(job.target, provenance)
+        if found is store.State.DONE and not self.options.overwrite:
             return Mapped("skipped", published(job, self.options))
         with raster.open_scene(job.source, *self.predictor.bands, self.predictor.card.network.gsd_m) as scene:
             warn_of_misfit(self.predictor.card, (job.name, scene.geobox), job.source.paths, item)
-            log.info("mapping %s (%d x %d px)", job.name, scene.geobox.shape[1], scene.geobox.shape[0])
+            again = "" if found is store.State.NEW else " in place of the map that is there"
+            log.info("mapping %s (%d x %d px)%s", job.name, *scene.geobox.shape[::-1], again)
             return self._publish(job, scene, provenance, made_of(item))
 
     def provenance(self, job: Job, digest: str) -> dict[str, Any]:
