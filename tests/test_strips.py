@@ -32,7 +32,7 @@ def test_strips_show_and_count_what_the_whole_does(monkeypatch, panel, count, mi
     digits, looks = town(count), np.zeros(SHAPE, np.int64)
     decoder = Decoder(tuple(range(2000, 2000 + count)), Chances(gain=0.1, loss=0.05), "raw")
     whole = read(decoder, digits)
-    undone = small_patches(whole.changed(), min_px)
+    undone = small_patches(whole.changed(), SHAPE[1], min_px)
     assert min_px == 1 or len(undone.starts) > 20
     whole.undo(undone)
 

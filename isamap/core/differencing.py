@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from math import ceil
 from typing import Any, Literal
 
@@ -233,7 +234,7 @@ class _Settled:
 def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> Tally:
     """Reader thread, which decodes -> patches and counts on this thread -> writer thread, a few strips in flight."""
     shape = series.geobox.shape[0], series.geobox.shape[1]
-    decoder = Decoder(options.years, options.chances, options.method, options.min_looks)
+    decoder = _decoder(options.years, options.chances, options.method, options.min_looks)
     nominal_m2 = pixel_area_m2(crop(series.geobox, Window(0, 0, *shape)))
     min_px = ceil(options.min_area_m2 / nominal_m2 - 0.01)  # a UTM pixel of 10 m has 99.9 to 100.2 m2
     margin = min(max(min_px - 1, 0), STRIP_PX)
@@ -256,6 +257,12 @@ def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> T
 
     stream(pieces(shape, margin, decode), lambda piece: piece, settle, write, ahead=1)
     return tally
+
+
+@lru_cache(maxsize=1)
+def _decoder(years: tuple[int, ...], chances: Chances, method: str, min_looks: int) -> Decoder:
+    """The same for all tiles, with the tables that it has made."""
+    return Decoder(years, chances, method, min_looks)
 
 
 def _count(tally: Tally, decoded: Decoded, grid: GeoBox, units: Units | None) -> None:

@@ -8,24 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.accuracy import set_bits
-from isamap.domain.bits import Bits
+from isamap.domain.bits import Bits, Plane, from_octets, plane_of
 from isamap.domain.changes import SLOTS
-from isamap.domain.patches import Places, Runs, padded, spread
-from isamap.domain.transition import METHODS, sequences
-from isamap.domain.words import WORD_PX, Lookup, Numbers, count_by_zone
+from isamap.domain.patches import Places, Runs, spread, stride_of
+from isamap.domain.transition import METHODS
+from isamap.domain.words import WORD_PX, Packed, count_by_zone
 
 if TYPE_CHECKING:
-    from isamap.domain.decoder import Decoder
+    from isamap.domain.decoder import Decoder, Reading
 
 
 class Decoded(Protocol):
     """The reading of one window."""
 
-    def changed(self) -> Runs:
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    def changed(self) -> Plane:
         """Where the chosen path changes."""
 
     def undo(self, runs: Runs) -> None:
-        """Give pixels that change the likelier of the two paths without change."""
+        """Give pixels that change the likelier of the two paths without change; once."""
 
     def crop(self, cols: slice) -> Self:
         """The reading of some columns."""
@@ -40,108 +44,140 @@ class Decoded(Protocol):
         """The same by the code of a zone; codes (y, x)."""
 
 
+@dataclass(frozen=True)
+class _Undone:
+    """Pixels that have lost their change."""
+
+    places: Places
+    """In rows of whole words."""
+    sequences: NDArray[np.intp]
+    """What the maps showed."""
+
+
 @dataclass
 class ByClass:
     """A window of sequences. Ground that all maps show alike is one of two; only other words are read as numbers."""
 
-    decoder: "Decoder"
+    reading: "Reading"
+    """Tables for its numbers."""
     shape: tuple[int, int]
     """Rows and columns."""
     isa: NDArray[np.uint8]
     """ISA of the first map as bits, `(y, byte)`."""
     places: Places
     """Words, as places in `isa`, that are read as numbers, ascending."""
-    numbers: Numbers
-    """Their sequence numbers."""
+    numbers: Packed
+    """Their sequences."""
+    blank: int
+    """Sequence that stands beyond the last column, in words that are read as numbers."""
+    undone: _Undone
+    """Changes that were taken back."""
 
     @classmethod
     def of(cls, decoder: "Decoder", stack: Sequence[Bits], shape: tuple[int, int]) -> Self:
         """The window that the classes of each year show."""
         octets = -(-shape[1] // WORD_PX)
 
-        def bytes_of(plane: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        def bytes_of(plane: Plane) -> NDArray[np.uint8]:
             return np.ascontiguousarray(plane.view(np.uint8)[:, :octets])
 
         planes = [(bytes_of(b.isa), None if b.known is None else bytes_of(b.known)) for b in stack]
         isa = planes[0][0]
         unlike = np.full(isa.shape, decoder.steady_moves, np.uint8)
-        for other, known in planes:
+        for other, _ in planes[1:]:
             unlike |= other ^ isa
+        for _, known in planes:
             if known is not None:
                 unlike |= ~known
         places = np.flatnonzero(unlike != 0)
-        digits = (_digits(other, known, places) for other, known in planes)
-        code = sequences(digits, len(stack)).reshape(-1, WORD_PX)
-        if shape[1] % WORD_PX:
-            code[places % octets == octets - 1, shape[1] % WORD_PX :] = 0
-        return cls(decoder, shape, isa, places, Numbers(code))
+        reading = decoder.readings[2 if all(known is None for _, known in planes) else 3]
+        words = (
+            (_at(other, places), None if known is None else _at(known, places)) for other, known in planes
+        )
+        blank = int("".join("1" if known is None else "0" for _, known in planes), 3)
+        none = np.empty(0, np.intp)
+        numbers = reading.packing.packed(words)
+        return cls(reading, shape, isa, places, numbers, blank, _Undone(none, none))
 
-    def changed(self) -> Runs:
+    @property
+    def decoder(self) -> "Decoder":
+        """How sequences are read."""
+        return self.reading.decoder
+
+    def changed(self) -> Plane:
         """Where the chosen path changes."""
-        moves = self.numbers.look(self.decoder.moving_codes)
-        there = np.flatnonzero(moves != 0)
-        return Runs.of_words(self.places[there], moves[there], self.shape)
+        octets = np.zeros_like(self.isa)
+        moving = self.numbers.look(self.reading.moving)
+        octets.reshape(-1)[self.places] = np.packbits(moving, bitorder="little")
+        return from_octets(octets, self.shape[1])
 
     def undo(self, runs: Runs) -> None:
         """Give pixels that change the likelier of the two paths without change."""
-        rows, cols = np.divmod(runs.starts, padded(self.shape[1]))
+        rows, cols = np.divmod(runs.starts, stride_of(self.shape[1]))
+        lengths, width = runs.ends - runs.starts, self.isa.shape[1] * WORD_PX
         words = np.searchsorted(self.places, rows * self.isa.shape[1] + cols // WORD_PX)
         # all words of a run are there: none of them shows ground that is alike in all maps
-        pixels = spread(words * WORD_PX + cols % WORD_PX, runs.ends - runs.starts)
-        self.numbers.raise_by(pixels, 3**self.decoder.count)
+        sequences = self.numbers.at(spread(words * WORD_PX + cols % WORD_PX, lengths))
+        self.undone = _Undone(spread(rows * width + cols, lengths), sequences)
 
     def crop(self, cols: slice) -> "ByClass":
         """The reading of some columns, the first of which begins a word."""
         if cols.stop - cols.start == self.shape[1]:
             return self
-        rows, at = np.divmod(self.places, self.isa.shape[1])
-        isa = self.isa[:, cols.start // WORD_PX : -(-cols.stop // WORD_PX)]
-        at -= cols.start // WORD_PX
-        inside = (at >= 0) & (at < isa.shape[1])
-        places = rows[inside] * isa.shape[1] + at[inside]
+        words = slice(cols.start // WORD_PX, -(-cols.stop // WORD_PX))
+        isa = self.isa[:, words]
+        places, inside = _cut(self.places, self.isa.shape[1], words)
+        pixels = slice(words.start * WORD_PX, words.stop * WORD_PX)
+        undone, among = _cut(self.undone.places, self.isa.shape[1] * WORD_PX, pixels)
         return ByClass(
-            self.decoder,
+            self.reading,
             (self.shape[0], cols.stop - cols.start),
             isa,
             places,
-            Numbers(self.numbers.code[inside]),
+            self.numbers[inside],
+            self.blank,
+            _Undone(undone, self.undone.sequences[among]),
         )
 
     def rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """First-year and change raster."""
-        first, change = (self._drawn(lookup) for lookup in self.decoder.drawing)
+        first, change = map(self._drawn, self.decoder.drawing, self.reading.drawing)
         return first, change
 
-    def _drawn(self, lookup: Lookup) -> NDArray[np.uint8]:
-        """What a table says of every pixel."""
+    def _drawn(self, table: NDArray[np.uint8], parts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What a table of sequences, and the same of numbers, says of every pixel."""
         values = np.unpackbits(self.isa, axis=1, bitorder="little")
-        steady = lookup.table[list(self.decoder.steady)]
+        steady = table[list(self.decoder.steady)]
         if steady.tolist() != [0, 1]:
             values = steady[values]
-        values.reshape(-1).view("<u8")[self.places] = self.numbers.look(lookup)
+        values.reshape(-1).view("<u8")[self.places] = self.numbers.look(parts).reshape(-1).view("<u8")
+        values.reshape(-1)[self.undone.places] = table[3**self.decoder.count + self.undone.sequences]
         return values[:, : self.shape[1]]
 
     def tally(self) -> NDArray[np.int64]:
         """Pixels per method, path and class, shape (3, 2^years, 9)."""
         (height, width), octets = self.shape, self.isa.shape[1]
-        counts = self.numbers.count(2 * 3**self.decoder.count)
+        counts = self.numbers.count()
         beyond, ends = octets * WORD_PX - width, 0  # no pixels
         if beyond:
             ends = int(np.count_nonzero(self.places % octets == octets - 1))
-            counts[0] -= ends * beyond
+            counts[self.blank] -= ends * beyond
         impervious = set_bits(self.isa) - set_bits(self.isa.reshape(-1)[self.places])
         steady = self.isa.size - len(self.places)
         pervious = steady * WORD_PX - (height - ends) * beyond - impervious
         for sequence, pixels in zip(self.decoder.steady, (pervious, impervious), strict=True):
             counts[sequence] += pixels
-        return self._tally(counts)
+        undone = np.bincount(self.undone.sequences, minlength=3**self.decoder.count)
+        return self._tally(np.concatenate([counts - undone, undone]))
 
     def tallies(self, zones: NDArray[np.integer[Any]]) -> dict[int, NDArray[np.int64]]:
         """The same by the code of a zone; codes (y, x)."""
-        steady = np.array(self.decoder.steady, self.numbers.code.dtype)
-        code = steady[np.unpackbits(self.isa, axis=1, bitorder="little")]
-        code.reshape(-1, WORD_PX)[self.places] = self.numbers.code
-        counts = count_by_zone(code[:, : self.shape[1]], zones, 2 * 3**self.decoder.count)
+        count = 3**self.decoder.count
+        every = np.arange(count).astype(np.min_scalar_type(2 * count))
+        code = every[list(self.decoder.steady)][np.unpackbits(self.isa, axis=1, bitorder="little")]
+        code.reshape(-1, WORD_PX)[self.places] = self.numbers.look(self.reading.packing.table(every))
+        code.reshape(-1)[self.undone.places] += every.dtype.type(count)
+        counts = count_by_zone(code[:, : self.shape[1]], zones, 2 * count)
         return {zone: self._tally(one) for zone, one in counts.items()}
 
     def _tally(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -151,11 +187,17 @@ class ByClass:
         return np.array(tallies).astype(np.int64).reshape(len(METHODS), -1, SLOTS)
 
 
-def _digits(isa: NDArray[np.uint8], known: NDArray[np.uint8] | None, places: Places) -> NDArray[np.uint8]:
-    """Digits of the pixels of some bytes of bits."""
-    digits = np.unpackbits(isa.reshape(-1)[places], bitorder="little")
-    digits += 1 if known is None else np.unpackbits(known.reshape(-1)[places], bitorder="little")
-    return digits
+def _at(octets: NDArray[np.uint8], places: Places) -> NDArray[np.uint8]:
+    """Some bytes of rows."""
+    found: NDArray[np.uint8] = np.take(octets, places)
+    return found
+
+
+def _cut(places: Places, width: int, cols: slice) -> tuple[Places, NDArray[np.bool_]]:
+    """Places in rows of a width, as those in some of their columns, and which of them are there."""
+    rows, at = np.divmod(places, width)
+    inside = (at >= cols.start) & (at < cols.stop)
+    return rows[inside] * (cols.stop - cols.start) + at[inside] - cols.start, inside
 
 
 @dataclass
@@ -167,9 +209,14 @@ class ByEvidence:
     still: NDArray[np.uint16]
     """Slot without change."""
 
-    def changed(self) -> Runs:
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.still.shape[0], self.still.shape[1]
+
+    def changed(self) -> Plane:
         """Where the chosen path changes."""
-        return Runs.of_mask(self.decoder.moving[self.slots[self.decoder.method]])
+        return plane_of(self.decoder.moving[self.slots[self.decoder.method]])
 
     def undo(self, runs: Runs) -> None:
         """Give pixels that change the likelier of the two paths without change."""

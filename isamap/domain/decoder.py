@@ -27,7 +27,6 @@ from isamap.domain.product import NODATA
 from isamap.domain.transition import (
     Chances,
     all_digits,
-    code_type,
     first_year,
     monotone,
     raw,
@@ -35,7 +34,7 @@ from isamap.domain.transition import (
     states,
     viterbi,
 )
-from isamap.domain.words import Lookup
+from isamap.domain.words import Packing
 
 _UNSEEN, _FEW, _STEADY, _APART, _BACK = range(5)
 """Kinds of sequences: no look, too few, all alike, ends differ, ends alike but not all."""
@@ -83,6 +82,27 @@ def _raw_classes(digits: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> NDArray
     gained = (kinds == _APART) & (turns == 1) & lasting
     table[gained] = np.where(seen[-1], GAIN, LOSS)[gained]
     return table
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Tables over the numbers that sequences of many pixels are packed into, each made when it is first asked for."""
+
+    decoder: "Decoder"
+    """Of sequences."""
+    packing: Packing
+    """How they become numbers."""
+
+    @cached_property
+    def moving(self) -> NDArray[np.uint8]:
+        """1 for every pixel that is shown as change, 0 for the others."""
+        return self.packing.table(self.decoder.moving[self.decoder.chosen].view(np.uint8))
+
+    @cached_property
+    def drawing(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """First-year and change value of every pixel."""
+        first, change = (self.packing.table(values) for values in self.decoder.drawing)
+        return first, change
 
 
 @dataclass(frozen=True)
@@ -154,13 +174,10 @@ class Decoder:
         return first, np.where(kind == UNSEEN, NODATA, kind).astype(np.uint8)
 
     @cached_property
-    def drawing(self) -> tuple[Lookup, Lookup]:
-        """First-year and change value of every sequence."""
-        first, change = (self._lookup(values[self.chosen]) for values in self.looks)
+    def drawing(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """First-year and change value of every sequence; those of undone sequences follow."""
+        first, change = (values[self.chosen] for values in self.looks)
         return first, change
-
-    def _lookup(self, table: NDArray[np.uint8]) -> Lookup:
-        return Lookup(table, code_type(self.count))
 
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
@@ -180,9 +197,9 @@ class Decoder:
         return bool(self.moving[self.chosen[list(self.steady)]].any())
 
     @cached_property
-    def moving_codes(self) -> Lookup:
-        """1 for every sequence that is shown as change, 0 for the others."""
-        return self._lookup(self.moving[self.chosen].view(np.uint8))
+    def readings(self) -> dict[int, Reading]:
+        """Of windows that every map knows everywhere, by the base 2, and of others, by 3."""
+        return {base: Reading(self, Packing(self.count, base)) for base in (2, 3)}
 
     def read_classes(self, stack: Iterable[Bits], shape: tuple[int, int]) -> ByClass:
         """Reading of a window (y, x) from the classes of each year."""

@@ -1,19 +1,17 @@
 """Connected patches of pixels, as runs of rows, and which of them are too small to be shown."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.words import WORD_PX
+from isamap.domain.bits import BYTE_PX, WORD_BYTES, WORD_PX, Plane
 
 Places = NDArray[np.intp]
 
 
-def padded(width: int) -> int:
-    """Pixels of a row of whole words, behind which comes one that holds no pixel."""
+def stride_of(width: int) -> int:
+    """Places to a row of so many pixels: whole words of bits, and one that holds no pixel."""
     return (-(-width // WORD_PX) + 1) * WORD_PX
 
 
@@ -22,42 +20,15 @@ class Runs:
     """Pixels side by side, row by row, as their beginnings and ends."""
 
     starts: Places
-    """First pixels, as places in a plane of rows of `padded(width)` pixels, ascending."""
+    """First pixels, as places in rows of `stride_of(width)`, ascending."""
     ends: Places
     """Places behind the last pixels."""
     shape: tuple[int, int]
     """Rows, and pixels of a row."""
 
-    @classmethod
-    def of_words(cls, places: Places, words: NDArray[np.uint64], shape: tuple[int, int]) -> Self:
-        """Runs in the words that hold any.
-
-        Args:
-            places: which of the words that make up the rows, ascending.
-            words: a byte per pixel, the first one lowest: 1 in a run, else 0.
-            shape: rows, and pixels of a row.
-        """
-        places = places + places // -(-shape[1] // WORD_PX)  # a word more in each row
-        joined = places[1:] == places[:-1] + 1
-        before, after = words << np.uint64(8), words >> np.uint64(8)
-        before[1:] |= (words[:-1] >> np.uint64(56)) * joined
-        after[:-1] |= (words[1:] << np.uint64(56)) * joined
-        starts, ends = (_pixels_of(places, words & ~beside) for beside in (before, after))
-        return cls(starts, ends + 1, shape)
-
-    @classmethod
-    def of_mask(cls, mask: NDArray[np.bool_]) -> Self:
-        """Runs of True in a mask `(y, x)`."""
-        height, width = mask.shape
-        whole = np.zeros((height, -(-width // WORD_PX) * WORD_PX), np.bool_)
-        whole[:, :width] = mask
-        words: NDArray[np.uint64] = whole.reshape(-1).view("<u8")
-        places = np.flatnonzero(words != 0)
-        return cls.of_words(places, words[places], (height, width))
-
     def rows(self, top: int, bottom: int) -> "Runs":
         """Those of some rows."""
-        stride = padded(self.shape[1])
+        stride = stride_of(self.shape[1])
         first, last = np.searchsorted(self.starts, (top * stride, bottom * stride))
         starts, ends = (places[first:last] - top * stride for places in (self.starts, self.ends))
         return Runs(starts, ends, (bottom - top, self.shape[1]))
@@ -65,16 +36,8 @@ class Runs:
     def pixels(self) -> tuple[Places, Places]:
         """Row and column of each pixel, ascending."""
         lengths = self.ends - self.starts
-        rows, cols = np.divmod(self.starts, padded(self.shape[1]))
+        rows, cols = np.divmod(self.starts, stride_of(self.shape[1]))
         return np.repeat(rows, lengths), spread(cols, lengths)
-
-
-def _pixels_of(places: Places, words: NDArray[np.uint64]) -> Places:
-    """Places of the pixels that are 1, in words that mostly are 0."""
-    some = np.flatnonzero(words != 0)
-    pixels = np.flatnonzero(words[some].view(np.bool_))
-    found: Places = places[some[pixels // WORD_PX]] * WORD_PX + pixels % WORD_PX
-    return found
 
 
 def spread(starts: Places, lengths: Places) -> Places:
@@ -84,27 +47,22 @@ def spread(starts: Places, lengths: Places) -> Places:
     return places
 
 
-def stacked(parts: Sequence[Runs]) -> Runs:
-    """Runs of strips of one width, each below the one before."""
-    width = parts[0].shape[1]
-    tops = np.cumsum([0, *(part.shape[0] for part in parts)])
-    shifts = (tops * padded(width)).tolist()
-    starts, ends = (
-        np.concatenate([places + shift for places, shift in zip(each, shifts, strict=False)])
-        for each in ([part.starts for part in parts], [part.ends for part in parts])
-    )
-    return Runs(starts, ends, (int(tops[-1]), width))
-
-
-def small_patches(runs: Runs, min_px: int) -> Runs:
+def small_patches(plane: Plane, width: int, min_px: int) -> Runs:
     """Runs of 8-connected patches of fewer than `min_px` pixels; patches at the edge are kept.
 
     A patch that reaches the edge may go on beyond it. So a window read with a margin of `min_px - 1` pixels gives
     its inner pixels the answer that the whole raster would give: no patch that small reaches across the margin.
+
+    Args:
+        plane: a bit for each pixel of a patch.
+        width: its columns.
+        min_px: pixels of the smallest patch that is not small.
     """
-    starts, ends, (height, width) = runs.starts, runs.ends, runs.shape
-    stride = padded(width)
-    patch = _joined(len(starts), *_touching(starts, ends, stride))
+    height, stride = len(plane), stride_of(width)
+    turns = _turns(plane)
+    places = _places(turns) - stride
+    starts, ends = places[0::2].copy(), places[1::2].copy()
+    patch = _joined(len(starts), *_touching(starts, ends, turns))
     size = np.bincount(patch, ends - starts, minlength=len(starts))
     small = np.flatnonzero(size[patch] < min_px)
     begin, end = starts[small], ends[small]
@@ -114,27 +72,68 @@ def small_patches(runs: Runs, min_px: int) -> Runs:
     kept = np.zeros(len(starts), np.bool_)
     kept[patch[small[at_edge]]] = True
     chosen = small[~kept[patch[small]]]
-    return Runs(starts[chosen], ends[chosen], runs.shape)
+    return Runs(starts[chosen], ends[chosen], (height, width))
 
 
-def _touching(starts: Places, ends: Places, stride: int) -> tuple[Places, Places]:
-    """Pairs of runs of neighbouring rows that touch, also by a corner."""
-    first = np.searchsorted(ends, starts - stride, side="left")
-    last = np.searchsorted(starts, ends - stride, side="right")
+def _turns(plane: Plane) -> NDArray[np.uint64]:
+    """Words of bits where a pixel differs from the one before it, in rows of `stride_of(width)`, below a row of none."""
+    words = np.pad(plane, ((1, 0), (0, 1))).reshape(-1)
+    turns = words << np.uint64(1)
+    turns ^= words
+    turns[1:] ^= words[:-1] >> np.uint64(WORD_PX - 1)
+    return turns
+
+
+def _places(words: NDArray[np.uint64]) -> Places:
+    """Places of the bits that are 1, where most words are 0."""
+    some = np.flatnonzero(words != 0)
+    octets = words[some].view(np.uint8)
+    busy = np.flatnonzero(octets != 0)
+    # masks, for % takes ten times as long
+    first = some[busy // WORD_BYTES] * WORD_PX + (busy & WORD_BYTES - 1) * BYTE_PX
+    bits = np.flatnonzero(np.unpackbits(octets[busy], bitorder="little").view(np.bool_))
+    found: Places = first[bits // BYTE_PX] + (bits & BYTE_PX - 1)
+    return found
+
+
+def _touching(starts: Places, ends: Places, turns: NDArray[np.uint64]) -> tuple[Places, Places]:
+    """Pairs of runs of neighbouring rows that touch, also by a corner.
+
+    Beginnings and ends take turns: half of those before a place are ends. A place among the turns is one row above the
+    pixel that has it.
+    """
+    behind = np.cumsum(np.bitwise_count(turns), dtype=np.intp)
+
+    def before(places: Places) -> Places:
+        word, bit = places // WORD_PX, (places & WORD_PX - 1).view(np.uint64)
+        count: Places = behind[word] - np.bitwise_count(turns[word] >> bit)
+        return count
+
+    first, last = before(starts) // 2, (before(ends + 1) + 1) // 2
     count = np.maximum(last - first, 0)
     return spread(first, count), np.repeat(np.arange(len(starts)), count)
 
 
 def _joined(count: int, one: Places, other: Places) -> Places:
-    """Smallest run of the patch of each run: neighbours take the smaller name until all agree."""
+    """A run of the patch of each run, the same for all of them.
+
+    A run takes the name of its first neighbour above, which takes that of its own, and so on. What touches and has
+    different names then is joined in the same way, by its names.
+
+    Args:
+        count: runs.
+        one: of each pair that touches, the one that comes first.
+        other: the one that follows.
+    """
     name = np.arange(count)
-    name[other[::-1]] = one[::-1]  # a start: the first neighbour above
-    while True:
-        while not np.array_equal(shorter := name[name], name):
-            name = shorter
-        a, b = name[one], name[other]
-        apart = np.flatnonzero(a != b)
-        if not apart.size:
-            return name
-        one, other, a, b = one[apart], other[apart], a[apart], b[apart]
-        np.minimum.at(name, np.maximum(a, b), np.minimum(a, b))
+    name[other[::-1]] = one[::-1]
+    while not np.array_equal(shorter := name[name], name):
+        name = shorter
+    a, b = name[one], name[other]
+    apart = np.flatnonzero(a != b)
+    if not apart.size:
+        return name
+    patches, numbers = np.unique(np.stack([a[apart], b[apart]]), return_inverse=True)
+    numbers = numbers.reshape(2, -1)
+    name[patches] = patches[_joined(len(patches), numbers.min(axis=0), numbers.max(axis=0))]
+    return name[name]

@@ -78,11 +78,13 @@ def spectrum(values: NDArray[np.float32], lowpass: float) -> Spectrum | None:
     unknown = np.isnan(values)
     hidden = bool(unknown.any())
     known = values[~unknown] if hidden else values
-    if not known.size or float(known.std()) < MIN_SPREAD:
+    if not known.size:
         return None
     centred = values - known.mean()
     if hidden:
         centred[unknown] = 0
+    if float(np.linalg.norm(centred)) < MIN_SPREAD * known.size**0.5:
+        return None
     rows, cols = _kept(shape, lowpass)
     along_rows = np.fft.rfft(centred * _taper(shape))[:, :cols]
     return Spectrum(np.fft.fft(np.ascontiguousarray(along_rows.T))[:, rows], shape)

@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
+import numpy as np
+
+from isamap.domain.bits import Plane
 from isamap.domain.decoded import Decoded
 from isamap.domain.grid import Window
-from isamap.domain.patches import Runs, small_patches, stacked
+from isamap.domain.patches import small_patches
 from isamap.domain.product import BLOCK_PX
 from isamap.domain.words import WORD_PX
 
@@ -26,7 +29,7 @@ class Piece:
     """Its reading, in the columns beside it too."""
     left: int
     """How many of them come before it."""
-    changes: Runs | None
+    changes: Plane | None
     """Where it and the rows around it change; None if nobody asks."""
     above: int
     """Rows of the changes that come before it."""
@@ -34,7 +37,7 @@ class Piece:
     def settled(self, min_px: int) -> Decoded:
         """The strip's reading without changes in patches of fewer than `min_px` pixels; once."""
         if self.changes is not None:
-            small = small_patches(self.changes, min_px)
+            small = small_patches(self.changes, self.decoded.shape[1], min_px)
             self.decoded.undo(small.rows(self.above, self.above + self.window.height))
         return self.decoded.crop(slice(self.left, self.left + self.window.width))
 
@@ -67,7 +70,7 @@ def _panel(
         decoded = decode(beside.clip(shape))
         return Piece(window, decoded, left, decoded.changed() if margin else None, 0)
 
-    above: list[Runs] = []
+    above: list[Plane] = []
     for here, below in pairwise(chain(map(read, panel), [None])):
         assert here is not None  # only the last one has nothing below
         if here.changes is None:
@@ -75,6 +78,6 @@ def _panel(
             continue
         around = [*above, here.changes]
         if below is not None and below.changes is not None:
-            around.append(below.changes.rows(0, min(margin, below.window.height)))
-        yield replace(here, changes=stacked(around), above=sum(runs.shape[0] for runs in above))
-        above = [here.changes.rows(here.window.height - margin, here.window.height)]
+            around.append(below.changes[:margin])
+        yield replace(here, changes=np.concatenate(around), above=sum(map(len, above)))
+        above = [here.changes[here.window.height - margin :]]

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from test_transition import path_score, read
 
 from isamap.domain import transition
+from isamap.domain.bits import plane_of
 from isamap.domain.decoder import Decoder
-from isamap.domain.patches import Runs, small_patches
+from isamap.domain.patches import small_patches
 from isamap.domain.transition import (
     METHODS,
     Chances,
@@ -20,7 +21,7 @@ from isamap.domain.transition import (
     states,
     viterbi,
 )
-from isamap.domain.words import Lookup, Numbers, count_by_zone
+from isamap.domain.words import Packing, count_by_zone
 
 rate = st.floats(0.001, 0.45)
 chances = st.builds(Chances, false_alarm=rate, miss=rate, gain=rate, loss=rate, start=st.floats(0.01, 0.99))
@@ -109,15 +110,15 @@ def flooded(mask, min_px):
 
 @given(
     st.integers(1, 14),
-    st.integers(1, 14),
+    st.integers(1, 14) | st.integers(60, 140),
     st.floats(0.05, 0.9),
-    st.integers(1, 12),
+    st.integers(1, 40),
     st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=200, deadline=None)
 def test_small_patches_equal_a_flood_fill(height, width, share, min_px, seed):
     mask = np.random.default_rng(seed).random((height, width)) < share
-    places = np.transpose(small_patches(Runs.of_mask(mask), min_px).pixels())
+    places = np.transpose(small_patches(plane_of(mask), mask.shape[1], min_px).pixels())
     assert [tuple(place) for place in places.tolist()] == flooded(mask, min_px)
 
 
@@ -126,14 +127,14 @@ def test_small_patches_equal_a_flood_fill(height, width, share, min_px, seed):
 def test_a_margin_of_the_smallest_patch_gives_each_window_the_answer_of_the_whole(min_px, step, seed):
     mask = np.random.default_rng(seed).random((33, 41)) < 0.35
     whole = np.zeros(mask.shape, np.bool_)
-    whole[small_patches(Runs.of_mask(mask), min_px).pixels()] = True
+    whole[small_patches(plane_of(mask), mask.shape[1], min_px).pixels()] = True
     margin, parts = min_px - 1, np.zeros(mask.shape, np.bool_)
     for row in range(0, 33, step):
         for col in range(0, 41, step):
             top, left = max(0, row - margin), max(0, col - margin)
             window = mask[top : row + step + margin, left : col + step + margin]
             found = np.zeros(window.shape, np.bool_)
-            found[small_patches(Runs.of_mask(window), min_px).pixels()] = True
+            found[small_patches(plane_of(window), window.shape[1], min_px).pixels()] = True
             inner = found[row - top : row - top + step, col - left : col - left + step]
             parts[row : row + step, col : col + step] = inner
     np.testing.assert_array_equal(parts, whole)
@@ -151,7 +152,7 @@ def test_words_read_as_numbers_equal_pixels_looked_up_one_by_one(height, run, co
     decoder = Decoder(tuple(range(2000, 2000 + count)), belief)
     found, code = read(decoder, digits), sequences(digits, count)
     undone = np.zeros(code.shape, np.bool_)
-    small = small_patches(found.changed(), 4)
+    small = small_patches(found.changed(), 21, 4)
     undone[small.pixels()] = True
     found.undo(small)
     code = code + undone * code.dtype.type(3**count)
@@ -162,25 +163,29 @@ def test_words_read_as_numbers_equal_pixels_looked_up_one_by_one(height, run, co
     np.testing.assert_array_equal(found.tally()[METHODS.index("viterbi")], counts)
 
 
-@given(
-    st.integers(1, 40),
-    st.integers(1, 40),
-    st.integers(1, 30),
-    st.sampled_from([np.uint8, np.uint16]),
-    st.integers(0, 2**32 - 1),
-)
+@given(st.integers(1, 10), st.booleans(), st.integers(1, 300), st.integers(1, 30), st.integers(0, 2**32 - 1))
 @settings(max_examples=100, deadline=None)
-def test_lookups_and_counts_of_many_at_once_equal_plain_ones(height, width, run, dtype, seed):
+def test_lookups_and_counts_of_many_at_once_equal_plain_ones(years, gaps, words, run, seed):
     rng = np.random.default_rng(seed)
-    runs = rng.integers(0, 162, height * width * 8 // run + 1).repeat(run)
-    codes = runs[: height * width * 8].reshape(-1, 8).astype(dtype)
-    table, numbers = rng.integers(0, 256, 243).astype(np.uint8), Numbers(codes.copy())
-    raised = np.flatnonzero(rng.random(codes.size) < 0.1)
-    numbers.raise_by(raised, 81)
-    codes.reshape(-1)[raised] += dtype(81)
-    found = numbers.look(Lookup(table, np.dtype(dtype))).view(np.uint8).reshape(-1, 8)
-    np.testing.assert_array_equal(found, table[codes])
-    np.testing.assert_array_equal(numbers.count(243), np.bincount(codes.ravel(), minlength=243))
+    digits = rng.integers(0 if gaps else 1, 3, (years, words * 8 // run + 1)).repeat(run, axis=1)
+    digits = digits[:, : words * 8].astype(np.uint8)
+    bits = [
+        [np.packbits(year == 2, bitorder="little"), np.packbits(year > 0, bitorder="little")]
+        for year in digits
+    ]
+    if gaps:
+        digits[0], bits[0] = 1 + (digits[0] == 2), [bits[0][0], None]
+    packing, code = Packing(years, 3 if gaps else 2), sequences(digits, years).astype(np.intp)
+    found = packing.packed((isa, known if gaps else None) for isa, known in bits)
+    table = rng.integers(0, 256, 2 * 3**years).astype(np.uint8)
+    np.testing.assert_array_equal(found.look(packing.table(table)).reshape(-1), table[code])
+    np.testing.assert_array_equal(found.count(), np.bincount(code, minlength=3**years))
+    pixels = rng.permutation(words * 8)[:50]
+    np.testing.assert_array_equal(found.at(pixels), code[pixels])
+    some = rng.random(words) < 0.5
+    np.testing.assert_array_equal(
+        found[some].count(), np.bincount(code.reshape(-1, 8)[some].reshape(-1), minlength=3**years)
+    )
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
