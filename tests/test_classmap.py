@@ -8,6 +8,7 @@ from rasterio.vrt import WarpedVRT
 from isamap.domain.grid import Window
 from isamap.errors import InputError, MissingInputError
 from isamap.io.classmap import ClassMap, aligned_offset, map_files
+from isamap.io.products import Product
 
 UTM = "EPSG:32648"
 
@@ -166,3 +167,13 @@ def test_declared_nodata_counts_even_where_the_codes_call_it_pervious(tmp_path):
     )
     with ClassMap([path], lambda values: (values == 50).astype(np.uint8)) as layer:
         assert (layer.on(layer.sheets[0].geobox) == 255).all()
+
+
+@pytest.mark.parametrize(("nodata", "plain"), [(0, True), (10, False), (None, True)])
+def test_nodata_that_decoding_knows_needs_no_mask(tmp_path, nodata, plain):
+    values = np.tile(np.array([0, 10, 50, 255], np.uint8), (64, 16))
+    path = write(tmp_path / "a.tif", values, Affine(1, 0, 6e5, 0, -1, 33e5), nodata=nodata)
+    with Product("a", (path,), "50,0=nodata").classes() as layer:
+        assert layer.sheets[0].plain == plain
+        found = layer.on(layer.sheets[0].geobox)
+    assert found[0, :4].tolist() == [255, 255 if nodata == 10 else 0, 1, 0]

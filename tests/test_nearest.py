@@ -8,7 +8,6 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from isamap.domain import nearest
-from isamap.domain.bits import packed, unpacked
 from isamap.io import gridmatch
 
 NEAR_EDGE_PX = gridmatch.WARP_ERROR_PX
@@ -86,36 +85,3 @@ def test_projections_that_bend_between_nodes_are_left_to_gdal():
 def test_nodes_reach_to_the_end_of_the_grid():
     assert nearest.node_places(512).tolist() == [0, 512]
     assert nearest.node_places(513).tolist() == [0, 512, 1024]
-
-
-@pytest.mark.parametrize("source", ["noise", "towns", "known everywhere"])
-@pytest.mark.parametrize("shape", [(1100, 1403), (5, 7)])
-@pytest.mark.parametrize("corner", [(600_000, 3_300_000), (602_600, 3_297_400)], ids=["one", "other"])
-@pytest.mark.parametrize("name", CASES)
-def test_bits_are_those_of_the_bytes(name, corner, shape, source):
-    crs, step = CASES[name]
-    values, place = ground(crs, 600_300, 3_299_800, step)
-    classes = np.where(values == FILL, FILL, values > 60).astype(np.uint8)
-    if source != "noise":  # what is alike over several pixels
-        classes = classes[::9, ::9].repeat(9, axis=0).repeat(9, axis=1)[: len(classes), : classes.shape[1]]
-    if source == "known everywhere":
-        classes = np.pad(np.minimum(classes, 1), 60, mode="edge")
-        place *= Affine.translation(-60, -60)
-    grid = GeoBox(shape, Affine(1, 0, corner[0], 0, -1, corner[1]), "EPSG:32648")
-    crs = rasterio.crs.CRS.from_string(crs)
-    found = gridmatch.warped_bits(classes, place, crs, grid)
-    wanted = packed(gridmatch.warped(classes, place, crs, grid, FILL))
-    np.testing.assert_array_equal(found.isa, wanted.isa)
-    window = slice(0, shape[0]), slice(0, shape[1])
-    np.testing.assert_array_equal(unpacked(found, *window), unpacked(wanted, *window))
-    if source == "known everywhere" and shape[0] > 8:
-        assert (found.known is None) == (wanted.known is None)
-
-
-def test_shares_and_finer_products_have_no_bits():
-    grid = GeoBox((300, 300), Affine(1, 0, 599_900, 0, -1, 3_300_100), "EPSG:32648")
-    crs = rasterio.crs.CRS.from_epsg(4326)
-    values, place = ground("EPSG:4326", 600_000, 3_300_000, 1 / 12_000)
-    assert gridmatch.warped_bits(values.astype(np.float32), place, crs, grid) is None
-    values, place = ground("EPSG:4326", 600_000, 3_300_000, 1 / 80_000)
-    assert gridmatch.warped_bits(values, place, crs, grid) is None

@@ -47,11 +47,6 @@ class Nodes:
         across, tilt = np.diff(self.cols, axis=1) / NODE_PX, np.diff(self.rows, axis=1) / NODE_PX
         return bool(across.min() > 0 and max(across.max(), np.abs(tilt).max()) < FINEST)
 
-    @property
-    def words(self) -> int:
-        """Words to a row."""
-        return int(self.cols.shape[1] - 1) * (NODE_PX // WORD)
-
     def lines(self, part: slice) -> tuple[NDArray[np.float32], ...]:
         """Column and row at the nodes of some rows between two nodes, and their steps to the next pixel: shape (row, node)."""
         above, inside = divmod(part.start, NODE_PX)

@@ -1,8 +1,8 @@
-"""Classes on a finer grid of another projection, as bits: the same pixels as `nearest` shows, eight to a byte.
+"""Classes on a grid of another projection, as bits: every pixel shows the source pixel in which its centre lies.
 
-A block of 8 x 8 pixels lies in four neighbouring source pixels at most. Where these say the same, so do all 64 of the
-block: most ground needs one look. Only the other blocks, along the outlines of the source's classes, are looked up
-word by word.
+Only the outlines of a class are drawn, as polygons are filled: down a column of the grid the class changes where the
+centres pass an outline. Every side of a source pixel with another class beyond it flips the pixels just below it; then
+each row is added to the next one (exclusive or). What lies between outlines costs nothing.
 """
 
 from dataclasses import dataclass
@@ -11,158 +11,154 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.bits import UNKNOWN, Bits, from_octets
-from isamap.domain.nearest import FIRST, NODE_PX, RIM, WORD, Nodes, place_of
+from isamap.domain.bits import UNKNOWN, WORD_PX, Bits, Plane, plane_of
 
-SAFE_PX = np.float32(1e-3)
-"""How much further a block is taken to reach than it does: more than positions are off by rounding."""
-PIXELS = np.arange(WORD, dtype=np.float32)
-FULL = 0xFF
-FOURS = np.arange(256)
-"""What four neighbours may say: the low bits ISA of a pixel, of the one to its right, and of the two below; the high
-bits whether they are known."""
-UNIFORM = np.isin(FOURS, (0x00, 0xF0, 0xFF))
-"""Whether all four say the same."""
-ALL_KNOWN = 0xF0
-"""From here on all four are known."""
-
-
-def _words(bit: int) -> NDArray[np.uint8]:
-    """What a word shows, `(four neighbours, pixels that lie in the first)`; the rest lie in the one to its right."""
-    one, other = (-(FOURS >> place & 1) & FULL for place in (bit, bit + 1))
-    left = (1 << np.arange(WORD + 1)) - 1
-    words: NDArray[np.uint8] = (one[:, None] & left | other[:, None] & ~left).astype(np.uint8)
-    return words
-
-
-BITS = 0, 4
-WORDS = tuple(map(_words, BITS))
-"""Of ISA, and of what is known."""
+STRIP_PX = 1 << 18
+"""Source pixels whose sides are drawn at a time."""
+CENTRE = 0.5
+LOWEST = np.array([(1 << count) - 1 for count in range(WORD_PX + 1)], np.uint64)
+"""So many bits of a word, the lowest first."""
 
 
 @dataclass(frozen=True)
-class _Band:
-    """Rows between two nodes, eight to a block: positions on the source and steps, shape (block row, node, row)."""
+class Corners:
+    """Where the corners of source pixels lie on the grid: known at nodes, in line between them."""
 
-    col: NDArray[np.float32]
-    row: NDArray[np.float32]
-    across: NDArray[np.float32]
-    tilt: NDArray[np.float32]
+    x: NDArray[np.float64]
+    """Column of the grid, `(node row, node)`."""
+    y: NDArray[np.float64]
+    """Row of the grid."""
+    step: int
+    """Source pixels between nodes."""
+    ahead: tuple[int, int]
+    """Rows and columns of corners from the first node to the corner of the source; at least one each."""
+
+
+class _Mesh:
+    """Corners of a source with a ring of one pixel around it, numbered along its rows like the pixels below and right of them."""
+
+    def __init__(self, corners: Corners, shape: tuple[int, ...]) -> None:
+        self._step, self._ahead = corners.step, corners.ahead[1] - 1
+        self.width = shape[1]
+        above, down = np.divmod(np.arange(shape[0]) + corners.ahead[0] - 1, corners.step)
+        self._stretches = corners.x.shape[1] - 1
+        (self._x, self._x_step), (self._y, self._y_step) = (
+            self._lines(nodes, above, down[:, None] / corners.step) for nodes in (corners.x, corners.y)
+        )
+
+    def _lines(
+        self, nodes: NDArray[np.float64], above: NDArray[np.intp], down: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Every row of corners at the nodes, and the step to its next corner: stretch by stretch between nodes."""
+        lines = nodes[above] * (1 - down) + nodes[above + 1] * down
+        return lines[:, :-1].reshape(-1), np.diff(lines, axis=1).reshape(-1) / self._step
+
+    def stretches(self, corner: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The stretches on which some corners lie, and how far along."""
+        row = corner // self.width
+        col = corner - row * self.width + self._ahead
+        stretch = col // self._step
+        return row * self._stretches + stretch, col - stretch * self._step
+
+    def x(self, stretch: NDArray[np.intp], along: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Columns of the grid."""
+        return self._x.take(stretch) + along * self._x_step.take(stretch)
+
+    def y(self, stretch: NDArray[np.intp], along: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Rows of the grid."""
+        return self._y.take(stretch) + along * self._y_step.take(stretch)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Straight lines on the grid that pass the centres of at least one column, each at one place."""
+
+    x: NDArray[np.float64]
+    """Column of one end."""
+    y: NDArray[np.float64]
+    """Its row."""
+    slope: NDArray[np.float64]
+    """Rows to a column."""
+    first: NDArray[np.intp]
+    """First column passed."""
+    last: NDArray[np.intp]
+    """The one behind the last."""
 
     @classmethod
-    def of(cls, nodes: Nodes, part: slice) -> Self:
-        """Of whole blocks of rows."""
-        lines = (one.reshape(-1, WORD, one.shape[1]) for one in nodes.lines(part))
-        return cls(*(np.ascontiguousarray(one.transpose(0, 2, 1)) for one in lines))
-
-    def lowest(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Lowest column and row of the first word of each stretch between nodes, and their step to the next pixel."""
-        found = []
-        for at, step in ((self.col, self.across), (self.row, self.tilt)):
-            start = np.minimum(at[..., 0], at[..., -1])  # rows of a block lie in line
-            start += np.minimum(step[..., 0] * (WORD - 1), 0) - SAFE_PX
-            found.append((start, step[..., 0]))
-        return found
-
-    def places(self, shape: tuple[int, ...]) -> NDArray[np.intp]:
-        """Where the first of the four pixels of each block lies in the flattened source: its lowest column and row."""
-        col, row = (np.floor(start[..., None] + step[..., None] * FIRST) for start, step in self.lowest())
-        return place_of(col, row, shape)
-
-    def seconds(
-        self, block: NDArray[np.intp], first: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Column and row at which the second of the two that some blocks lie in begin, `(block, 1)`."""
-        col, row = (
-            np.floor(start.reshape(-1).take(block) + step.reshape(-1).take(block) * first) + 1
-            for start, step in self.lowest()
+    def between(cls, mesh: _Mesh, starts: NDArray[np.intp], ends: NDArray[np.intp], columns: int) -> Self:
+        """Lines between corners; what lies beside the columns of the grid is left out."""
+        (start, along), (end, further) = mesh.stretches(starts), mesh.stretches(ends)
+        x, other = mesh.x(start, along), mesh.x(end, further)
+        first, last = (
+            np.clip(np.ceil(place - CENTRE), 0, columns).astype(np.intp)
+            for place in (np.minimum(x, other), np.maximum(x, other))
         )
-        return col[:, None], row[:, None]
-
-    def rows(
-        self, block: NDArray[np.intp], first: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Column, row and their steps at the first pixel of the words of some blocks, `(block, row)`."""
-        col, row, across, tilt = (
-            one.reshape(-1, WORD).take(block, axis=0) for one in (self.col, self.row, self.across, self.tilt)
+        passing = np.flatnonzero(first < last)
+        start, along, end, further, first, last = (
+            one.take(passing) for one in (start, along, end, further, first, last)
         )
-        return col + across * first[:, None], row + tilt * first[:, None], across, tilt
+        x, y = x.take(passing), mesh.y(start, along)
+        slope = (mesh.y(end, further) - y) / (other.take(passing) - x)
+        return cls(x, y, slope, first, last)
+
+    def row(self, col: NDArray[np.intp], line: NDArray[np.intp] | slice = slice(None)) -> NDArray[np.intp]:
+        """The first row whose centre lies below a line, in a column of each."""
+        y = self.y[line] + (col + CENTRE - self.x[line]) * self.slope[line]
+        return np.ceil(y - CENTRE).astype(np.intp)
 
 
-def blocks_fit(nodes: Nodes) -> bool:
-    """Whether no block can lie in more than four pixels of the source, and its rows lie in line."""
-    for along in (nodes.cols, nodes.rows):
-        steps = sum(float(np.abs(np.diff(along, axis=axis)).max()) for axis in (0, 1)) / NODE_PX
-        twist = float(np.abs(np.diff(np.diff(along, axis=0), axis=1)).max()) / NODE_PX
-        if (WORD - 1) * steps + 2 * SAFE_PX > 1 or WORD * twist > SAFE_PX / 2:
-            return False
-    return nodes.fit()
-
-
-def nearest_bits(classes: NDArray[np.uint8], nodes: Nodes, shape: tuple[int, int]) -> Bits:
-    """Classes on a finer grid; nothing is known beyond the source.
+def nearest_bits(classes: NDArray[np.uint8], corners: Corners, shape: tuple[int, int]) -> Bits:
+    """Classes on another grid; nothing is known beyond the source.
 
     Args:
         classes: the source `(y, x)`, 1 ISA, 0 not, anything above unknown.
-        nodes: where the grid lies on it; they must `blocks_fit`.
+        corners: where its pixels lie on the grid.
         shape: rows and columns of the grid.
     """
-    fours = _fours(classes)
-    rows = -(-shape[0] // WORD) * WORD
-    bands = [_Band.of(nodes, slice(top, min(top + NODE_PX, rows))) for top in range(0, rows, NODE_PX)]
-    seen = [fours.reshape(-1).take(band.places(fours.shape)) for band in bands]
-    shown = -(-shape[1] // WORD)
-    kinds = 2 if min(int(one.reshape(len(one), -1)[:, :shown].min()) for one in seen) < ALL_KNOWN else 1
-    planes = [np.empty((rows, nodes.words), np.uint8) for _ in range(kinds)]
-    for index, (band, blocks) in enumerate(zip(bands, seen, strict=True)):
-        part = slice(index * NODE_PX, (index + 1) * NODE_PX)
-        _fill([plane[part] for plane in planes], band, blocks)
-    isa, *known = (from_octets(plane[: shape[0]], shape[1]) for plane in planes)
-    return Bits(isa, known[0] if known else None)
+    mesh = _Mesh(corners, (classes.shape[0] + 2, classes.shape[1] + 2))
+    isa, edges = (_outlines(mask, mesh, shape) for mask in (classes == 1, classes < UNKNOWN))
+    everywhere = np.array_equal(edges[:1], plane_of(np.ones((1, shape[1]), np.uint8)))
+    if everywhere and not edges[1:-1].max(initial=0):
+        return Bits(_filled(isa), None)
+    return Bits(_filled(isa), _filled(edges))
 
 
-def _fours(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What every pixel of the source, with its rim, and its neighbours to the right and below say."""
-    rim = np.pad(classes, RIM, constant_values=UNKNOWN)
-    bits = (rim == 1).view(np.uint8) | (rim < UNKNOWN).view(np.uint8) << 4
-    fours: NDArray[np.uint8] = bits.copy()
-    fours[:, :-1] |= bits[:, 1:] << 1
-    fours[:-1] |= bits[1:] << 2
-    fours[:-1, :-1] |= bits[1:, 1:] << 3
-    return fours
+def _filled(edges: Plane) -> Plane:
+    """The plane whose bits change from row to row where those of the edges are set."""
+    return np.bitwise_xor.accumulate(edges, axis=0, out=edges)[:-1]
 
 
-def _fill(planes: list[NDArray[np.uint8]], band: _Band, seen: NDArray[np.uint8]) -> None:
-    """The rows of a band, of ISA and, if there are two planes, of what is known."""
-    blocks = seen.reshape(len(seen), -1)  # (block row, word)
-    mixed = np.flatnonzero(~UNIFORM.take(blocks))
-    line, word = mixed // blocks.shape[1], mixed % len(FIRST)
-    fours = blocks.reshape(-1).take(mixed)
-    found = _looked_up(fours, len(planes), band, mixed // len(FIRST), FIRST.take(word))
-    for plane, words, rows in zip(planes, WORDS, found, strict=False):
-        part = plane.reshape(len(blocks), WORD, -1)
-        part[:] = words[:, WORD].take(blocks)[:, None]
-        part[line, :, mixed - line * blocks.shape[1]] = rows
+def _outlines(mask: NDArray[np.bool_], mesh: _Mesh, shape: tuple[int, int]) -> Plane:
+    """Bits of the grid that are not those of the row above, and one more row for all outlines below."""
+    edges: Plane = np.zeros((shape[0] + 1, -(-shape[1] // WORD_PX)), np.uint64)
+    ring, width = np.pad(mask, 1).reshape(-1), mesh.width
+    strip = max(1, STRIP_PX // width) * width
+    for begin in range(width, ring.size, strip):
+        end = min(begin + strip, ring.size)
+        above, before = (ring[begin:end] ^ ring[begin - back : end - back] for back in (width, 1))
+        either = np.flatnonzero(above | before)
+        upper, left = (begin + either.take(np.flatnonzero(one.take(either))) for one in (above, before))
+        starts, ends = np.concatenate([upper, left]), np.concatenate([upper + 1, left + width])
+        _draw(edges, _Lines.between(mesh, starts, ends, shape[1]))
+    return edges
 
 
-def _looked_up(
-    fours: NDArray[np.uint8], kinds: int, band: _Band, block: NDArray[np.intp], first: NDArray[np.float32]
-) -> list[NDArray[np.uint8]]:
-    """What the words of some blocks show, `(block, row)`, of what their four pixels say: ISA, and what is known."""
-    x, y, across, tilt = band.rows(block, first)
-    right, below = band.seconds(block, first)
-    ends = (right - x) / across  # pixels of the word, as a number, before the second column begins
-    count = np.clip(np.ceil(ends, out=ends), 0, WORD, out=ends).astype(np.intp)
-    lower = y >= below
-    count += (fours[:, None] >> 2 * lower.view(np.uint8)).astype(np.intp) * (WORD + 1)
-    found = [words.reshape(-1).take(count) for words in WORDS[:kinds]]
-    cut = np.flatnonzero((y + (WORD - 1) * tilt >= below) != lower)
-    whose = cut // WORD
-    beside, beneath = (
-        one.take(cut)[:, None] + step.take(cut)[:, None] * PIXELS >= edge.take(whose)[:, None]
-        for one, step, edge in ((x, across, right), (y, tilt, below))
-    )
-    single = fours.take(whose)[:, None] >> (beside.view(np.uint8) + 2 * beneath.view(np.uint8))
-    for plane, bit in zip(found, BITS, strict=False):
-        plane.reshape(-1)[cut] = np.packbits(single & 1 << bit, axis=1, bitorder="little")[:, 0]
-    return found
+def _draw(edges: Plane, lines: _Lines) -> None:
+    """Flip the bits just below some lines: together where they lie in one row and two words, else one by one."""
+    below, words = len(edges) - 1, edges.shape[1]
+    row, word = lines.row(lines.first), lines.first // WORD_PX
+    first, last = lines.first - word * WORD_PX, lines.last - word * WORD_PX
+    level = (row == lines.row(lines.last - 1)) & (last <= 2 * WORD_PX)
+
+    def flip(row: NDArray[np.intp], word: NDArray[np.intp], bits: NDArray[np.uint64]) -> None:
+        np.bitwise_xor.at(edges.reshape(-1), np.clip(row, 0, below) * words + word, bits)
+
+    whole, over = np.flatnonzero(level), np.flatnonzero(level & (last > WORD_PX))
+    bits = LOWEST.take(last.take(whole), mode="clip") ^ LOWEST.take(first.take(whole))
+    flip(row.take(whole), word.take(whole), bits)
+    flip(row.take(over), word.take(over) + 1, LOWEST.take(last.take(over) - WORD_PX))
+    tilted = np.flatnonzero(~level)
+    count = (lines.last - lines.first).take(tilted)
+    line = tilted.repeat(count)
+    col = lines.first.take(line) + np.arange(line.size) - (np.cumsum(count) - count).repeat(count)
+    flip(lines.row(col, line), col // WORD_PX, np.uint64(1) << (col % WORD_PX).astype(np.uint64))

@@ -57,8 +57,8 @@ def _sheet_bits(layer: ClassMap, sheet: Sheet, grid: GeoBox) -> Bits | None:
         if not any(side % place[2] for side in (*place[:2], height, width)):
             return _parted_bits(layer, sheet, grid, place)
     elif (found := layer.around(sheet, grid)) is not None:
-        values, origin = found
-        placed = warped_bits(values, origin, sheet.src.crs, grid)
+        values, part = found
+        placed = warped_bits(values, sheet.geobox, part, grid)
         if placed is not None:
             return placed
     whole = layer.sheet_on(sheet, grid)

@@ -78,13 +78,16 @@ class ClassMap:
         files: the rasters.
         decode: what their values say.
         coded: whether decoding only refuses values, and changes none.
+        unknown: values that decoding takes as unknown by itself: a nodata value among them needs no mask.
     """
 
-    def __init__(self, files: Sequence[Path], decode: Decode, *, coded: bool = False) -> None:
+    def __init__(
+        self, files: Sequence[Path], decode: Decode, *, coded: bool = False, unknown: Sequence[int] = ()
+    ) -> None:
         self.files = tuple(files)
         self.decode = decode
         """Stored values as classes or shares."""
-        self._coded = coded
+        self._coded, self._unknown_values = coded, tuple(unknown)
         self._open = ExitStack()
         self.sheets: tuple[Sheet, ...] = ()
         """The open rasters, in the order of the files."""
@@ -116,9 +119,11 @@ class ClassMap:
 
     def _is_plain(self, src: Any) -> bool:
         flags = set(src.mask_flag_enums[0])
-        if flags == {MaskFlags.nodata} and src.nodata == NODATA and src.dtypes[0] == "uint8":
+        if flags != {MaskFlags.nodata} or src.dtypes[0] != "uint8":
+            return flags == {MaskFlags.all_valid}
+        if src.nodata == NODATA:
             return bool(_unknown(self.decode(np.full((1, 1), NODATA, np.uint8))).all())
-        return flags == {MaskFlags.all_valid}
+        return src.nodata in self._unknown_values
 
     def read(self, sheet: Sheet, window: Window) -> NDArray[Any]:
         """Decoded pixels of one sheet `(y, x)`; what lies beyond its edge is nodata."""
@@ -195,25 +200,25 @@ class ClassMap:
         found = self.around(sheet, grid)
         if found is None:
             return None
-        values, origin = found
+        values, part = found
+        origin = sheet.geobox.transform * Affine.translation(part.col_off, part.row_off)
         try:
             return warped(values, origin, sheet.src.crs, grid, _nodata_of(values))
         except (RasterioError, WarpOperationError) as error:
             raise InputError(f"{sheet.name} cannot be brought to the map's grid: {reason(error)}") from error
 
-    def around(self, sheet: Sheet, grid: GeoBox) -> tuple[NDArray[Any], Affine] | None:
-        """Decoded pixels of one sheet `(y, x)` that a grid of another projection needs, and their transform; None elsewhere.
+    def around(self, sheet: Sheet, grid: GeoBox) -> tuple[NDArray[Any], Window] | None:
+        """Decoded pixels of one sheet `(y, x)` that a grid of another projection needs, and which they are; None elsewhere.
 
         Raises:
             InputError: they are too many.
         """
-        needed = covering(sheet.geobox, sheet.src.crs, grid)
+        needed = covering(sheet.geobox, grid)
         if needed is None:
             return None
         if needed.height * needed.width * 4 > MAX_SOURCE_BYTES:
             raise InputError(f"{sheet.name} is much finer than the grid it is compared on: average it first")
-        origin = sheet.geobox.transform * Affine.translation(needed.col_off, needed.row_off)
-        return self._pixels(sheet, needed), origin
+        return self._pixels(sheet, needed), needed
 
     def _parted(self, sheet: Sheet, grid: GeoBox, row: int, col: int, factor: int) -> NDArray[Any] | None:
         """Pixels of a coarser sheet, each repeated over the pixels of the grid that part it."""

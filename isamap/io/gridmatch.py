@@ -7,18 +7,22 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import ProjError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.warp import reproject, transform, transform_bounds
+from rasterio.warp import reproject, transform
 
 from isamap.domain.bits import Bits
 from isamap.domain.grid import Window
+from isamap.domain.mosaic import transformer
 from isamap.domain.nearest import MAX_SIDE_PX, NODE_PX, Nodes, nearest, node_places
-from isamap.domain.nearest_bits import blocks_fit, nearest_bits
+from isamap.domain.nearest_bits import Corners, nearest_bits
 
 ALIGNED_PX = 0.01
 WARP_ERROR_PX = 0.01
 EDGE_POINTS = 21
+CORNER_STEPS_PX, BEND_PX = (64, 16, 4), 1e-3
+"""Pixels of a raster between nodes, 0.6 km for one of 10 m; fewer where the projection bends more between them."""
 
 
 def aligned_offset(source: GeoBox, grid: GeoBox) -> tuple[int, int] | None:
@@ -50,11 +54,12 @@ def coarse_place(source: GeoBox, grid: GeoBox) -> tuple[int, int, int] | None:
     return (row, col, factor) if max(abs(f * factor - row), abs(c * factor - col)) <= ALIGNED_PX else None
 
 
-def covering(source: GeoBox, crs: Any, grid: GeoBox) -> Window | None:
-    """Pixels of `source`, whose CRS rasterio knows as `crs`, that a grid needs; None if there are none."""
+def covering(source: GeoBox, grid: GeoBox) -> Window | None:
+    """Pixels of `source` that a grid needs; None if there are none."""
     left, bottom, right, top = grid.boundingbox
-    with suppress(RasterioError):  # a place the other projection cannot show is elsewhere
-        box = transform_bounds(str(grid.crs), crs, left, bottom, right, top, densify_pts=EDGE_POINTS)
+    to_source = transformer(str(grid.crs), str(source.crs))
+    with suppress(ProjError):  # a place the other projection cannot show is elsewhere
+        box = to_source.transform_bounds(left, bottom, right, top, densify_pts=EDGE_POINTS)
         inverse = ~source.transform
         corners = [inverse * (x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
         cols, rows = zip(*corners, strict=True)
@@ -95,11 +100,41 @@ def warped(values: NDArray[Any], place: Affine, crs: Any, grid: GeoBox, fill: An
     return result
 
 
-def warped_bits(classes: NDArray[Any], place: Affine, crs: Any, grid: GeoBox) -> Bits | None:
-    """The same of classes 0, 1 and 255 as bits; None where `warped` has to do it: shares, and what is hardly coarser."""
-    if classes.dtype != np.uint8 or (nodes := _nodes(classes.shape, place, crs, grid)) is None:
+def warped_bits(classes: NDArray[Any], source: GeoBox, part: Window, grid: GeoBox) -> Bits | None:
+    """The same of classes 0, 1 and 255 as bits; None where `warped` has to do it: shares, and projections that bend.
+
+    Args:
+        classes: shape (y, x).
+        source: the grid of the whole raster.
+        part: which of its pixels they are.
+        grid: where to.
+    """
+    if classes.dtype != np.uint8 or (corners := _corners(source, part, grid)) is None:
         return None
-    return nearest_bits(classes, nodes, (grid.shape[0], grid.shape[1])) if blocks_fit(nodes) else None
+    return nearest_bits(classes, corners, (grid.shape[0], grid.shape[1]))
+
+
+def _corners(source: GeoBox, part: Window, grid: GeoBox) -> Corners | None:
+    """Where the corners of some pixels of a raster lie on a grid; None if the projection bends too much between nodes.
+
+    Nodes are counted from the corner of the raster, so that the same pixel lies in the same place in every window.
+    """
+    for step in CORNER_STEPS_PX:
+        first = [(start - 1) // step * step for start in (part.row_off, part.col_off)]
+        ends = part.row_off + part.height + 1, part.col_off + part.width + 1
+        row, col = (
+            start + step / 2 * np.arange(2 * -(-(end - start) // step) + 1)
+            for start, end in zip(first, ends, strict=True)
+        )
+        there = _moved(source.transform, *np.meshgrid(col, row))
+        x, y = _moved(~grid.transform, *transformer(str(source.crs), str(grid.crs)).transform(*there))
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            return None
+        pixel = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).min() / (step / 2)
+        if max(_bend(x), _bend(y)) <= BEND_PX * pixel:
+            ahead = part.row_off - first[0], part.col_off - first[1]
+            return Corners(x[::2, ::2], y[::2, ::2], step, ahead)
+    return None
 
 
 def _nodes(shape: tuple[int, ...], place: Affine, crs: Any, grid: GeoBox) -> Nodes | None:

@@ -19,7 +19,7 @@ from isamap.domain.mosaic import transformer
 from isamap.domain.overview import places
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
-from isamap.io.classmap import ClassMap, Decode, map_files
+from isamap.io.classmap import ClassMap, map_files
 from isamap.io.guard import one_line, open_raster
 from isamap.io.placing import METRES_PER_DEGREE, check_position, geobox_of, ground_size_m, utm_grid
 
@@ -61,14 +61,15 @@ class Product:
     def classes(self) -> ClassMap:
         """Its classes: uint8 0, 1, 255. Enter it before reading."""
         row = self.reference()
-        decode: Decode = partial(isa_codes, self.name) if row is None else partial(table_codes, row)
-        return ClassMap(self.files, decode, coded=row is None)
+        if row is None:
+            return ClassMap(self.files, partial(isa_codes, self.name), coded=True)
+        return ClassMap(self.files, partial(table_codes, row), unknown=row.nodata)
 
     def shares(self) -> ClassMap:
         """Its shares: float32, NaN where unknown."""
         row = self.reference()
         assert row is not None
-        return ClassMap(self.files, row.share)
+        return ClassMap(self.files, row.share, unknown=row.nodata)
 
     def near(self, files: Sequence[Path]) -> "Product":
         """The product with some of its files only."""

@@ -1,8 +1,8 @@
 """`isamap evaluate`, measured: counting against plain numpy, the whole against decoding, memory against tiles.
 
 Two maps of the bundled scene, drawn by `fast` and `bilinear`, mirrored to the size of a tile. The second is the truth:
-as it is, as a 10 m product on pixels that ours part evenly, and as one in degrees, which has to be warped. Rounds are
-interleaved; CPU seconds of the whole process.
+as it is, as a 10 m product on pixels that ours part evenly, and as one in degrees, which has to be warped, there and
+far north, where its pixels are narrow. Rounds are interleaved; CPU seconds of the whole process.
 
     python tests/bench/evaluate.py [--write docs/benchmarks.md]
 """
@@ -30,15 +30,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCENE = REPOSITORY / "examples" / "chongqing" / "chongqing-20180402-10m.tif"
 SIDE_PX, COARSE = 10_240, 10
 LEFT, TOP, UTM = 600_000, 3_300_000, "EPSG:32648"
+NORTH = 700_000, 5_700_000, "EPSG:32632"
+"""At 51 degrees: two degrees from the zone's middle, so that north leans."""
 SHIFT_M = 20_480
 ROUNDS = 5
 CODES = "50,0=nodata"
 DEGREES = 1 / 12_000
 TRUTHS = {
-    "a label raster of 1 m": "1m",
-    "a 10 m product on the same grid": "10m",
-    "a 10 m product in degrees": "ll",
+    "a label raster of 1 m": ("map", "1m"),
+    "a 10 m product on the same grid": ("map", "10m"),
+    "a 10 m product in degrees": ("map", "ll"),
+    "the same at 51 degrees north": ("north", "ll-north"),
 }
+"""Which map, and which truth."""
 
 
 def draw(folder: Path) -> tuple[Path, Path]:
@@ -68,18 +72,30 @@ def tile(source: Path, target: Path) -> np.ndarray:
 
 
 def coarse(values: np.ndarray, folder: Path) -> None:
-    """The same as 10 m products: on the UTM grid, and in degrees."""
+    """The same as 10 m products: on the UTM grid, and in degrees, where it lies and in the north."""
     side = SIDE_PX // COARSE
     share = values.reshape(side, COARSE, side, COARSE).mean(axis=(1, 3))
     codes = np.where(share >= 0.5, 50, 10).astype(np.uint8)
-    place = Affine(COARSE, 0, LEFT, 0, -COARSE, TOP)
-    save(folder / "10m.tif", codes, place, UTM)
-    west, south, east, north = transform_bounds(UTM, "EPSG:4326", LEFT, TOP - SIDE_PX, LEFT + SIDE_PX, TOP)
+    save(folder / "10m.tif", codes, Affine(COARSE, 0, LEFT, 0, -COARSE, TOP), UTM)
+    in_degrees(folder / "ll.tif", codes, LEFT, TOP, UTM)
+    in_degrees(folder / "ll-north.tif", codes, *NORTH)
+
+
+def in_degrees(path: Path, codes: np.ndarray, left: float, top: float, utm: str) -> None:
+    """A 10 m product of a place on a UTM grid, in degrees."""
+    west, south, east, north = transform_bounds(utm, "EPSG:4326", left, top - SIDE_PX, left + SIDE_PX, top)
     shape = int((north - south) / DEGREES) + 4, int((east - west) / DEGREES) + 4
     degrees = Affine(DEGREES, 0, west - 2 * DEGREES, 0, -DEGREES, north + 2 * DEGREES)
-    lonlat = np.zeros(shape, np.uint8)
-    reproject(codes, lonlat, src_transform=place, src_crs=UTM, dst_transform=degrees, dst_crs="EPSG:4326")
-    save(folder / "ll.tif", lonlat, degrees, "EPSG:4326")
+    lonlat, place = np.zeros(shape, np.uint8), Affine(COARSE, 0, left, 0, -COARSE, top)
+    reproject(codes, lonlat, src_transform=place, src_crs=utm, dst_transform=degrees, dst_crs="EPSG:4326")
+    save(path, lonlat, degrees, "EPSG:4326")
+
+
+def moved(path: Path, target: Path, left: float, top: float, utm: str) -> None:
+    """A map in another place."""
+    shutil.copy(path, target)
+    with rasterio.open(target, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dst:
+        dst.crs, dst.transform = utm, Affine(1, 0, left, 0, -1, top)
 
 
 def save(path: Path, values: np.ndarray, transform: Affine, crs: str) -> None:
@@ -129,9 +145,7 @@ def repeat(path: Path, folder: Path, count: int) -> Path:
     """Copies of a map side by side: as many tiles."""
     folder.mkdir()
     for index in range(count):
-        copy = shutil.copy(path, folder / f"{index:02d}.tif")
-        with rasterio.open(copy, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dst:
-            dst.transform = dst.transform.translation(SHIFT_M * index, 0) * dst.transform
+        moved(path, folder / f"{index:02d}.tif", LEFT + SHIFT_M * index, TOP, UTM)
     return folder
 
 
@@ -158,10 +172,11 @@ def measure(folder: Path) -> Iterator[str]:
     maps = folder / "tile"
     tile(fast, maps / "map.tif")
     coarse(tile(bilinear, maps / "1m.tif"), maps)
+    moved(maps / "map.tif", maps / "north.tif", *NORTH)
     yield "\n| decoding both rasters / whole evaluation, CPU seconds | goal | median | range | million px per CPU second |"
     yield "|---|---|---|---|---|"
-    for title, name in TRUTHS.items():
-        yield from speeds(title, maps / "map.tif", maps / f"{name}.tif")
+    for title, (mapped, truth) in TRUTHS.items():
+        yield from speeds(title, maps / f"{mapped}.tif", maps / f"{truth}.tif")
     yield "\n| peak memory, MB | 1 tile | 16 tiles | ratio |"
     yield "|---|---|---|---|"
     folders = {
