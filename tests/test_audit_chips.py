@@ -15,6 +15,7 @@ from isamap.domain.splits import Rules
 from isamap.domain.tiling import Source, TileRecipe
 from isamap.errors import CheckError, MissingInputError
 from isamap.io import store
+from isamap.io.sweeping import sweep
 
 PAIR = Source(
     name="town", imagery=("imagery.tif",), image=("image.tif",), labels=("isa.tif",), licence="CC0-1.0"
@@ -157,6 +158,49 @@ def test_a_layer_that_moved_is_found_though_its_checksum_fits(chips):
         dst.transform = dst.transform * dst.transform.translation(1, 0)
     reseal(chips, "town", path.name)
     assert [(one.check, one.what.split()[0]) for one in verified(chips).findings] == [("grid", "town.hr.tif")]
+
+
+def listing(folder):
+    return {path.name for path in folder.rglob("*")}
+
+
+def test_a_source_that_the_recipe_names_no_longer_is_a_leftover(isamap, ground, tmp_path):
+    out = tmp_path / "out"
+    (out / "mine").mkdir(parents=True)
+    (out / "notes.json").write_text('{"properties": {"title": "of the user"}}')
+    (out / "list.json").write_text("[1]")
+    (out / "field.tif").write_bytes(b"")
+    for names in (("town", "two"), ("town", "second")):
+        text = 'imagery = ["imagery.tif"]\nlabels = ["isa.tif"]\n'
+        sources = "".join(f'[[sources]]\nname = "{name}"\n{text}' for name in names)
+        (tmp_path / "r.toml").write_text(f"chip_px = 32\n[split]\nbuffer_m = 0\n{sources}")
+        ended = isamap("tile", tmp_path / "r.toml", "--data", ground, "-o", out)
+        assert ended.code == 0, ended.err
+    assert "holds sources that this recipe does not name: two (" in ended.err
+    (found,) = verified(out).findings
+    assert (found.tile, found.check) == ("two", "leftover")
+    assert found.what.startswith("two.json, two.lr.tif, two.labels.tif: of a source")
+    for name in ("two.json", "two.lr.tif", "two.labels.tif"):
+        (out / name).unlink()
+    before = listing(out)
+    assert not verified(out).findings
+    assert {"notes.json", "list.json", "field.tif", "mine"} <= before == listing(out)
+
+
+def test_remains_of_a_dead_run_are_leftovers_until_tile_sweeps_them(chips):
+    (chips / ".part-town-1").mkdir()
+    (finding,) = verified(chips, quick=True).findings
+    assert (finding.tile, finding.check) == ("town", "leftover")
+    assert finding.todo == "the next isamap tile sweeps it"
+    sweep(chips)
+    assert not verified(chips).findings
+
+
+def test_sources_of_a_run_at_work_are_no_leftovers(chips):
+    shutil.copy(chips / "town.json", chips / "new.json")
+    assert [one.tile for one in verified(chips).findings] == ["new"]
+    with store.lock(chips / ".isamap.lock", what="chips"):
+        assert not verified(chips).findings
 
 
 def test_quick_reads_sizes_and_headers_but_no_pixel(chips):

@@ -5,7 +5,10 @@ import re
 
 import fbp_folder
 import numpy as np
+import pyogrio
 import pytest
+import rasterio
+import shapely
 import towns
 from bad_rasters import BAD_RASTERS
 
@@ -90,6 +93,79 @@ def test_vectors_that_lie_elsewhere_are_no_labels(isamap, ground, tmp_path, east
     assert not (tmp_path / "out" / "chips.json").exists()
 
 
+def test_vectors_name_a_layer_that_is_there(isamap, ground, tmp_path):
+    shape = shapely.box(towns.WEST, towns.NORTH - 300, towns.WEST + 300, towns.NORTH)
+    for layer in ("a", "b"):
+        pyogrio.raw.write(
+            tmp_path / "two.gpkg",
+            shapely.to_wkb([shape]),
+            [],
+            [],
+            layer=layer,
+            geometry_type="Polygon",
+            crs=towns.EPSG,
+        )
+    given = ("tile", "--imagery", ground / "imagery.tif", "-o", tmp_path / "out", "--only", "train", "-q")
+    ended = isamap(*given, "--vectors", f"buildings={tmp_path}/two.gpkg:none")
+    assert ended.code == 65
+    assert ended.err.endswith("two.gpkg has no layer none; it has a, b\n")
+    assert isamap(*given, "--vectors", f"buildings={tmp_path}/two.gpkg:b").code == 0
+
+
+def test_the_picture_stays_and_is_added_without_cutting_chips_again(isamap, ground, tmp_path):
+    out = tmp_path / "out"
+    isamap(*words(ground, out, "-q"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    added = isamap(*words(ground, out, "--preview", "--json")).document
+    assert not added["shards"][0]["new"]
+    assert (out / "chips.png").read_bytes()[:4] == b"\x89PNG"
+    kept = {name: content for name, content in before.items() if name != "chips.json"}
+    assert kept == {name: (out / name).read_bytes() for name in kept}
+    times = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert isamap(*words(ground, out, "--json")).document["skipped"]
+    assert times == {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+
+
+def test_a_picture_follows_the_splits_it_shows(isamap, ground, tmp_path):
+    isamap(*words(ground, tmp_path / "a", "--preview", "-q"))
+    isamap(*words(ground, tmp_path / "a", "--val", "0.4", "-q"))
+    isamap(*words(ground, tmp_path / "b", "--val", "0.4", "--preview", "-q"))
+    assert (tmp_path / "a" / "chips.png").read_bytes() == (tmp_path / "b" / "chips.png").read_bytes()
+    assert isamap("verify", "--chips", tmp_path / "a").code == 0
+
+
+@pytest.mark.parametrize("name", ["odd.gpkg:odd", "a:b", "NETCDF:x"])
+def test_a_folder_with_a_colon_in_its_name_is_a_folder(isamap, ground, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    ended = isamap(*words(ground, name, "--preview", "-q"))
+    assert (ended.code, ended.err) == (0, "")
+    assert isamap("verify", "--chips", name).code == 0
+
+
+@pytest.mark.parametrize("option", ["--val", "--test"])
+def test_a_share_of_all_the_ground_is_out_of_range(isamap, ground, tmp_path, option):
+    ended = isamap(*words(ground, tmp_path / "out", option, "1"))
+    assert ended.code == 2
+    assert "not in the range 0<=x<1" in ended.err
+    assert re.search(rf"{option} FLOAT RANGE[^-]+0<=x<1", isamap("tile", "--help").out)
+
+
+def test_imagery_on_another_grid_is_brought_to_the_10_m_grid(isamap, tmp_path):
+    values = np.random.default_rng(0).integers(300, 4000, (4, 72, 72)).astype(np.uint16)
+    towns.write(tmp_path / "i.tif", values, 12, ("B02", "B03", "B04", "B08"), nodata=0)
+    given = ("tile", "--imagery", tmp_path / "i.tif", "-o", tmp_path / "out", "-q")
+    ended = isamap(*given)
+    assert ended.code == 65
+    assert "--reproject brings it to the UTM 10 m grid" in ended.err
+    assert isamap(*given, "--reproject").code == 0
+    with rasterio.open(tmp_path / "out" / "i.lr.tif") as src:
+        assert src.res == (10, 10)
+    (tmp_path / "r.toml").write_text(f'[[sources]]\nname = "i"\nimagery = ["{tmp_path}/i.tif"]')
+    ended = isamap("tile", tmp_path / "r.toml", "--reproject", "-o", tmp_path / "out")
+    assert ended.code == 2
+    assert "write reproject = true" in ended.err
+
+
 def test_a_folder_by_option(isamap, tmp_path):
     data = fbp_folder.make_folder(tmp_path / "fbp", images=2, side=144)
     ended = isamap(
@@ -168,7 +244,11 @@ def _off_grid(path):
     [
         ("--labels", lambda p: p.write_bytes(b""), "is empty"),
         ("--labels", lambda p: p.write_bytes(b"<html>" * 99), "cannot be opened"),
-        ("--labels", lambda p: towns.write(p, np.full((640, 640), 7, np.uint8), 1), "has the values 7"),
+        (
+            "--labels",
+            lambda p: towns.write(p, np.full((640, 640), 7, np.uint8), 1),
+            r"has the values 7.* in a recipe \(isa_codes,",
+        ),
         ("--labels", _off_grid, "no chip has enough labels"),
         ("--labels", lambda p: towns.write(p, np.zeros((9, 9), np.uint8), 1, crs=None), "9 x 9 pixels"),
         ("--labels", lambda p: towns.write(p, np.zeros((640, 640), np.float32), 1, crs=None), "is uint8"),

@@ -12,8 +12,10 @@ from pyproj import Geod
 
 from isamap.domain.grid import tiles_over
 from isamap.domain.lonlat import geodesic_area_km2
+from isamap.domain.region import from_geometries
 from isamap.errors import ConfigError, InputError, MissingInputError
 from isamap.io.vector import load_gazetteer, read_aoi
+from isamap.io.zones import Source, source_of, zones_of
 
 SQUARE = shapely.box(118, 32, 119, 33)
 UTM_SQUARE = shapely.box(500_000, 3_500_000, 510_000, 3_510_000)
@@ -201,11 +203,47 @@ def test_a_file_without_crs_is_refused(write_ogr):
 def test_a_file_of_several_layers_needs_the_name_of_one(write_ogr):
     write_ogr("plots.gpkg", layer="first")
     path = write_ogr("plots.gpkg", UTM_SQUARE, "EPSG:32650", layer="third")
-    with pytest.raises(InputError, match="layers first, third: choose one"):
+    with pytest.raises(InputError, match=r"layers first, third: choose one, \S+plots\.gpkg:first$"):
         read_aoi(path)
-    assert read_aoi(path, "third").area_km2 == pytest.approx(100, rel=1e-3)
-    with pytest.raises(InputError, match="choose one"):
-        read_aoi(path, "fourth")
+    assert read_aoi(path.with_name("plots.gpkg:third")).area_km2 == pytest.approx(100, rel=1e-3)
+    with pytest.raises(InputError, match=r"plots\.gpkg has no layer fourth; it has first, third$"):
+        read_aoi(path.with_name("plots.gpkg:fourth"))
+    with pytest.raises(MissingInputError, match=r"none\.gpkg cannot be read"):
+        read_aoi(path.with_name("none.gpkg:first"))
+
+
+def test_units_name_their_layer_and_column_in_the_same_words(write_ogr):
+    write_ogr("plots.gpkg", layer="first")
+    path = write_ogr("plots.gpkg", layer="third")
+    assert source_of(f"{path}:third") == Source(path, "third")
+    assert source_of(f"{path}:third:name") == Source(path, "third", "name")
+    assert source_of(f"{write_ogr('one.gpkg')}:name") == Source(path.with_name("one.gpkg"), None, "name")
+    with pytest.raises(InputError, match=r"plots\.gpkg has no layer fourth; it has first, third$"):
+        zones_of(f"{path}:fourth:name")
+
+
+def test_geojson_has_no_layers(write_json):
+    path = write_json(_feature(SQUARE))
+    assert read_aoi(path.with_name("plots.geojson:plots")).geometry.equals(SQUARE)
+    with pytest.raises(InputError, match=r"plots\.geojson has no layer roads: GeoJSON has no layers"):
+        read_aoi(path.with_name("plots.geojson:roads"))
+
+
+def test_a_file_with_a_colon_in_its_name_is_meant_whole(write_json):
+    assert read_aoi(write_json(_feature(SQUARE), "a:b.geojson")).geometry.equals(SQUARE)
+
+
+def test_the_area_may_be_one_layer_of_a_file(isamap, write_ogr):
+    write_ogr("plots.gpkg", layer="square")
+    path = write_ogr("plots.gpkg", UTM_SQUARE, "EPSG:32650", layer="small")
+    words = ("infer", "--year", "2021", "-n", "--json")
+    for layer, shape in (("square", SQUARE), ("small", from_geometries([UTM_SQUARE], "EPSG:32650").geometry)):
+        document = isamap(*words, "--aoi", f"{path}:{layer}").document
+        assert document["requested"] == len(tiles_over(shape))
+    ended = isamap(*words, "--aoi", f"{path}:none")
+    assert ended.code == 65
+    assert ended.err.endswith("has no layer none; it has square, small\n")
+    assert "--aoi FILE[:LAYER]" in isamap("infer", "--help").out
 
 
 @pytest.mark.parametrize("content", [b"", b"not a vector file", b"SQLite format 3\0" + bytes(100)])

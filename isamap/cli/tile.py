@@ -69,6 +69,7 @@ SOURCE = ("imagery", "image", "labels", "vectors", "folder")
     metavar="NAME,...",
     help="What the bands of --imagery are, in order, if the file does not say: B02,B03,B04,B08.",
 )
+@options.option("--reproject", is_flag=True, help="Bring --imagery to the UTM 10 m grid if it is on another.")
 @options.option("--scheme", help="Classes of the labels: isa or fbp24 [default: isa].", show_default=False)
 @options.option(
     "--chip-px", type=int, help="Side of a chip in pixels of the imagery [default: 64].", show_default=False
@@ -83,13 +84,13 @@ SOURCE = ("imagery", "image", "labels", "vectors", "folder")
 )
 @options.option(
     "--val",
-    type=options.Number(0, 1),
+    type=options.Number(0, 1, max_open=True),
     help="Share of the ground for validation [default: 0.15].",
     show_default=False,
 )
 @options.option(
     "--test",
-    type=options.Number(0, 1),
+    type=options.Number(0, 1, max_open=True),
     help="Share of the ground for a last test [default: 0].",
     show_default=False,
 )
@@ -144,6 +145,10 @@ def _request(path: Path | None, given: dict[str, Any]) -> "Request":
     named = [name for name in SOURCE if given[name]]
     if (path is None) == (not named):
         raise click.UsageError("give a RECIPE, or one source by --imagery, --image or --folder")
+    if path is not None and given["reproject"]:
+        raise click.UsageError(
+            "--reproject is about --imagery: in a RECIPE, write reproject = true to its source"
+        )
     recipe = _single(given) if path is None else read_toml(path, TileRecipe)
     recipe = _changed(recipe, given).checked()
     return Request(recipe, given["data"] or Path(), given["out"], given["preview"], given["overwrite"])
@@ -152,17 +157,18 @@ def _request(path: Path | None, given: dict[str, Any]) -> "Request":
 def _single(given: dict[str, Any]) -> "TileRecipe":
     """A recipe of the one source that the options name."""
     from isamap.domain.tiling import Source, TileRecipe, Vectors
+    from isamap.io.vector import file_and_layer
 
     layers = []
     for text in given["vectors"]:
         kind, equals, file = text.partition("=")
-        name, _, layer = file.rpartition(":") if ":" in file and not Path(file).exists() else (file, "", "")
+        path, layer = file_and_layer(file)
         if not equals or kind not in ("buildings", "roads", "impervious", "pervious", "unknown"):
             raise click.BadParameter(
                 "KIND=FILE[:LAYER] with buildings, roads, impervious, pervious or unknown",
                 param_hint="--vectors",
             )
-        layers.append(Vectors(path=name, layer=layer or None, kind=kind))
+        layers.append(Vectors(path=str(path), layer=layer, kind=kind))
     first = (given["imagery"] or given["image"] or (given["folder"],))[0]
     name = (
         "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(first).stem).lstrip(".")
@@ -181,6 +187,7 @@ def _single(given: dict[str, Any]) -> "TileRecipe":
         split=str(given["split"]) if given["split"] else None,
         split_values={"train": 1, "val": 2, "test": 3},
         only=given["only"],
+        reproject=given["reproject"],
     )
     return TileRecipe(sources=(source,))
 

@@ -10,10 +10,12 @@ from typing import Any
 from isamap import __version__
 from isamap.domain import chips
 from isamap.domain.classes import scheme_of
+from isamap.domain.product import PREVIEW_KEY
 from isamap.domain.tiling import Source, TileRecipe
 from isamap.engine import local
 from isamap.errors import InputError, IsamapError, StorageError
 from isamap.io import store
+from isamap.io.chip_leftovers import other_sources
 from isamap.io.chipindex import Index
 from isamap.io.chipstore import ChipStore, checksums
 from isamap.io.contact import write_contact
@@ -39,7 +41,7 @@ class Request:
     out: Path
     """Folder of the store."""
     preview: bool = False
-    """Whether to draw a contact sheet."""
+    """Whether to draw a contact sheet; one that is there is kept up to date anyway."""
     overwrite: bool = False
     """Redo what is done."""
 
@@ -155,24 +157,31 @@ def _make_shards(jobs: Sequence[ShardJob], workers: int) -> list[Made]:
 
 
 def _warn_of_others(folder: Path, shards: Sequence[Made]) -> None:
-    """Say which shards of earlier runs are not in the index."""
-    own = {one.shard.name for one in shards} | {chips.STEM}
-    old = [path.stem for path in sorted(folder.glob("*.json")) if path.stem not in own]
+    """Say which sources of earlier runs are not in the index."""
+    old = list(other_sources(folder, {one.shard.name for one in shards}))
     if old:
-        log.warning("%s holds shards that this recipe does not name: %s", folder, ", ".join(old[:5]))
+        log.warning(
+            "%s holds sources that this recipe does not name: %s (isamap verify --chips lists their files)",
+            folder,
+            ", ".join(old[:5]) + (", ..." if len(old) > 5 else ""),
+        )
 
 
 def _publish(report: Report, sources: Mapping[str, Source]) -> None:
-    """Splits, index and manifest as one product, unless it is done."""
+    """Splits, index and manifest as one product, unless it is done; a picture that is there stays, or follows."""
     request, folder = report.request, report.request.out
     items = {
         one.shard.name: store.read_item(folder / f"{one.shard.name}.json") or {} for one in report.shards
     }
     sums = {name: checksums(item) for name, item in items.items()}
     target, provenance = store.Target(folder, chips.STEM), _provenance(request, sums, sources)
-    if not request.overwrite and store.state(target, provenance) is store.State.DONE:
+    there = store.read_item(target.item_path) or {}
+    assets = there.get("assets")
+    pictured = isinstance(assets, dict) and PREVIEW_KEY in assets
+    shown = pictured or not request.preview
+    if shown and not request.overwrite and store.state(target, provenance) is store.State.DONE:
         report.skipped = True
-        report.facts = (store.read_item(target.item_path) or {})["properties"]["isamap:facts"]
+        report.facts = there["properties"]["isamap:facts"]
         return
     shards = {one.shard.name: (one.shard, sources[one.shard.name]) for one in report.shards}
     index = Index(folder, request.data, request.recipe, shards)
@@ -185,11 +194,11 @@ def _publish(report: Report, sources: Mapping[str, Source]) -> None:
             )
         document = {"type": "FeatureCollection", "features": index.features(sums)}
         store.write_atomic(publication.path(names["index"]), (json.dumps(document) + "\n").encode())
-        if request.preview:
-            names["preview"] = f"{chips.STEM}.png"
+        if request.preview or pictured:
+            names[PREVIEW_KEY] = f"{chips.STEM}.png"
             opened = ChipStore(folder, "", {k: v[0] for k, v in shards.items()}, tuple(index.rows), {})
             with replace(opened, splits=publication.directory) as draft:
-                write_contact(publication.path(names["preview"]), draft)
+                write_contact(publication.path(names[PREVIEW_KEY]), draft)
         report.facts = index.facts
         _warn_of_nearness(index.facts)
         publication.commit(chips.item(chips.STEM, names, _properties(report, provenance, sums), None))
@@ -243,5 +252,4 @@ def _provenance(
         "splits": {name: digest(request.data / name) for name in sorted(rasters)},
         "rules": asdict(recipe.split),
         "settings": recipe.model_dump(mode="json", include={"chip_px", "min_labelled", "units", "block_m"}),
-        "preview": request.preview,
     }

@@ -18,8 +18,10 @@ from isamap.domain.grid import Window, windows
 from isamap.domain.splits import CODES
 from isamap.errors import InputError, MissingInputError
 from isamap.io import store
+from isamap.io.chip_leftovers import chip_leftovers
 from isamap.io.chipstore import ChipStore, open_chips
 from isamap.io.guard import GDAL_ENV, check_complete, open_raster
+from isamap.io.holders import RUN_LOCK, holder
 from isamap.io.plain import read_window
 from isamap.io.splitting import STRIP_PX, chips_of, known_of
 
@@ -63,6 +65,8 @@ def audit_chips(folder: Path, *, quick: bool = False) -> AuditedStore:
         try:
             with open_chips(folder) as chips:
                 findings += _contents(chips, damaged, quick=quick)
+                if holder(folder / RUN_LOCK) is None:  # a run at work has not written its manifest
+                    findings += chip_leftovers(folder, chips.sources)
                 return AuditedStore(tuple(findings), len(chips.sources), len(chips.chips))
         except (InputError, MissingInputError) as fault:
             findings.append(Finding(STEM, "item", _brief(fault, folder), AGAIN))

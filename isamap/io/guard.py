@@ -79,7 +79,8 @@ def check_file(path: Path) -> None:
         MissingInputError: there is no such file.
         InputError: it is something else, or empty.
     """
-    if _PSEUDO_PATH.match(str(path)):
+    is_virtual = str(path.absolute()).startswith("/vsi")  # to GDAL, even where a folder is called so
+    if is_virtual or (_PSEUDO_PATH.match(str(path)) and not os.path.lexists(path)):
         raise InputError(
             f"{one_line(path)}: names a GDAL virtual file, not a file on disk: give a plain path"
         )

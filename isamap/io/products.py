@@ -30,6 +30,8 @@ SQUARE = 1e-6
 EDGE_POINTS, WIDER_DEG = 16, 1e-4
 WIDER = 2
 """A degree of longitude is half as long at 60 degrees."""
+NAME_IT = "name the product (worldcover-v200=FILE), or say which codes are ISA with --classes"
+"""What helps where products are given by name."""
 ISA = "isa"
 """Kind of a map coded as ours are: 0, 1, 255."""
 
@@ -92,8 +94,13 @@ def _warn_of_codes(name: str, codes: tuple[int, ...]) -> None:
     logger.warning("%s does not define the codes %s: taken as unknown", name, ", ".join(map(str, codes)))
 
 
-def isa_codes(name: str, values: NDArray[Any]) -> NDArray[np.uint8]:
+def isa_codes(name: str, values: NDArray[Any], advice: str = NAME_IT) -> NDArray[np.uint8]:
     """Values of a map coded as ours.
+
+    Args:
+        name: for messages.
+        values: of any type.
+        advice: what the user can do about other codes.
 
     Raises:
         InputError: it has other values than 0, 1 and 255.
@@ -106,10 +113,7 @@ def isa_codes(name: str, values: NDArray[Any]) -> NDArray[np.uint8]:
         odd = (values != 0) & (values != 1) & (values != NODATA)
     if odd.any():
         found = ", ".join(str(value) for value in np.unique(values[odd])[:5])
-        raise InputError(
-            f"{name} has the values {found}, but ISA maps have 0, 1 and 255: name the product "
-            "(worldcover-v200=FILE), or say which codes are ISA with --classes"
-        )
+        raise InputError(f"{name} has the values {found}, but ISA maps have 0, 1 and 255: {advice}")
     return values.astype(np.uint8, copy=False)
 
 

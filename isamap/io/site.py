@@ -25,6 +25,7 @@ from isamap.io.products import isa_codes
 from isamap.io.raster import SceneInput
 from isamap.io.rasterise import VectorLabels, VectorLayer
 
+SAY_CODES = "say which codes are ISA in a recipe (isa_codes, and unlabelled_codes for those that say nothing)"
 FINE_M = 1.0
 """Pixel of the maps, and so of labels."""
 
@@ -230,7 +231,7 @@ class Site:
             and not self.job.source.unlabelled_codes
             and self.job.scheme.name == "isa"
         ):
-            return isa_codes(name, values)
+            return isa_codes(name, values, SAY_CODES)
         if values.dtype != np.uint8:
             raise InputError(f"{name}: label rasters with codes of their own are uint8, not {values.dtype}")
         return self._coded(values)

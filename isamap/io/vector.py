@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import stat
 import warnings
 from collections.abc import Iterable
@@ -36,23 +37,29 @@ def load_gazetteer() -> Gazetteer:
     return Gazetteer(provinces, prefectures)
 
 
-def read_aoi(path: Path, layer: str | None = None) -> Region:
+def read_aoi(given: Path) -> Region:
     """Region of all polygons of a vector file.
 
     Args:
-        path: GeoJSON, or anything OGR reads if `isamap[vector]` is installed.
-        layer: which layer of the file, if it has several.
+        given: `FILE[:LAYER]`, GeoJSON, or anything OGR reads if `isamap[vector]` is installed.
 
     Raises:
         MissingInputError: there is no such file.
-        InputError: the file is damaged, has no polygon or no CRS, or several layers.
+        InputError: the file is damaged, has no polygon or no CRS, not that layer, or several and none is named.
         ConfigError: the file is no GeoJSON and pyogrio is not installed.
     """
+    path, layer = file_and_layer(str(given))
     geometries, crs = read_geometries(path, layer)
     try:
         return from_geometries(geometries, crs, path.stem)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def file_and_layer(text: str) -> tuple[Path, str | None]:
+    """What `FILE[:LAYER]` names; a file that is there is meant whole, whatever colons it has in its name."""
+    file, colon, layer = text.rpartition(":")
+    return (Path(file), layer or None) if colon and not os.path.lexists(text) else (Path(text), None)
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,8 @@ def read_features(path: Path, layer: str | None = None) -> Features:
     if any(mark in head for mark in _INDIRECT):
         raise InputError(f"{path} only points to other data: give the file it points to")
     if path.suffix.lower() in _GEOJSON and path.is_file():
+        if layer not in (None, path.stem):  # which is what OGR calls it
+            raise InputError(f"{path} has no layer {layer}: GeoJSON has no layers")
         return _read_geojson(path)
     return _read_ogr(path, layer)
 
@@ -210,7 +219,8 @@ def _spatial_layer(pyogrio: Any, path: Path, layer: str | None) -> str:
         return spatial[0]
     if layer in spatial:
         return str(layer)
-    wanted = (
-        "has no layer with geometries" if not spatial else f"has the layers {', '.join(spatial)}: choose one"
-    )
-    raise InputError(f"{path} {wanted}")
+    if not spatial:
+        raise InputError(f"{path} has no layer with geometries")
+    if layer is not None:
+        raise InputError(f"{path} has no layer {layer}; it has {', '.join(spatial)}")
+    raise InputError(f"{path} has the layers {', '.join(spatial)}: choose one, {path}:{spatial[0]}")

@@ -18,7 +18,7 @@ from isamap.domain.lonlat import LONLAT, into_crs
 from isamap.domain.product import NODATA
 from isamap.domain.view import Zones
 from isamap.errors import InputError
-from isamap.io.vector import Features, layer_names, load_gazetteer, read_features
+from isamap.io.vector import Features, file_and_layer, layer_names, load_gazetteer, read_features
 
 log = logging.getLogger(__name__)
 
@@ -125,13 +125,9 @@ def source_of(text: str) -> Source:
     if Path(text).exists() or ":" not in text:
         return Source(Path(text))
     head, _, last = text.rpartition(":")
-    if not Path(head).exists() and ":" in head:
-        file, _, layer = head.rpartition(":")
-        if Path(file).exists():
-            return Source(Path(file), layer or None, last or None)
-    path = Path(head)
-    names = layer_names(path) if path.exists() else []
-    return Source(path, last) if len(names) > 1 and last in names else Source(path, None, last or None)
+    path, layer = file_and_layer(head)
+    names = layer_names(path) if layer is None and path.exists() else []
+    return Source(path, last) if len(names) > 1 and last in names else Source(path, layer, last or None)
 
 
 def whole_path(text: str) -> str:
