@@ -173,6 +173,14 @@ def test_weights_that_do_not_fit_their_card_are_a_model_error(model, weights, na
     assert "\n" not in str(caught.value)
 
 
+def test_the_first_tensor_that_does_not_fit_is_named(model, weights):
+    rewrite(model, safetensors.torch.save(weights | {"isa.bias": torch.zeros(7)}))
+    with pytest.raises(ModelError) as caught:
+        load(model)
+    own = weights["isa.bias"].shape[0]
+    assert str(caught.value).endswith(f"'isa.bias' is 7, in the card's network {own}")
+
+
 def test_a_flipped_byte_is_found_by_the_digest(model):
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
@@ -206,6 +214,14 @@ def test_a_model_without_its_card_is_missing_input(model):
         ({"network": {"name": "fast", "blocks": 10**9}}, "network.blocks"),
         ({"network": {"name": "fast", "bands": ["B02"]}}, "bands need as many"),
         ({"weights_sha256": None}, "weights_sha256"),
+        ({"threshold": 0}, "threshold: "),
+        ({"threshold": 1}, "threshold: "),
+        ({"threshold": float("nan")}, "threshold: "),
+        ({"network": {"name": "fast", "std": [0.1, 0.1, 0, 0.1]}}, "network.std.2: "),
+        ({"network": {"name": "fast", "std": [0.1, -0.1, 0.1, 0.1]}}, "network.std.1: "),
+        ({"network": {"name": "fast", "std": [0.1, 0.1, 0.1, float("inf")]}}, "network.std.3: "),
+        ({"network": {"name": "fast", "mean": [float("nan"), 0.1, 0.1, 0.1]}}, "network.mean.0: "),
+        ({"network": {"name": "fast", "bands": ["B02", "B03", "B02", "B08"]}}, "bands names B02 twice"),
     ],
 )
 def test_a_wrong_card_names_the_fault(model, changes, message):

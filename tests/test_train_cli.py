@@ -13,7 +13,9 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from click.testing import CliRunner
 
+from isamap.cli import cli
 from isamap.core import grounds, train
 from isamap.core.recipe import read_recipe
 from isamap.domain.reliability import Reliability
@@ -22,7 +24,7 @@ from isamap.io.atomic import write_atomic
 from isamap.model import settling
 from isamap.model.checkpoint import load
 from isamap.model.checkpoint import load_card as read_card
-from isamap.model.validation import THRESHOLDS, probabilities
+from isamap.model.validation import THRESHOLDS, look, probabilities
 
 REPOSITORY = Path(__file__).parents[1]
 BANDS = ("B02", "B03", "B04", "B08")
@@ -115,7 +117,9 @@ def data(tmp_path_factory):
     write(folder / "town-10m.tif", dn[:4], BANDS)
     write(folder / "town-20m.tif", dn[4:, ::2, ::2], ("B11",), gsd_m=20)
     write(folder / "town-all.tif", dn, (*BANDS, "B11"))
+    write(folder / "town-part.tif", dn[:, :20], (*BANDS, "B11"))
     write(folder / "town-isa.tif", isa[None], gsd_m=1)
+    write(folder / "town-far.tif", isa[None], gsd_m=1, left=LEFT + 5000)
     write(folder / "town-rgb.tif", np.repeat(60 + 90 * isa[None], 3, axis=0), gsd_m=1)
     write(folder / "town-split.tif", split)
     (folder / "recipe.toml").write_text(RECIPE)
@@ -284,12 +288,98 @@ def test_a_kill_between_any_two_files_of_a_save_loses_nothing(
     assert figures(tmp_path) == figures(straight)
 
 
-def test_a_run_of_another_recipe_is_not_resumed(data, straight, tmp_path):
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.suffix}
+
+
+@pytest.mark.parametrize("lost", ["", "training-state.safetensors"])
+def test_a_run_of_another_recipe_is_kept_unless_it_is_given_up(data, straight, tmp_path, lost):
+    """Finished weights do not vanish by a second command with another number of steps, seed or recipe."""
     (data / "other.toml").write_text(RECIPE + "\n")  # the same recipe, spelled differently
-    train_run(data / "other.toml", data=data, out=tmp_path, device="cpu", steps=2)
+    train_run(data / "other.toml", data=data, out=tmp_path, steps=2, pictures=True)
     assert [entry["step"] for entry in figures(tmp_path)[2]["log"]] == [2]
-    train_run(data / "other.toml", data=data, out=tmp_path, device="cpu")
+    if lost:
+        (tmp_path / lost).unlink()
+    before = contents(tmp_path)
+    wider = changed(data, ("channels = 8", "channels = 12"))
+    for recipe, other in ((data / "other.toml", {}), (data / "other.toml", {"seed": 7}), (wider, {})):
+        with pytest.raises(ConfigError, match=r"holds a run of another recipe.*--overwrite replaces it"):
+            train_run(recipe, data=data, out=tmp_path, **other)
+    assert contents(tmp_path) == before
+    train_run(data / "other.toml", data=data, out=tmp_path, overwrite=True)
     assert figures(tmp_path) == figures(straight)
+    assert not (tmp_path / "training.png").exists()
+    assert not list(tmp_path.glob("samples/*"))
+
+
+def test_a_finished_run_that_is_overwritten_is_made_again(data, straight, tmp_path):
+    train_run(data / "recipe.toml", data=data, out=tmp_path)
+    before = (tmp_path / "fast.safetensors").stat().st_mtime_ns
+    train_run(data / "recipe.toml", data=data, out=tmp_path, overwrite=True)
+    assert (tmp_path / "fast.safetensors").stat().st_mtime_ns > before
+    assert figures(tmp_path) == figures(straight)
+
+
+def last_recipe(data):
+    path = data / "last.toml"
+    path.write_text(RECIPE.replace("[schedule]", '[schedule]\nkeep = "last"'))
+    return path
+
+
+@pytest.mark.parametrize("loss", ["no weights", "no card", "card of junk", "cut weights"])
+def test_a_finished_run_whose_model_is_lost_writes_it_again(data, tmp_path, loss):
+    weights = train_run(last_recipe(data), data=data, out=tmp_path)
+    before = figures(tmp_path)
+    card = weights.with_suffix(".json")
+    if loss == "no weights":
+        weights.unlink()
+    elif loss == "no card":
+        card.unlink()
+    elif loss == "card of junk":
+        card.write_text("junk")
+    else:
+        weights.write_bytes(weights.read_bytes()[:-9])
+    assert train_run(last_recipe(data), data=data, out=tmp_path) == weights
+    load(weights)
+    assert figures(tmp_path) == before
+
+
+def test_best_weights_that_are_lost_are_not_replaced_by_worse_ones(data, tmp_path, monkeypatch):
+    looks = iter([0.9, 0.5, 0.4])
+
+    def falling(*arguments):
+        found = look(*arguments)
+        found.mean_iou = next(looks)
+        return found
+
+    monkeypatch.setattr("isamap.model.training.look", falling)
+    weights = train_run(data / "recipe.toml", data=data, out=tmp_path)
+    assert read_card(weights).training["steps"] == 2
+    weights.unlink()
+    with pytest.raises(
+        ModelError, match=r"fast\.safetensors or its card is missing.*--overwrite trains again"
+    ):
+        train_run(data / "recipe.toml", data=data, out=tmp_path)
+    assert not weights.exists()
+
+
+def test_a_device_that_is_none_is_a_usage_error(data, tmp_path):
+    done = CliRunner().invoke(
+        cli, ["train", str(data / "recipe.toml"), "--data", str(data), "-o", str(tmp_path), "--device", "tpu"]
+    )
+    assert done.exit_code == 2
+    assert "'tpu': auto, cpu, cuda or cuda:N" in done.output
+
+
+def test_the_command_line_overwrites(data, tmp_path):
+    def exit_code(*more):
+        arguments = ["train", data / "recipe.toml", "--data", data, "-o", tmp_path, "--device", "cpu", *more]
+        return CliRunner().invoke(cli, [str(one) for one in arguments], obj={}).exception
+
+    assert exit_code("--steps", 2) is None
+    assert exit_code("--steps", 4).exit_code == 78
+    assert exit_code("--steps", 4, "--overwrite") is None
+    assert [entry["step"] for entry in figures(tmp_path)[2]["log"]] == [2, 4]
 
 
 def changed(data, *pairs):
@@ -311,6 +401,21 @@ def changed(data, *pairs):
         ([('name = "fast"', 'name = "swift"')], ConfigError, r"no network 'swift'"),
         ([("patch_px = 20", "patch_px = 3")], InputError, r"fields-\d+ is 40 x 3"),
         ([("town-split.tif", "town-isa.tif")], InputError, r"town-isa\.tif"),
+        ([("town-10m.tif", "town-20m.tif")], InputError, r"town-20m\.tif: B02, B03, B04, B08 missing"),
+        (
+            [('dates = [["town-10m.tif", "town-20m.tif"]', 'dates = [["town-10m.tif"]')],
+            InputError,
+            r"town-10m\.tif: B11 missing",
+        ),
+        (
+            [('dates = [["town-10m.tif", "town-20m.tif"]', 'dates = [["town-part.tif"]')],
+            InputError,
+            "scene unlabelled: its dates differ in size",
+        ),
+        ([("town-all.tif", "town-rgb.tif")], InputError, r"town-rgb\.tif: B02, B03, B04, B08 missing"),
+        ([("town-isa.tif", "town-far.tif")], InputError, r"town-far\.tif has no label on .*town-10m\.tif"),
+        ([('description = "for tests"', 'description = "t"\nthreshold = 1.5')], ConfigError, "threshold: "),
+        ([("channels = 8", "channels = 8\nstd = [0.1, 0.1, 0, 0.1]")], ConfigError, r"network\.std\.2: "),
     ],
 )
 def test_a_recipe_that_cannot_work_says_why(data, tmp_path, pairs, error, message):

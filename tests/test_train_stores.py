@@ -1,6 +1,7 @@
 """From `isamap tile` through `isamap train` to maps: ISA of a town, and 24 classes of Gaofen-2 at 4 m."""
 
 import json
+from dataclasses import replace
 
 import fbp_folder
 import numpy as np
@@ -162,6 +163,49 @@ def test_a_store_of_another_scale_is_refused(town, tmp_path):
     path.write_text(TOWN.replace('folder = "chips"', 'folder = "chips"\nsources = ["village"]'))
     with pytest.raises(InputError, match="no source village"):
         train.run(path, asked(town, tmp_path))
+
+
+def test_a_store_without_any_band_of_the_network_is_refused(town, tmp_path):
+    path = town / "other.toml"
+    path.write_text(TOWN.replace("channels = 8", 'channels = 8\nbands = ["B05", "B8A", "B11", "B12"]'))
+    with pytest.raises(InputError, match=r"chips: town holds B02, B03, B04, B08: B05, B8A, B11, B12 missing"):
+        train.run(path, asked(town, tmp_path))
+    path.write_text(
+        TOWN + 'sources = ["town"]\n[[target.stores]]\nname = "t"\nfolder = "chips"\nsources = ["village"]\n'
+    )
+    with pytest.raises(InputError, match=r"chips has no source village"):
+        train.run(path, asked(town, tmp_path))
+
+
+@pytest.fixture
+def retiled(town, tmp_path):
+    """Cuts the town anew, with other labels or another split; the recipe of its store."""
+
+    def make(labels=lambda isa: isa, **settings):
+        made = towns.make_town(128, 128)
+        towns.write_town(tmp_path, replace(made, isa=labels(made.isa)))
+        source = {"imagery": ("imagery.tif",), "labels": ("isa.tif",), "licence": "CC0-1.0"}
+        source |= {key: settings.pop(key) for key in ("only",) if key in settings}
+        cut(tmp_path, tmp_path / "chips", Source(name="town", **source), chip_px=32, **settings)
+        (tmp_path / "recipe.toml").write_text(TOWN)
+        return tmp_path / "recipe.toml"
+
+    return make
+
+
+def test_labels_of_one_class_are_told(retiled, town, tmp_path, caplog):
+    recipe = read_recipe(retiled(np.ones_like, split=Rules(val=0.2, buffer_m=160)))
+    grounds.store_sources(recipe, tmp_path)
+    assert "every label is of class 1" in caplog.text
+    caplog.clear()
+    grounds.store_sources(recipe, town)
+    assert "every label" not in caplog.text
+
+
+def test_a_store_that_only_judges_has_no_chips_to_train_on(retiled, tmp_path):
+    path = retiled(only="val")
+    with pytest.raises(InputError, match=r"chips: no chips to train on"):
+        train.run(path, asked(tmp_path, tmp_path / "out"))
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,19 @@
 """`isamap train`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from isamap.cli import options
+
+
+def _device(_: click.Context, __: click.Parameter, text: str) -> str:
+    """The device, if it is written as one."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise click.BadParameter(f"{text!r}: auto, cpu, cuda or cuda:N")
+    return text
 
 
 @click.command()
@@ -24,7 +32,13 @@ from isamap.cli import options
     help="Begin from these weights: fine-tuning on ground of your own.",
     show_default=False,
 )
-@options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where the model is trained.")
+@options.option(
+    "--device",
+    default="auto",
+    metavar="auto|cpu|cuda[:N]",
+    callback=_device,
+    help="Where the model is trained.",
+)
 @options.option("--steps", type=click.IntRange(1), help="Steps in place of the recipe's.", show_default=False)
 @options.option("--seed", type=click.IntRange(0), help="Seed in place of the recipe's.", show_default=False)
 @options.option(
@@ -37,12 +51,14 @@ from isamap.cli import options
 )
 @options.option("--tensorboard", is_flag=True, help="Write logs that TensorBoard reads.")
 @options.option("--pictures", is_flag=True, help="Draw curves and a sample at every look.")
+@options.option("--overwrite", is_flag=True, help="Redo what is done, and replace a run of another recipe.")
 @options.wait
 @options.stack(*options.LOGGING)
 def train(recipe: Path, **given: Any) -> None:
     """Train the model that RECIPE (TOML) describes.
 
-    A run that was stopped goes on where it was. The folder gets <name>.safetensors and its card <name>.json,
+    A run that was stopped goes on where it was; in a folder with a run of another recipe, seed or number of steps nothing
+    is begun without --overwrite. The folder gets <name>.safetensors and its card <name>.json,
     the training log, and the state to resume from. Several GPUs: torchrun --nproc-per-node N -m isamap train ...
     """
     options.start_logging(
@@ -61,6 +77,7 @@ def train(recipe: Path, **given: Any) -> None:
         target=tuple(tuple(files.split(",")) for files in given["targets"]),
         tensorboard=given["tensorboard"],
         pictures=given["pictures"],
+        overwrite=given["overwrite"],
         wait=given["wait"],
     )
     weights = recipes.run(recipe, asked)

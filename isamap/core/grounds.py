@@ -1,5 +1,6 @@
 """The ground a training recipe names, read into memory: what chips are cut from, and what is kept to judge by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,13 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from isamap.core.recipe import Ground, Pair, Patches, Recipe, Store, UnlabelledScene
+from isamap.core.recipe import Ground, Pair, Patches, Recipe, UnlabelledScene
 from isamap.domain.classes import SCHEMES
 from isamap.domain.share import impervious_share
 from isamap.errors import ConfigError, InputError
 from isamap.io.chipstore import ChipStore, open_chips
-from isamap.io.ground import lay, read_plate, read_reflectance
+from isamap.io.ground import lay, read_bytes, read_plate, read_reflectance
+from isamap.io.teaching import Needs, check_bands, ground_bytes, teachers
 from isamap.model.adapt import Scaling
 from isamap.model.chips import PairSource, ShareSource, SimulatedSource, Source
 from isamap.model.losses import UNLABELLED
@@ -84,10 +86,16 @@ def target_sources(recipe: Recipe, data: Path) -> list[ShareSource]:
     """Unlabelled ground to adapt to: scenes with their soft shares, target chips of stores without any."""
     if recipe.target is None:
         return []
-    found = [source for scene in recipe.target.scenes for source in scene_sources(scene, recipe, data)]
+    taught = recipe.target.share_weight > 0
+    found = [
+        source
+        for scene in recipe.target.scenes
+        for source in scene_sources(scene, recipe, data, shares=taught)
+    ]
     for store in recipe.target.stores:
         with open_chips(data / store.folder) as chips:
             names = store.sources or tuple(name for name in chips.sources if chips.select("target", name))
+            check_bands(chips, names, recipe.network.bands)
             for name in names:
                 ground = chips.ground(name, "target", recipe.network.bands)
                 nothing = np.zeros(ground.lr.shape[1:], np.float32)
@@ -133,7 +141,7 @@ def pair_sources(recipe: Recipe, data: Path) -> tuple[list[PairSource], list[Val
 
 def _pair(pair: Pair, recipe: Recipe, data: Path) -> tuple[PairSource, Validation]:
     """One pair, split."""
-    lr, present, transform = read_reflectance([data / p for p in pair.imagery], recipe.network.bands)
+    lr, present, transform = _reflectance(pair.imagery, recipe, data)
     scale = recipe.network.scale
     a, b, c, d, e, f = transform[:6]
     fine = Affine(a / scale, b / scale, c, d / scale, e / scale, f)
@@ -141,6 +149,8 @@ def _pair(pair: Pair, recipe: Recipe, data: Path) -> tuple[PairSource, Validatio
     codes = lay([data / p for p in pair.isa], fine, shape, UNLABELLED)[0]
     image = lay([data / p for p in pair.image], fine, shape, 0) if pair.image else _no_image(shape)
     split = read_plate(data / pair.split).values[0]
+    if not (codes != UNLABELLED).any():
+        raise InputError(f"{data / pair.isa[0]} has no label on {data / pair.imagery[0]}")
     if split.shape != lr.shape[1:]:
         raise InputError(f"{data / pair.split} is not on the grid of {data / pair.imagery[0]}")
     if not (split == pair.validate_on).any():
@@ -159,6 +169,15 @@ def _pair(pair: Pair, recipe: Recipe, data: Path) -> tuple[PairSource, Validatio
     return source, Validation(pair.name, lr[:, rows, cols], present[:, rows, cols], truth)
 
 
+def _reflectance(
+    files: Sequence[str], recipe: Recipe, data: Path, *, placed: bool = True
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], Affine]:
+    """What the network sees of one date."""
+    config = recipe.network
+    paths = [data / name for name in files]
+    return read_reflectance(paths, config.bands, config.optional, gsd_m=config.gsd_m, placed=placed)
+
+
 def _no_image(shape: tuple[int, int]) -> NDArray[np.uint8]:
     return np.broadcast_to(np.zeros((3, 1, 1), np.uint8), (3, *shape))
 
@@ -169,8 +188,9 @@ def store_sources(recipe: Recipe, data: Path) -> tuple[list[Source], list[Valida
     validations: list[Validation] = []
     for store in recipe.stores:
         with open_chips(data / store.folder) as chips:
-            names = _shards(store, chips, recipe, data)
-            size = sum(_ground_bytes(chips, name, len(recipe.network.bands)) for name in names)
+            needs = Needs(recipe.network.bands, recipe.network.scale, recipe.network.classes)
+            names = teachers(chips, store.sources, needs)
+            size = sum(ground_bytes(chips, name, len(recipe.network.bands)) for name in names)
             for name in names:
                 rows = chips.select("train", name)
                 if rows and size <= IN_MEMORY_BYTES:
@@ -180,34 +200,6 @@ def store_sources(recipe: Recipe, data: Path) -> tuple[list[Source], list[Valida
                 if store.validate_on:
                     validations += _shard_validation(chips, name, recipe)
     return sources, validations
-
-
-def _shards(store: Store, chips: ChipStore, recipe: Recipe, data: Path) -> list[str]:
-    """Shards of a store that can teach this network.
-
-    Raises:
-        InputError: one that is named cannot, or none can.
-    """
-    network = recipe.network
-
-    def fits(name: str) -> bool:
-        shard = chips.sources.get(name)
-        return shard is not None and (shard.scale, shard.scheme) == (network.scale, network.classes)
-
-    names = list(store.sources) or [name for name in chips.sources if fits(name)]
-    wrong = [name for name in names if not fits(name)]
-    if wrong or not names:
-        raise InputError(
-            f"{data / store.folder} has no source {' '.join(wrong) or 'at all'} of scale {network.scale} "
-            f"and class scheme {network.classes}"
-        )
-    return names
-
-
-def _ground_bytes(chips: ChipStore, name: str, bands: int) -> int:
-    shard = chips.sources[name]
-    height, width = shard.shape
-    return height * width * (5 * bands + shard.scale**2 * 4)
 
 
 def _shard_ground(chips: ChipStore, name: str, recipe: Recipe) -> PairSource:
@@ -231,17 +223,29 @@ def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 def simulated_source(ground: Ground, recipe: Recipe, data: Path) -> SimulatedSource:
     """A 1 m image and its labels, the excluded window unlabelled."""
-    isa = labels_of(read_plate(data / ground.isa).values[0].astype(np.uint8), recipe)
-    image = read_plate(data / ground.image).values.astype(np.uint8)
+    isa = labels_of(read_bytes(data / ground.isa)[0][0], recipe)
+    image = read_bytes(data / ground.image)[0]
     if ground.exclude:
         top, bottom, left, right = ground.exclude
         isa[top:bottom, left:right] = UNLABELLED
     return SimulatedSource(ground.name, isa, image, recipe.network.bands, recipe.network.scale)
 
 
-def scene_sources(scene: UnlabelledScene, recipe: Recipe, data: Path) -> list[ShareSource]:
-    """One source per date of a place; each date is judged with the other's help."""
-    dates = [read_reflectance([data / p for p in files], SHARE_BANDS) for files in scene.dates]
+def scene_sources(
+    scene: UnlabelledScene, recipe: Recipe, data: Path, *, shares: bool = True
+) -> list[ShareSource]:
+    """One source per date of a place; each date is judged with the other's help.
+
+    Raises:
+        InputError: no reflectance, the dates differ in size, or, for `shares`, a band that they need is missing.
+    """
+    gsd_m, spare = recipe.network.gsd_m, () if shares else SHARE_BANDS
+    dates = [
+        read_reflectance([data / name for name in files], SHARE_BANDS, spare, gsd_m=gsd_m)
+        for files in scene.dates
+    ]
+    if len({lr.shape for lr, _, _ in dates}) > 1:
+        raise InputError(f"scene {scene.name}: its dates differ in size: cut them to the same ground")
     spectra = [dict(zip(SHARE_BANDS, lr, strict=True)) for lr, _, _ in dates]
     rules = recipe.shares if scene.slack_px is None else replace(recipe.shares, slack_px=scene.slack_px)
     sources: list[ShareSource] = []
@@ -249,7 +253,7 @@ def scene_sources(scene: UnlabelledScene, recipe: Recipe, data: Path) -> list[Sh
         other = _moved(spectra[1 - index], scene.shift_px, 1 - 2 * index) if len(spectra) > 1 else None
         share, weight = impervious_share(spectra[index], other, rules)
         weight[~dates[index][1].all(axis=0)] = 0
-        lr, present, _ = read_reflectance([data / p for p in files], recipe.network.bands)
+        lr, present, _ = _reflectance(files, recipe, data)
         sources.append(ShareSource(f"{scene.name}-{index}", lr, present, share, weight, recipe.network.scale))
     return sources
 
@@ -264,24 +268,16 @@ def _moved(
 
 def patch_sources(patches: Patches, recipe: Recipe, data: Path) -> list[Source]:
     """Patches of one scene class, stacked downwards in one file."""
-    path = [data / patches.imagery]
-    lr, present, _ = read_reflectance(path, recipe.network.bands)
-    spectra = dict(zip(SHARE_BANDS, read_reflectance(path, SHARE_BANDS)[0], strict=True))
-    share, weight = impervious_share(spectra, rules=recipe.shares)
+    lr, present, _ = _reflectance([patches.imagery], recipe, data, placed=False)
     if patches.share == "none":
-        share, weight = np.zeros_like(share), np.ones_like(weight)
-    size = patches.patch_px
+        share, weight = np.zeros(lr.shape[1:], np.float32), np.ones(lr.shape[1:], np.float32)
+    else:
+        path, gsd_m = [data / patches.imagery], recipe.network.gsd_m
+        seen = read_reflectance(path, SHARE_BANDS, gsd_m=gsd_m, placed=False)[0]
+        share, weight = impervious_share(dict(zip(SHARE_BANDS, seen, strict=True)), rules=recipe.shares)
+    size, scale = patches.patch_px, recipe.network.scale
     sources: list[Source] = []
     for top in range(0, lr.shape[1], size):
-        rows = slice(top, top + size)
-        sources.append(
-            ShareSource(
-                f"{patches.name}-{top // size}",
-                lr[:, rows],
-                present[:, rows],
-                share[rows],
-                weight[rows],
-                recipe.network.scale,
-            )
-        )
+        rows, name = slice(top, top + size), f"{patches.name}-{top // size}"
+        sources.append(ShareSource(name, lr[:, rows], present[:, rows], share[rows], weight[rows], scale))
     return sources

@@ -13,7 +13,7 @@ from isamap.domain.level import Level
 from isamap.domain.share import ShareRules
 from isamap.errors import ConfigError
 from isamap.model.adapt import Adaptation
-from isamap.model.checkpoint import NAME
+from isamap.model.checkpoint import NAME, Threshold
 from isamap.model.networks import NetworkConfig
 from isamap.model.schedule import Schedule
 
@@ -116,7 +116,7 @@ class Recipe(Settings):
     """Licence of the weights."""
     attribution: tuple[str, ...]
     """Notices that the training data ask for."""
-    threshold: float | None = None
+    threshold: Threshold | None = None
     """The network's own probability from which a pixel is ISA; None takes the best on the validation ground. The
     card has it calibrated."""
     level: Level | None = None

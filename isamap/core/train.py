@@ -3,10 +3,9 @@
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,22 @@ from isamap.core.grounds import Grounds, class_counts, read_grounds
 from isamap.core.recipe import Recipe, Target, UnlabelledScene, read_recipe
 from isamap.domain.calibration import Calibration
 from isamap.engine.pages import keep_pages
-from isamap.errors import ConfigError
-from isamap.io import store, training_plots
+from isamap.errors import ConfigError, InputError, ModelError
+from isamap.io import run_folder, store, training_plots
 from isamap.io.footprint import lonlat_boxes
+from isamap.io.shards import digest as sha256
 from isamap.model import device as devices
 from isamap.model import parallel
 from isamap.model.boards import Board
-from isamap.model.checkpoint import load, load_card, pack
+from isamap.model.checkpoint import load, load_card, made_by, pack
 from isamap.model.chips import Mixture, Source
+from isamap.model.clock import Clock
 from isamap.model.networks import NetworkConfig
 from isamap.model.samples import sample
 from isamap.model.training import Extras, Progress, Trainer, as_json, read_record
 from isamap.progress import Progress as Bar
 
 log = logging.getLogger(__name__)
-
-STATE = "training-state.safetensors"
-LATE_STEPS = 20
-"""Steps after which the time left can be told."""
 
 
 @dataclass(frozen=True)
@@ -57,32 +54,10 @@ class Run:
     """Whether to write logs for TensorBoard."""
     pictures: bool = False
     """Whether to draw curves and samples at every look."""
+    overwrite: bool = False
+    """Whether a run that is in the folder is done again, or gives way to another."""
     wait: bool = False
     """Wait for another run on the same folder."""
-
-
-@dataclass
-class _Clock:
-    """Time of a run, over all its parts."""
-
-    seconds: float
-    cpu_seconds: float
-    first_step: int
-    begun: float = field(default_factory=time.monotonic)
-    cpu_begun: float = field(default_factory=time.process_time)
-
-    def note(self, record: dict[str, Any]) -> None:
-        """Write the time so far into the record."""
-        record["seconds"] = round(self.seconds + time.monotonic() - self.begun)
-        record["cpu_seconds"] = round(self.cpu_seconds + time.process_time() - self.cpu_begun)
-
-    def left(self, step: int, steps: int) -> str:
-        """Time left at the pace of this part."""
-        done = step - self.first_step
-        if done < LATE_STEPS:
-            return ""
-        seconds = (time.monotonic() - self.begun) / done * (steps - step)
-        return f"  {seconds / 60:.0f} min left"
 
 
 def trainer(recipe: Recipe, grounds: Grounds, device: str, data: Path, start: Path | None = None) -> Trainer:
@@ -100,8 +75,11 @@ def trainer(recipe: Recipe, grounds: Grounds, device: str, data: Path, start: Pa
         for name, (members, count) in groups.items()
         if members and count
     ]
+    if not sources and recipe.stores and not grounds.stores:
+        folders = ", ".join(str(data / store.folder) for store in recipe.stores)
+        raise InputError(f"{folders}: no chips to train on (split train): tile more ground, or split it anew")
     if not sources:
-        raise ConfigError("the recipe names no ground to train on")
+        raise ConfigError("the recipe names no ground to train on, or no chips of it in [chips]")
     classes = recipe.target is not None or recipe.network.outputs > 1
     extras = Extras(
         adaptation=recipe.target,
@@ -121,26 +99,35 @@ def run(path: Path, asked: Run) -> Path:
 
     Returns:
         The weights, safetensors; their card lies beside them.
+
+    Raises:
+        ConfigError: the folder holds another run, or the recipe cannot work.
+        InputError, MissingInputError: its ground is damaged, or not there.
+        ModelError: training diverged, or the best weights of a finished run are lost.
     """
     keep_pages()
     recipe = _recipe(path, asked)
+    digest, weights = _digest(recipe, asked), asked.out / f"{recipe.model}.safetensors"
     with parallel.group(asked.device) as device, _alone(asked):
+        earlier = _earlier(asked, digest, weights)
         grounds = read_grounds(recipe, asked.data)
         training = trainer(recipe, grounds, device, asked.data, asked.start)
-        record = _resume(training, asked, _digest(recipe, asked))
+        record = _fresh(asked, digest) if earlier is None else _resume(training, asked, earlier)
         steps, first = recipe.schedule.steps, training.progress.step
-        clock = _Clock(record["seconds"], record["cpu_seconds"], first)
-        board = Board(asked.out / "tensorboard") if asked.tensorboard and parallel.rank() == 0 else None
+        clock = Clock(record["seconds"], record["cpu_seconds"], first)
+        board = Board(asked.out / run_folder.BOARD) if asked.tensorboard and parallel.rank() == 0 else None
         with Bar(steps - first, "step", recipe.model, show=parallel.rank() == 0) as bar:
             for progress in training.run(bar.advance):
                 clock.note(record)
                 record["log"].append(as_json(progress))
                 if parallel.rank() == 0:
-                    _report(progress, record, steps, clock)
+                    log.info("%s", clock.line(progress, steps, record["seconds"]))
                     _save(training, asked, record, (recipe, grounds))
                     _draw(training, asked, record, board)
                 parallel.wait()
-    return asked.out / f"{recipe.model}.safetensors"
+        if parallel.rank() == 0 and made_by(weights) != digest:
+            _publish_again(training, asked, record, (recipe, grounds))
+    return weights
 
 
 def _recipe(path: Path, asked: Run) -> Recipe:
@@ -175,46 +162,75 @@ def _alone(asked: Run) -> Iterator[None]:
         yield
 
 
-def _resume(training: Trainer, asked: Run, digest: str) -> dict[str, Any]:
-    """Continue the run in the folder if it is one of the same recipe; its record, or a fresh one."""
-    state = asked.out / STATE
+def _earlier(asked: Run, digest: str, weights: Path) -> dict[str, Any] | None:
+    """Record of the run in the folder, to be resumed; None if there is none.
+
+    Raises:
+        ConfigError: a run or a model of another recipe is there, and was not given up.
+    """
+    if asked.overwrite:
+        return None
+    state = asked.out / run_folder.STATE
     record = read_record(state) if state.is_file() else None
-    if record is None or record["recipe"] != digest:
-        start = load_card(asked.start).training if asked.start else None
-        return {"recipe": digest, "seconds": 0, "cpu_seconds": 0, "best": 0.0, "log": [], "start": start}
-    training.restore(state.read_bytes(), Progress(**record["log"][-1]))
+    there = made_by(weights) if record is None else record["recipe"]
+    if there not in (None, digest):
+        raise ConfigError(
+            f"{asked.out} holds a run of another recipe, seed, start or number of steps: choose another folder, "
+            "or --overwrite replaces it"
+        )
+    return record
+
+
+def _fresh(asked: Run, digest: str) -> dict[str, Any]:
+    """The record of a new run, whose folder holds no other's any more, but for the model until ours is there."""
+    if parallel.rank() == 0:
+        run_folder.clear(asked.out)
+    start = load_card(asked.start).training if asked.start else None
+    return {"recipe": digest, "seconds": 0, "cpu_seconds": 0, "best": 0.0, "log": [], "start": start}
+
+
+def _resume(training: Trainer, asked: Run, record: dict[str, Any]) -> dict[str, Any]:
+    """Continue the run in the folder; its record."""
+    training.restore((asked.out / run_folder.STATE).read_bytes(), Progress(**record["log"][-1]))
     log.info("resuming at step %d", training.progress.step)
     return record
 
 
-def _report(progress: Progress, record: dict[str, Any], steps: int, clock: _Clock) -> None:
-    """A log line for people."""
-    ious = "".join(f"  {name} IoU {iou:.3f}" for name, iou in progress.isa_iou.items())
-    terms = "".join(f"  {name} {value:.3f}" for name, value in progress.terms.items())
-    left = clock.left(progress.step, steps)
-    log.info(
-        "step %d/%d  loss %.3f%s%s  %d s%s",
-        progress.step,
-        steps,
-        progress.loss,
-        terms,
-        ious,
-        record["seconds"],
-        left,
-    )
-
-
 def _save(training: Trainer, asked: Run, record: dict[str, Any], made_of: tuple[Recipe, Grounds]) -> None:
     """Keep weights and card if they are the ones to keep so far, then the state to resume from; the record for people last."""
-    progress, out, recipe = training.progress, asked.out, made_of[0]
-    if progress.mean_iou >= record["best"] or recipe.schedule.keep == "last":
-        record["best"] = max(record["best"], progress.mean_iou)
-        weights, card = pack(training.weights(), _card(training, record, asked, made_of))
-        name = recipe.model
-        store.write_atomic(out / f"{name}.safetensors", weights)
-        store.write_atomic(out / f"{name}.json", card)
-    store.write_atomic(out / STATE, training.state(record))
-    store.write_atomic(out / "training.json", (json.dumps(record, indent=1) + "\n").encode())
+    if _to_keep(training, record):
+        record["best"] = max(record["best"], training.progress.mean_iou)
+        _publish(training, asked, record, made_of)
+    store.write_atomic(asked.out / run_folder.STATE, training.state(record))
+    store.write_atomic(asked.out / run_folder.RECORD, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _to_keep(training: Trainer, record: dict[str, Any]) -> bool:
+    return training.schedule.keep == "last" or training.progress.mean_iou >= record["best"]
+
+
+def _publish(training: Trainer, asked: Run, record: dict[str, Any], made_of: tuple[Recipe, Grounds]) -> None:
+    weights, card = pack(training.weights(), _card(training, record, asked, made_of))
+    name = made_of[0].model
+    store.write_atomic(asked.out / f"{name}.safetensors", weights)
+    store.write_atomic(asked.out / f"{name}.json", card)
+
+
+def _publish_again(
+    training: Trainer, asked: Run, record: dict[str, Any], made_of: tuple[Recipe, Grounds]
+) -> None:
+    """Weights and card of a finished run that are missing or damaged, from its state.
+
+    Raises:
+        ModelError: the state has gone on since the best weights.
+    """
+    if not _to_keep(training, record):
+        raise ModelError(
+            f"{asked.out}: {made_of[0].model}.safetensors or its card is missing or damaged, and the state holds the "
+            f"weights of step {training.progress.step}, not the best: --overwrite trains again"
+        )
+    log.warning("%s: weights or card were missing or damaged: written again", asked.out)
+    _publish(training, asked, record, made_of)
 
 
 def _draw(training: Trainer, asked: Run, record: dict[str, Any], board: Board | None) -> None:
@@ -224,10 +240,10 @@ def _draw(training: Trainer, asked: Run, record: dict[str, Any], board: Board | 
         board.add(progress)
     if not asked.pictures:
         return
-    store.write_atomic(asked.out / "training.png", training_plots.curves(record["log"]))
+    store.write_atomic(asked.out / run_folder.CURVES, training_plots.curves(record["log"]))
     if training.validations:
         panels = sample(training.average, training.validations[0], training.device)
-        path = asked.out / "samples" / f"step-{progress.step:06d}.png"
+        path = run_folder.sample_path(asked.out, progress.step)
         store.write_atomic(path, training_plots.side_by_side(panels))
 
 
@@ -253,7 +269,7 @@ def _card(
             "recipe": record["recipe"],
             "ground": recipe.grounds,
             "footprint": lonlat_boxes([asked.data / name for name in recipe.imagery()] + grounds.shards),
-            "data": {name: _sha256(asked.data / name) for name in recipe.files()} | grounds.digests,
+            "data": {name: sha256(asked.data / name) for name in recipe.files()} | grounds.digests,
             "steps": training.progress.step,
             "seed": recipe.schedule.seed,
             "images": recipe.schedule.makes_images,
@@ -279,8 +295,3 @@ def _network(config: NetworkConfig, grounds: Grounds) -> NetworkConfig:
     if grounds.source_scaling is None or grounds.target_scaling is None:
         return config
     return grounds.target_scaling.config(grounds.source_scaling, config)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -146,21 +146,24 @@ def band_index(
     return index
 
 
-def to_reflectance(values: NDArray[Any], offset: int = 0) -> NDArray[np.float32]:
-    """Reflectance, float32, at most MAX_REFLECTANCE.
+def to_reflectance(
+    values: NDArray[Any], offset: int = 0, highest: float = MAX_REFLECTANCE
+) -> NDArray[np.float32]:
+    """Reflectance, float32.
 
     Args:
         values: integer digital numbers (DN), or floats that are reflectance already.
         offset: added to DN before scaling; -1000 for processing baseline 04.00 and later.
+        highest: what is brighter is given this value.
     """
     if values.dtype.kind == "f":
-        clipped: NDArray[np.float32] = np.clip(values, MIN_REFLECTANCE, MAX_REFLECTANCE).astype(np.float32)
+        clipped: NDArray[np.float32] = np.clip(values, MIN_REFLECTANCE, highest).astype(np.float32)
         return clipped
     reflectance = values.astype(np.float32)
     if offset:
         reflectance += offset
     reflectance /= QUANTIFICATION
-    np.minimum(reflectance, MAX_REFLECTANCE, out=reflectance)
+    np.minimum(reflectance, highest, out=reflectance)
     return reflectance
 
 

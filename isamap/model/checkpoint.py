@@ -7,14 +7,15 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from isamap.config import Settings, first_fault
@@ -25,6 +26,8 @@ from isamap.model.networks import Network, NetworkConfig, build
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """What a registered model may be called."""
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+"""A probability that parts two classes."""
 PACKAGED = Path(str(files("isamap") / "data" / "models"))
 MAX_BYTES = 2 * 1024**3
 """Weights larger than this are not ours."""
@@ -41,7 +44,7 @@ class Card(Settings):
     """One line for `isamap models`."""
     network: NetworkConfig
     """Architecture, bands and scaling."""
-    threshold: float
+    threshold: Threshold
     """Probability from which a pixel is mapped as ISA; calibrated, if there is a calibration."""
     calibration: Calibration | None = None
     """From the network's own probability to what it is worth; None leaves it as it is."""
@@ -133,14 +136,37 @@ def load(weights: Path) -> tuple[Card, Network]:
         raise ModelError(f"{weights} is not the file its card describes (sha256 differs): fetch both again")
     try:
         tensors = safetensors.torch.load(document)
-        network = build(card.network)
-        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except (safetensors.SafetensorError, RuntimeError, KeyError) as fault:
         reason = " ".join(str(fault).split())
         raise ModelError(f"{weights} does not fit its card: {reason[:200]}") from fault
+    network = build(card.network)
+    if misfit := _misfit(tensors, network.state_dict()):
+        raise ModelError(f"{weights} does not fit its card: {misfit}")
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
         raise ModelError(f"{weights} holds weights that are not finite: train again")
     return card, network.eval()
+
+
+def _misfit(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
+    """Why tensors are not those of the network that a card describes, by the first that is not, or None."""
+    for name in sorted(own.keys() | tensors.keys()):
+        there, wanted = (
+            " x ".join(map(str, group[name].shape)) or "one number" if name in group else "absent"
+            for group in (tensors, own)
+        )
+        if there != wanted:
+            return f"{name[:80]!r} is {there}, in the card's network {wanted}"
+    return None
+
+
+def made_by(weights: Path) -> str | None:
+    """Digest of the recipe that a whole model at `weights` was trained by; None if it is missing or damaged."""
+    try:
+        recipe = load(weights)[0].training.get("recipe")
+    except (MissingInputError, ModelError, OSError):
+        return None
+    return str(recipe)
 
 
 def pack(weights: dict[str, Tensor], card: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -29,7 +29,7 @@ NATURAL = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Pasture", "Permanent
 def leipzig_table(data: Path, models: list[Model]) -> Iterator[str]:
     """Real Sentinel-2 of Leipzig: buildings of OSM, easy zeros drawn by hand."""
     root = data / "s2-leipzig-north"
-    lr, present, _ = read_reflectance([root / "s2-leipzig.tif"], EVERY)
+    lr, present, _ = read_reflectance([root / "s2-leipzig.tif"], EVERY, optional=EVERY)
     buildings = read_plate(root / "building-1m.tif").values[0]
     area = Area("Leipzig", lr, present, read_plate(root / "isa-1m.tif").values[0], EVERY)
     rows = []
@@ -77,7 +77,8 @@ def chongqing_table(
 def median_of(folder: Path, city: str, dates: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Reflectance and presence `(band, y, x)` of the median of some dates, as `isamap fetch` makes it."""
     looks = [
-        read_reflectance([folder / f"{city}-{date}-{gsd}m.tif" for gsd in (10, 20)], EVERY) for date in dates
+        read_reflectance([folder / f"{city}-{date}-{gsd}m.tif" for gsd in (10, 20)], EVERY, optional=EVERY)
+        for date in dates
     ]
     stack = np.stack([np.rint(lr * 10_000) for lr, _, _ in looks]).astype(np.uint16)
     present = np.stack([bands for _, bands, _ in looks])
@@ -109,7 +110,7 @@ def eurosat_table(data: Path, models: list[Model]) -> Iterator[str]:
     """ISA share of each patch of EuroSAT: mean by class, their order, and how well it tells built-up from natural."""
     shares: dict[str, np.ndarray] = {}
     for path in sorted((data / "s2-eurosat-270").glob("*.tif")):
-        lr, present, _ = read_reflectance([path], EVERY)
+        lr, present, _ = read_reflectance([path], EVERY, optional=EVERY, placed=False)
         tops = range(0, lr.shape[1], PATCH_PX)
         patches = [
             Area(path.stem, lr[:, t : t + PATCH_PX], present[:, t : t + PATCH_PX], np.empty((0, 0)), EVERY)

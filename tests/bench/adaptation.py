@@ -126,7 +126,8 @@ TITLES = {
 def picture(data: Path, runs: Path) -> Image.Image:
     """A square of Chongqing: input, then the maps of the source, of `DPA`, of `DPA+` and of `DPA+` with weak targets."""
     scene = data / "s2-oscd-change" / "chongqing"
-    lr, present, _ = read_reflectance([scene / f"chongqing-20180402-{gsd}m.tif" for gsd in (10, 20)], EVERY)
+    files = [scene / f"chongqing-20180402-{gsd}m.tif" for gsd in (10, 20)]
+    lr, present, _ = read_reflectance(files, EVERY, optional=EVERY)
     unknown = np.full((lr.shape[1] * SCALE, lr.shape[2] * SCALE), OUTSIDE, np.uint8)
     wide = [slice(start - AROUND_PX, start + SIDE + AROUND_PX) for start in (TOP, LEFT)]
     area = Area("Chongqing", lr, present, unknown, EVERY).crop(*wide)

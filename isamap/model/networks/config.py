@@ -1,12 +1,15 @@
 """What a network is made of: the part of a model card that decides its shape and its input."""
 
-from typing import Self
+from typing import Annotated, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from isamap.domain.classes import SCHEMES
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 VISIBLE = ("B04", "B03", "B02")
 """Red, green, blue: the bands of the super-resolved image."""
@@ -45,9 +48,9 @@ class NetworkConfig(BaseModel):
     """Reach of the local attention in 10 m pixels; 0 leaves it out (`joint`)."""
     cross_scale: bool = True
     """Whether the segmentation reads features of 10 m and 2.5 m beside those of 1 m (`joint`)."""
-    mean: tuple[float, ...] = (0.115, 0.105, 0.105, 0.220)
+    mean: tuple[Finite, ...] = (0.115, 0.105, 0.105, 0.220)
     """Reflectance per band that becomes 0: fixed constants, never those of the raster at hand."""
-    std: tuple[float, ...] = (0.045, 0.050, 0.065, 0.090)
+    std: tuple[Positive, ...] = (0.045, 0.050, 0.065, 0.090)
     """Reflectance per band that becomes 1 above the mean."""
 
     @model_validator(mode="after")
@@ -60,6 +63,8 @@ class NetworkConfig(BaseModel):
             raise ValueError(f"no class scheme {self.classes!r}: known are {', '.join(SCHEMES)}")
         if not self.bands or {len(self.mean), len(self.std)} != {len(self.bands)}:
             raise ValueError(f"{len(self.bands)} bands need as many values of mean and std")
+        if twice := {band for band in self.bands if self.bands.count(band) > 1}:
+            raise ValueError(f"bands names {', '.join(sorted(twice))} twice")
         if foreign := set(self.optional) - set(self.bands):
             raise ValueError(f"optional names {', '.join(sorted(foreign))}, which bands does not")
         if set(self.optional) == set(self.bands):
