@@ -252,8 +252,8 @@ def test_cuda_on_a_machine_without_it_is_exit_70(infer, monkeypatch):
     assert "--device cpu" in ended.err
 
 
-def test_a_device_nobody_knows_is_exit_70(infer):
-    assert infer("--device", "tpu").code == 70
+def test_a_device_nobody_knows_is_a_usage_error(infer):
+    assert infer("--device", "tpu").code == 2
 
 
 @pytest.mark.parametrize(
@@ -710,6 +710,33 @@ def test_a_list_of_tiles_may_come_from_a_file(isamap, damaged, model):
     Path("tiles.txt").write_text("\n".join(reversed(tiny.TILES)) + "\n\n")
     document = over_tiles(isamap, damaged, model, "-n", "--json", tiles=["@tiles.txt"]).document
     assert (document["requested"], document["new"]) == (2, 2)
+
+
+def test_a_list_of_tiles_may_have_comments_and_a_byte_order_mark(isamap, damaged, model):
+    text = f"# of today\n{tiny.TILES[0]}\n  # and of tomorrow\n{tiny.TILES[1]}\n"
+    Path("tiles.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    ended = over_tiles(isamap, damaged, model, "-n", "--json", tiles=["@tiles.txt"])
+    assert (ended.code, ended.document["requested"]) == (0, 2)
+
+
+def test_tiles_of_which_none_has_a_composite_are_exit_3_and_each_is_missing(isamap, model):
+    ended = over_tiles(isamap, "ws", model, "--no-fetch", "--json")
+    assert ended.code == 3
+    rows = ended.document["maps"]
+    assert [(row["name"], row["state"]) for row in rows] == [(tile, "missing") for tile in tiny.TILES]
+    assert all(f"ws/composites/2021/{row['name']}.tif" in row["error"] for row in rows)
+
+
+def test_a_report_that_cannot_be_written_costs_neither_output_nor_that_of_the_workspace(
+    isamap, damaged, model
+):
+    ended = over_tiles(isamap, damaged, model, "--json", "--report", "/proc/r.json")
+    assert ended.code == 74
+    assert ended.err.splitlines()[-1].startswith("isamap: cannot use /proc/r.json: ")
+    assert "Traceback" not in ended.err
+    assert json.loads((damaged / "runs" / "infer-tiny-2021.json").read_text()) == ended.document
+    over_tiles(isamap, damaged, model, "--report", "r.json")
+    assert json.loads(Path("r.json").read_text()) == ended.document
 
 
 def test_a_run_over_tiles_always_leaves_a_report_in_the_workspace(isamap, damaged, model):

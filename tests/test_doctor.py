@@ -96,6 +96,17 @@ def test_what_is_broken_is_told_with_what_to_do(isamap, monkeypatch, place, answ
     assert (name in ended.err) == (state == "problem")
 
 
+def test_a_workspace_behind_a_link_to_nothing_is_a_problem(isamap, tmp_path):
+    link = tmp_path / "disk"
+    link.symlink_to(tmp_path / "unmounted")
+    for workspace in (link, link / "isamap"):
+        ended = isamap("doctor", "--json", "--workspace", workspace)
+        assert (ended.code, state_of(ended, "workspace")["state"]) == (5, "problem")
+        assert f"{link} is a link to nothing ({tmp_path}/unmounted)" in state_of(ended, "workspace")["found"]
+    (tmp_path / "unmounted").mkdir()
+    assert isamap("doctor", "--workspace", link).code == 0
+
+
 def test_damaged_weights_are_a_problem(isamap, monkeypatch, model, tmp_path):
     from isamap.model import facts
 

@@ -1,6 +1,7 @@
 """`isamap mosaic`: what is written, left alone, refused and resumed. Pixels are checked in tests/oracle."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from affine import Affine
 from PIL import Image
 from tiled import EAST, INNER, SIDE, WEST, noise, write_map
 
+from isamap.domain.classes import FBP24
+from isamap.domain.product import class_layer
 from isamap.errors import StorageError
 
 TILES = f"{WEST},{EAST}"
@@ -172,6 +175,55 @@ def test_a_damaged_map_is_left_out_and_named(make, workspace, tmp_path):
     assert ended.code == 3
     assert list(ended.document["failed"]) == [EAST]
     assert not (tmp_path / "m").joinpath(f"{stem_of(ended).name}-49N.vrt").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "aged"),
+    [
+        pytest.param(lambda content: content[:-200], True, id="cut, of the old time"),
+        pytest.param(lambda content: content[:-200], False, id="cut"),
+        pytest.param(lambda content: content[:-1] + b"!", False, id="of the old size"),
+    ],
+)
+def test_a_map_damaged_after_the_mosaic_was_made_is_named(make, workspace, damage, aged):
+    path = workspace / "maps/fast/2021" / f"{EAST}.tif"
+    content, status = path.read_bytes(), path.stat()
+    assert make().code == 0
+    path.write_bytes(damage(content))
+    if aged:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    ended = make()
+    assert (ended.code, list(ended.document["failed"]), ended.document["skipped"]) == (3, [EAST], False)
+    path.write_bytes(content)
+    assert make().code == 0
+
+
+def test_maps_of_a_class_scheme_are_counted_by_what_is_impervious(make, workspace, tmp_path):
+    folder = workspace / "maps/fast/2021"
+    codes = {tile: noise(seed, (512, 512)) for tile, seed in ((WEST, 2), (EAST, 3))}
+    for tile, classes in codes.items():
+        classes[classes == 1] = np.array([12, 21, 24], np.uint8)[np.arange((classes == 1).sum()) % 3]
+        classes[classes == 0] = np.array([4, 13], np.uint8)[np.arange((classes == 0).sum()) % 2]
+        (folder / f"{tile}.json").unlink()
+        write_map(folder, tile, {(4608, 6144 * (tile == EAST)): classes}, layer=class_layer(FBP24))
+    ended = make("--res", 8, "--sheet-size", 1024)
+    assert ended.code == 0, ended.err
+    assert ended.document["isa_share"] == pytest.approx(0.3, abs=0.02)
+    stem = stem_of(ended)
+    with rasterio.open(f"{stem}-48N.vrt") as src:
+        assert src.descriptions == ("land cover, fbp24",)
+        assert src.colormap(1)[12] == (250, 0, 150, 255)
+        shown = src.read(1, window=rasterio.windows.Window(0, 4608, 512, 512))
+        assert np.array_equal(shown, codes[WEST])
+    sheet = next((tmp_path / "m/sheets").glob("*.json"))
+    assert list(json.loads(sheet.read_text())["assets"]) == ["fbp24"]
+    with rasterio.open(sheet.with_suffix(".tif")) as src:
+        assert set(np.unique(src.read(1))) <= {4, 12, 13, 21, 24, 255}
+    (folder / f"{EAST}.json").unlink()
+    write_map(folder, EAST, MAPS[EAST])
+    mixed = make("--force")
+    assert mixed.code == 65
+    assert f"{WEST} has the classes fbp24, {EAST} isa" in mixed.err
 
 
 def test_overwrite_counts_everything_again(make):

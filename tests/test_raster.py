@@ -187,6 +187,23 @@ def test_another_grid_is_refused_and_reproject_helps(tmp_path, dn, changes, mess
     check(path, reproject=True)
 
 
+def test_the_grid_that_is_wanted_is_that_of_the_model(tmp_path, dn):
+    coarse = write_raster(tmp_path / "a.tif", dn, WANTED)
+    with (
+        pytest.raises(InputError, match=r"not 4 m: --reproject brings it to the UTM 4 m grid$"),
+        open_scene(SceneInput((coarse,)), WANTED, (), 4.0),
+    ):
+        pass
+    fine, small = Affine(4, 0, 600_000, 0, -4, 3_300_000), dn[3:, :-1]
+    first = write_raster(tmp_path / "b.tif", dn[:3], WANTED[:3], transform=fine)
+    second = write_raster(tmp_path / "c.tif", small, WANTED[3:], transform=fine)
+    with (
+        pytest.raises(InputError, match=r"the whole 4 m grid: --reproject brings it to the UTM 4 m grid$"),
+        open_scene(SceneInput((first, second)), WANTED, (), 4.0),
+    ):
+        pass
+
+
 def test_an_equal_area_grid_of_10_m_is_as_good_as_utm(tmp_path, dn):
     check(
         write_raster(tmp_path / "scene.tif", dn, crs="EPSG:3035", transform=Affine(10, 0, 4.4e6, 0, -10, 3e6))

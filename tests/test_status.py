@@ -112,6 +112,16 @@ def test_of_many_tiles_to_make_the_first_are_named_and_json_names_all(isamap, wo
     assert isamap(*asked, "--json").document["products"][0]["to_make"] == many
 
 
+def test_of_an_area_without_maps_all_tiles_are_to_make(isamap, tmp_path):
+    (product,) = over(isamap, tmp_path, "--json").document["products"]
+    assert (product["model"], product["year"], product["wanted"], product["done"]) == ("fast", 2021, 4, 0)
+    assert product["to_make"] == sorted(ALL)
+    put(tmp_path / "maps" / "own" / "2021" / f"{TILE}.json")
+    (product,) = over(isamap, tmp_path, "--json").document["products"]
+    assert (product["model"], product["done"]) == ("own", 1)
+    assert isamap("status", "--workspace", tmp_path, "--year", 2020, "--json").document["products"] == []
+
+
 def test_what_a_fetch_found_nothing_for_is_named(isamap, workspace):
     rows = [{"name": ALL[3], "state": "missing", "error": "no look is clear"}]
     put(workspace / "runs" / "fetch-2021.json", NOW - 50, json.dumps({"tiles": rows}))

@@ -4,13 +4,24 @@ import copy
 import json
 import os
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isamap.errors import InputError, StorageError
-from isamap.io.store import State, Target, publish, read_item, safe_name, state, storage_errors
+from isamap.io.store import (
+    State,
+    Target,
+    lock,
+    publish,
+    read_item,
+    safe_name,
+    state,
+    storage_errors,
+    write_atomic,
+)
 from isamap.io.sweeping import sweep
 
 PROVENANCE = {
@@ -257,6 +268,24 @@ def test_a_directory_where_a_file_belongs_is_a_storage_error(target):
     with pytest.raises(StorageError, match="Is a directory"):
         write(target)
     assert state(target, PROVENANCE) is State.NEW
+
+
+@pytest.mark.parametrize("path", ["/proc/r.json", "/proc/x/r.json", "/proc/x/y/r.json"])
+def test_a_folder_in_which_the_kernel_lets_nobody_write_is_a_storage_error(path):
+    with pytest.raises(StorageError, match=f"cannot use {path}: No such file"):
+        write_atomic(Path(path), b"{}")
+    with pytest.raises(StorageError, match=f"cannot use {path}: No such file"), lock(Path(path), what="it"):
+        pass
+
+
+def test_a_link_to_nothing_on_the_way_is_named(tmp_path):
+    (tmp_path / "disk").symlink_to(tmp_path / "unmounted")
+    path = tmp_path / "disk" / "runs" / "r.json"
+    told = f"cannot use {path}: {tmp_path}/disk is a link to nothing"
+    with pytest.raises(StorageError, match=told):
+        write_atomic(path, b"{}")
+    with pytest.raises(StorageError, match=told), lock(path, what="it"):
+        pass
 
 
 def test_an_item_that_is_missing_or_damaged_reads_as_none(tmp_path):

@@ -19,8 +19,10 @@ from rasterio.windows import Window
 
 from isamap.core import verify as recipe
 from isamap.domain import audit, seams
+from isamap.domain.classes import FBP24
 from isamap.domain.grid import MARGIN_PX, Tile
-from isamap.domain.product import CLASSES, PROBABILITY
+from isamap.domain.product import CLASSES, PROBABILITY, class_layer
+from isamap.domain.pyramid import halve
 from isamap.io import store
 from isamap.io.cog import CogWriter
 from isamap.io.placing import geobox_of
@@ -359,6 +361,61 @@ def test_a_map_of_one_class_is_a_warning(isamap, maps):
     assert isamap("verify", maps, "--strict").code == 5
 
 
+def to_land_cover(values):
+    """ISA as roads and airports, the rest as farmland and lakes: the shares stay those that infer wrote."""
+    columns = np.arange(values.size).reshape(values.shape) // 96 % 2
+    codes = np.where(values == 1, np.where(columns, 21, 24), np.where(columns, 4, 13))
+    return np.where(values == 255, 255, codes).astype(np.uint8)
+
+
+@pytest.fixture
+def land_cover(maps):
+    """The town's map as one of 24 classes."""
+    item = item_of(maps)
+    item["assets"]["fbp24"] = item["assets"].pop("isa")
+    write_item(maps, item)
+    remake(maps, to_land_cover, class_layer(FBP24))
+    return maps
+
+
+def test_a_map_of_a_class_scheme_is_held_against_that_scheme(isamap, land_cover):
+    ended = isamap("verify", land_cover)
+    assert (ended.code, ended.out) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check", "words"),
+    [
+        (lambda values: np.where(values == 4, 25, values), "pixels", "holds [25]"),
+        (lambda values: np.where(values == 4, 0, values), "pixels", "holds [0]"),
+        (lambda values: np.where(values == 4, 12, values), "share", "isa_share"),
+        (lambda values: np.where(values == 4, 255, values), "share", "valid_share"),
+    ],
+)
+def test_what_is_wrong_with_a_map_of_a_class_scheme_is_found(isamap, land_cover, spoil, check, words):
+    remake(land_cover, lambda values: spoil(values).astype(np.uint8), class_layer(FBP24))
+    ended = isamap("verify", land_cover)
+    assert ended.code == 5
+    assert [line for line in ended.out.splitlines() if line.startswith(f"{STEM}  {check}") and words in line]
+
+
+def test_colours_of_another_scheme_are_found(isamap, land_cover):
+    remake(land_cover, lambda values: values, CLASSES)
+    sign(land_cover, **{"isamap:isa_share": item_of(land_cover)["properties"]["isamap:isa_share"]})
+    ended = isamap("verify", land_cover)
+    assert "has not the colour table of its classes" in ended.out
+    assert "not 'land cover, fbp24'" in ended.out
+
+
+def test_an_item_of_two_class_rasters_is_no_map(isamap, maps):
+    item = item_of(maps)
+    item["assets"]["fbp24"] = item["assets"]["isa"]
+    write_item(maps, item)
+    ended = isamap("verify", maps)
+    assert (ended.code, checks(isamap("verify", maps))) == (5, [(STEM, "item")])
+    assert "names not one class raster, an asset isa or fbp24" in ended.out
+
+
 def test_quick_reads_neither_checksums_nor_pixels(isamap, maps):
     flip_a_byte(maps)
     assert isamap("verify", maps, "--quick").code == 0
@@ -536,6 +593,17 @@ def test_a_mode_overview_may_take_either_class_in_a_tie():
     nothing = np.full((2, 2), 255, np.uint8)
     assert audit.wrong_overview(nothing, np.array([[255]], np.uint8), CLASSES) == 0
     assert audit.wrong_overview(nothing, np.array([[0]], np.uint8), CLASSES) == 1
+
+
+def test_overviews_of_a_class_scheme_follow_as_they_are_made():
+    rng = np.random.default_rng(0)
+    layer, fine = class_layer(FBP24), rng.choice(np.array([1, 4, 12, 24, 255], np.uint8), (512, 512))
+    coarse = halve(fine, "MODE")
+    assert audit.wrong_overview(fine, coarse, layer) == 0
+    for code in (3, 254, 255):
+        worse = coarse.copy()
+        worse[coarse == 12] = code
+        assert audit.wrong_overview(fine, worse, layer) == np.count_nonzero(coarse == 12)
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.325, 0.45, 0.5, 0.999])

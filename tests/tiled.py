@@ -32,7 +32,13 @@ def noise(seed: int, shape: tuple[int, int], share: float = 0.3) -> NDArray[np.u
 
 
 def write_map(
-    folder: Path, tile: str, patches: Patches, *, version: str = "1", threshold: float = 0.5
+    folder: Path,
+    tile: str,
+    patches: Patches,
+    *,
+    version: str = "1",
+    threshold: float = 0.5,
+    layer: product.Layer = product.CLASSES,
 ) -> Path:
     """A finished map with its item."""
     geobox = Tile.parse(tile).geobox(1)
@@ -51,7 +57,7 @@ def write_map(
             "isamap:isa_share": 0.3,
             "isamap:valid_share": 0.01,
         }
-        item = product.map_item(tile, geobox, product.year_span(2021), (product.CLASSES,), made)
+        item = product.map_item(tile, geobox, product.year_span(2021), (layer,), made)
         del item["assets"]["preview"]
         publication.commit(item)
     return folder / f"{tile}.tif"

@@ -128,8 +128,8 @@ def _finish(report: "Report", given: dict[str, Any], name: str) -> None:
     from isamap.io.store import write_atomic
 
     document = report.document()
-    path = given["report"] or Path(given["workspace"]) / "runs" / engines.report_name(name, given["shard"])
-    write_atomic(path, (json.dumps(document, indent=1) + "\n").encode())
+    content = (json.dumps(document, indent=1) + "\n").encode()
+    write_atomic(Path(given["workspace"]) / "runs" / engines.report_name(name, given["shard"]), content)
     if given["as_json"]:
         click.echo(json.dumps(document))
     else:
@@ -144,6 +144,8 @@ def _finish(report: "Report", given: dict[str, Any], name: str) -> None:
                 f"{document[key]} {key}" for key in ("fetched", "skipped", "failed", "missing")
             )
             click.echo(f"requested {document['requested']}: {counts}", err=True)
+    if given["report"]:
+        write_atomic(given["report"], content)
     report.raise_for_failures()
 
 

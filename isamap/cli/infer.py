@@ -74,7 +74,7 @@ Examples:
     show_default=False,
 )
 @options.option("--probability", is_flag=True, help="Write the probability raster too.")
-@options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where the model runs.")
+@options.device("Where the model runs.")
 @options.option(
     "--window",
     type=click.Choice(["256", "512", "768", "1024"]),
@@ -127,9 +127,11 @@ def infer(**given: Any) -> None:
         stop_at_failure=given["on_error"] == "stop",
         live=live,
     )
-    if path := _report_path(given):
-        recipe.write_report(report, path)
+    if not given["inputs"]:
+        recipe.write_report(report, _own_report(given))
     _print(report, as_json=given["as_json"], quiet=given["quiet"])
+    if given["report"]:
+        recipe.write_report(report, given["report"])
     report.raise_for_failures()
 
 
@@ -225,11 +227,8 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
     return recipe.tile_jobs(tiles, given["year"], given["workspace"], given["out"], given["model"])
 
 
-def _report_path(given: dict[str, Any]) -> Path | None:
-    """Where the report goes: a run over an area always leaves one in the workspace."""
-    if given["report"] or given["inputs"]:
-        path: Path | None = given["report"]
-        return path
+def _own_report(given: dict[str, Any]) -> Path:
+    """The report that a run over an area leaves in the workspace."""
     model = Path(given["model"]).stem
     name = engines.report_name(f"infer-{model}-{given['year']}", given["shard"])
     return Path(given["workspace"]) / "runs" / name

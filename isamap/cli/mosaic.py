@@ -71,9 +71,9 @@ def mosaic(**given: Any) -> None:
         return
     recipe.check_libraries()
     report = recipe.run(request, differ, how=how, wait=given["wait"])
+    _print(report, as_json=given["as_json"], quiet=given["quiet"])
     if given["report"]:
         recipe.write_report(report, given["report"])
-    _print(report, as_json=given["as_json"], quiet=given["quiet"])
     report.raise_for_failures()
 
 

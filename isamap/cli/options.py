@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,8 +65,17 @@ AREA = (
     option("--region", metavar="NAME", help="A region of `isamap regions`, e.g. yreb or yreb/CN032070."),
     option("--bbox", metavar="XMIN,YMIN,XMAX,YMAX", help="A box, longitude and latitude."),
     option("--bbox-crs", metavar="CRS", default="EPSG:4326", help="CRS of --bbox."),
-    option("--aoi", type=click.Path(path_type=Path), help="A vector file; its polygons are the area."),
-    option("--tiles", metavar="ID,...|@FILE", help="Grid tiles by id, or a file with one id per line."),
+    option(
+        "--aoi",
+        metavar="FILE[:LAYER]",
+        type=click.Path(path_type=Path),
+        help="A vector file, and which of its layers; its polygons are the area.",
+    ),
+    option(
+        "--tiles",
+        metavar="ID,...|@FILE",
+        help="Grid tiles by id, or a file with one id per line; # begins a comment line.",
+    ),
 )
 json_output = option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 workspace = option(
@@ -219,6 +229,18 @@ def tiles_of(given: dict[str, Any]) -> "list[Tile]":
     return tiles_over(area_of(given).geometry)
 
 
+def device(text: str) -> Callable[[Any], Any]:
+    """The option that says where a network runs; `text` is its help."""
+    return option("--device", default="auto", metavar="auto|cpu|cuda[:N]", callback=_device, help=text)
+
+
+def _device(_: click.Context, __: click.Parameter, name: str) -> str:
+    """A device, if it is written as one."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise click.BadParameter(f"{name!r}: auto, cpu, cuda or cuda:N")
+    return name
+
+
 def area_of(given: dict[str, Any]) -> "Region":
     """The area of --region, --aoi or --bbox."""
     from isamap.domain import region
@@ -238,16 +260,16 @@ def area_of(given: dict[str, Any]) -> "Region":
 
 
 def _tile_ids(text: str) -> list[str]:
-    """Ids from `a,b,c` or from the lines of `@file`."""
+    """Ids from `a,b,c` or from the lines of `@file`, with or without a byte order mark; `#` begins a comment line."""
     if not text.startswith("@"):
         return [part.strip() for part in text.split(",") if part.strip()]
     from isamap.errors import MissingInputError
 
     try:
-        lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+        lines = Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as fault:
         raise MissingInputError(f"{text[1:]} cannot be read as a list of tiles: {fault}") from fault
-    return [line.strip() for line in lines if line.strip()]
+    return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
 
 
 def print_plan(plan: dict[str, Any], keys: Iterable[str], width: int, *, as_json: bool) -> None:

@@ -1,19 +1,11 @@
 """`isamap train`."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from isamap.cli import options
-
-
-def _device(_: click.Context, __: click.Parameter, text: str) -> str:
-    """The device, if it is written as one."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
-        raise click.BadParameter(f"{text!r}: auto, cpu, cuda or cuda:N")
-    return text
 
 
 @click.command()
@@ -32,13 +24,7 @@ def _device(_: click.Context, __: click.Parameter, text: str) -> str:
     help="Begin from these weights: fine-tuning on ground of your own.",
     show_default=False,
 )
-@options.option(
-    "--device",
-    default="auto",
-    metavar="auto|cpu|cuda[:N]",
-    callback=_device,
-    help="Where the model is trained.",
-)
+@options.device("Where the model is trained.")
 @options.option("--steps", type=click.IntRange(1), help="Steps in place of the recipe's.", show_default=False)
 @options.option("--seed", type=click.IntRange(0), help="Seed in place of the recipe's.", show_default=False)
 @options.option(

@@ -115,16 +115,17 @@ def run(
 
     Raises:
         BusyError: another run holds the directory.
-        MissingInputError: not one input is there.
+        MissingInputError: the only map has no input.
         StorageError, ModelError: nothing could go on.
         IsamapError: the first failure, with `stop_at_failure`.
     """
     if not jobs:  # a shard of few tiles may be empty
         return Report()
-    if live is None and not any(path.is_file() for job in jobs for path in job.source.paths):
+    if live is None and len(jobs) == 1 and not any(path.is_file() for path in jobs[0].source.paths):
         first = jobs[0].source.paths[0]
         fault = "is a folder, not a raster" if first.is_dir() else "does not exist"
-        raise MissingInputError(f"{first} {fault}" + _and_others(jobs))
+        todo = ": run isamap fetch, or leave out --no-fetch" if jobs[0].margin_px else ""
+        raise MissingInputError(f"{first} {fault}{todo}")
     report = Report()
     if live is not None and not _all_there(jobs):
         composer(live.settings)  # a wrong source is no fault of a tile
@@ -188,14 +189,6 @@ def _errand(job: Job) -> Errand:
 def _expected(options: Options, job: Job) -> dict[str, Any] | None:
     """Provenance of a finished map but for its input; None if it is to be made anyway."""
     return None if options.overwrite else mapper(options).provenance(job, "")
-
-
-def _and_others(jobs: Sequence[Job]) -> str:
-    """What to say of missing inputs after the first."""
-    if not jobs[0].margin_px:
-        return ""
-    others = f", nor does a composite of any other of the {len(jobs)} tiles" if len(jobs) > 1 else ""
-    return f"{others}: run isamap fetch, or leave out --no-fetch"
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -14,6 +14,8 @@ SCHEMA = 1
 RATE_WINDOWS_S = (600, 3600, 6 * 3600)
 """The rate is that of the shortest of these times in which enough maps were finished."""
 ENOUGH = 3
+DEFAULT_MODEL = "fast"
+"""Whose maps an area lacks where there are none of that year, and nobody says."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,23 @@ def run(
     Args:
         workspace: of the runs.
         model: only this one.
-        year: only this one.
+        year: only this one. With a model or tiles it is told of even if nothing of it is there yet.
         tiles: ids of the area's tiles; None takes all that is known.
         now: seconds since the epoch; None takes the clock.
     """
     found = ledger.products(workspace)
-    if model is not None and year is not None and (model, year) not in found:
-        found.append((model, year))
+    if year is not None and (model or tiles) and not any(_is_asked(one, model, year) for one in found):
+        found.append((model or DEFAULT_MODEL, year))
     return [
         _standing(workspace, name, when, tiles, time.time() if now is None else now)
         for name, when in sorted(found)
-        if model in {None, name} and year in {None, when}
+        if _is_asked((name, when), model, year)
     ]
+
+
+def _is_asked(product: tuple[str, int], model: str | None, year: int | None) -> bool:
+    """Whether a model and year is among those that are asked for."""
+    return model in {None, product[0]} and year in {None, product[1]}
 
 
 @dataclass(frozen=True)

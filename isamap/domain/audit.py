@@ -11,7 +11,8 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.product import CLASSES, NODATA, Layer, footprint
+from isamap.domain.classes import SCHEMES, Scheme
+from isamap.domain.product import NODATA, Layer, footprint
 
 Check = Literal[
     "coverage",
@@ -73,6 +74,11 @@ class Finding:
         return asdict(self)
 
 
+def scheme_of(item: Mapping[str, Any]) -> Scheme:
+    """The class scheme of a map without `item_faults`: its class raster is the asset that is called so."""
+    return next(scheme for key, scheme in SCHEMES.items() if key in item["assets"])
+
+
 def item_faults(item: Mapping[str, Any], stem: str, year: int | None) -> Iterator[str]:
     """What a map's STAC item lacks, or says wrongly.
 
@@ -88,8 +94,8 @@ def item_faults(item: Mapping[str, Any], stem: str, year: int | None) -> Iterato
     properties, assets = (
         value if isinstance(value, dict) else {} for value in (item.get("properties"), item.get("assets"))
     )
-    if CLASSES.key not in assets:
-        yield f"names no asset {CLASSES.key}"
+    if len(SCHEMES.keys() & assets) != 1:
+        yield f"names not one class raster, an asset {' or '.join(SCHEMES)}"
     for key, asset in assets.items():
         href = asset.get("href") if isinstance(asset, dict) else None
         if not isinstance(href, str) or not href.startswith(f"./{stem}.") or "/" in href[2:]:
@@ -168,26 +174,38 @@ def grid_fault(geobox: GeoBox, expected: GeoBox | None) -> str | None:
 
 def wrong_codes(values: NDArray[np.uint8], layer: Layer) -> list[int]:
     """Values that a raster of that layer may not hold."""
-    if layer is CLASSES:
-        known = np.count_nonzero(values <= 1) + np.count_nonzero(values == NODATA)
-        bad = (values > 1) & (values != NODATA) if known != values.size else None
-    else:
-        bad = (values > 100) & (values != NODATA) if np.any(values > 100) else None
+    if layer.key in SCHEMES:
+        codes = [one.code for one in SCHEMES[layer.key].classes] + [NODATA]
+        whole = sum(np.count_nonzero(values == code) for code in codes) == values.size
+        return [] if whole else np.setdiff1d(values, codes).tolist()
+    bad = (values > 100) & (values != NODATA) if np.any(values > 100) else None
     return [] if bad is None else np.unique(values[bad]).tolist()
 
 
 def wrong_overview(fine: NDArray[np.uint8], coarse: NDArray[np.uint8], layer: Layer) -> int:
     """Pixels of an overview that do not follow from the four under them: their mode (any, in a tie) or mean."""
     four = [fine[row::2, col::2] for row in (0, 1) for col in (0, 1)]
-    if layer is CLASSES:
-        ones, zeros = (sum((part == code).astype(np.uint8) for part in four) for code in (1, 0))
-        fits = np.where(coarse == 1, (ones >= zeros) & (ones > 0), (zeros >= ones) & (zeros > 0))
-        fits = np.where(coarse == NODATA, ones + zeros == 0, fits & (coarse <= 1))
-        return int(fits.size - np.count_nonzero(fits))
+    if layer.key in SCHEMES:
+        return _wrong_modes(four, coarse)
     count = sum((part != NODATA).astype(np.uint8) for part in four)
     total = sum(np.where(part == NODATA, 0, part).astype(np.uint16) for part in four)
     near = np.abs(coarse.astype(np.float32) - total / np.maximum(count, 1)) <= 1
     fits = np.where(count == 0, coarse == NODATA, near)
+    return int(fits.size - np.count_nonzero(fits))
+
+
+def _wrong_modes(four: Sequence[NDArray[np.uint8]], coarse: NDArray[np.uint8]) -> int:
+    """Pixels that are not the commonest class, or one of several, of those under them; nodata where there is none."""
+    mixed = coarse != four[0]
+    for part in four[1:]:
+        mixed |= coarse != part
+    four, coarse = [part[mixed] for part in four], coarse[mixed]  # where all agree there is nothing to count
+    most = np.zeros(coarse.shape, np.uint8)
+    for one in four:
+        count = sum((one == other).astype(np.uint8) for other in four)
+        np.maximum(most, np.where(one == NODATA, 0, count), out=most)
+    own = sum((part == coarse).astype(np.uint8) for part in four)
+    fits = np.where(coarse == NODATA, most == 0, (own == most) & (own > 0))
     return int(fits.size - np.count_nonzero(fits))
 
 

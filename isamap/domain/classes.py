@@ -62,6 +62,10 @@ class Scheme:
                 table[one.code] = int(one.isa)
         return table[labels]
 
+    def count_isa(self, labels: NDArray[np.uint8]) -> int:
+        """Impervious pixels among labels of this scheme."""
+        return sum(int(np.count_nonzero(labels == one.code)) for one in self.classes if one.isa)
+
     def channel_of(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Labels as the numbers of a network's outputs, 0 to n - 1; 255 where unlabelled."""
         table = np.full(256, UNLABELLED, np.uint8)

@@ -109,16 +109,13 @@ def coverage(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 
 def lines(rows: Sequence[Row]) -> Iterator[str]:
-    """What an analyst should know of the run, for a terminal: a line for each of the tiles least seen."""
-    lacks = [(_gap_share(row), _unseen(row), row.name) for row in rows]
-    lacks = sorted(lack for lack in lacks if lack[0] or lack[1])
-    lacks.sort(key=lambda lack: (-lack[0], -len(lack[1])))
-    for share, months, name in lacks[:NAMED]:
-        gaps = f"{100 * share:.2f} % of its pixels have no clear look and are nodata" if share else ""
-        unseen = f"no clear look in month {', '.join(months)}" if months else ""
-        yield f"{name}: {'; '.join(filter(None, (gaps, unseen)))}"
-    if len(lacks) > NAMED:
-        yield f"... and gaps or unseen months on {len(lacks) - NAMED} more tiles: the report lists them"
+    """What an analyst should know of the run, for a terminal: a line for each of the tiles with the largest gaps."""
+    gaps = sorted((-_gap_share(row), row.name, _unseen(row)) for row in rows if _gap_share(row))
+    for share, name, months in gaps[:NAMED]:
+        unseen = f"; no clear look in month {', '.join(months)}" if months else ""
+        yield f"{name}: {-100 * share:.2f} % of its pixels have no clear look and are nodata{unseen}"
+    if len(gaps) > NAMED:
+        yield f"... and gaps on {len(gaps) - NAMED} more tiles: the report lists them"
 
 
 def _gap_share(row: Row) -> float:

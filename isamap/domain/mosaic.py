@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
+from isamap.domain.classes import ISA, SCHEMES, Scheme
 from isamap.domain.grid import Tile
 from isamap.domain.lonlat import LONLAT, geodesic_area_km2, into_crs
 from isamap.errors import InputError
@@ -72,6 +73,15 @@ class Member:
     """Of the raster."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """Of its STAC item; empty if there is none."""
+    size_bytes: int | None = None
+    """Of the raster, as its item has it."""
+    classes: str = ISA.name
+    """Name of the scheme that its codes belong to."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """What its codes mean."""
+        return SCHEMES[self.classes]
 
     @property
     def name(self) -> str:
@@ -143,9 +153,15 @@ def check_alike(members: Sequence[Member], *, force: bool) -> str | None:
     """What differs in the make of the members, None if nothing does.
 
     Raises:
-        InputError: models, weights, thresholds or versions differ, and nobody said to go on.
+        InputError: models, weights, thresholds or versions differ, and nobody said to go on; or class schemes do.
     """
     first = members[0]
+    other = next((member for member in members if member.classes != first.classes), None)
+    if other is not None:
+        raise InputError(
+            f"{first.name} has the classes {first.classes}, {other.name} {other.classes}: "
+            "make a mosaic of each"
+        )
     for member in members:
         if Make.of(member.properties) != Make.of(first.properties):
             fault = (

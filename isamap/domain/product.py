@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
+from isamap.domain.classes import Scheme
 from isamap.domain.grid import Tile
 
 NODATA = 255
@@ -76,6 +77,15 @@ OVERVIEW_VALID = Layer(
     colours={},
 )
 PREVIEW_KEY, PREVIEW_SUFFIX = "preview", ".png"
+
+
+def class_layer(scheme: Scheme) -> Layer:
+    """The class raster of maps of a scheme; its asset is called as the scheme is."""
+    if scheme.name == CLASSES.key:
+        return CLASSES
+    legend = ", ".join(f"{one.code} {one.name}" for one in scheme.classes)
+    title, what = f"Land cover, {scheme.name}: {legend}, {NODATA} nodata", f"land cover, {scheme.name}"
+    return replace(CLASSES, key=scheme.name, title=title, description=what, colours=scheme.colours)
 
 
 def overview_factors(shape: tuple[int, int]) -> list[int]:

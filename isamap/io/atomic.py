@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from isamap.io.locks import storage_errors
+from isamap.io.locks import REFUSED, storage_errors
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -15,7 +15,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the disk is full, read-only or broken.
     """
-    with storage_errors(path, needed_bytes=len(content)):
+    with storage_errors(path, REFUSED, needed_bytes=len(content)):
         make_directory(path.parent)
         draft, held = _hold_draft(path)
         try:

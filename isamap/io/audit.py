@@ -19,6 +19,7 @@ from isamap.domain.audit import (
     grid_fault,
     item_faults,
     place_fault,
+    scheme_of,
     traits_of,
 )
 from isamap.domain.grid import Tile
@@ -91,6 +92,7 @@ def _audit(subject: Subject) -> Audited:
     if faults:
         return Audited(tuple(faults))
     assets: dict[str, dict[str, Any]] = item["assets"]
+    classes = scheme_of(item).name
     findings = list(_file_findings(directory, stem, assets, quick=subject.quick))
     readable = {}
     for key in [key for key in LAYERS if key in assets]:
@@ -106,7 +108,7 @@ def _audit(subject: Subject) -> Audited:
         if readable:
             findings += _pixel_findings(stem, item, readable, valid)
     damaged = any(finding.check == "pixels" for finding in findings)
-    return Audited(tuple(findings), traits_of(item), CLASSES.key in readable and aligned and not damaged)
+    return Audited(tuple(findings), traits_of(item), classes in readable and aligned and not damaged)
 
 
 def _without_item(subject: Subject) -> Finding:
@@ -242,8 +244,9 @@ def _pixel_findings(
     if tally.invented or tally.lost:
         text = f"{tally.invented} input pixels mapped without data, {tally.lost} left out with data"
         yield Finding(stem, "nodata", text, AFRESH)
-    if CLASSES.key in files and CLASSES.key not in tally.damage:
-        yield from _share_findings(stem, properties, tally, files[CLASSES.key])
+    classes = scheme_of(item).name
+    if classes in files and classes not in tally.damage:
+        yield from _share_findings(stem, properties, tally, files[classes])
 
 
 def _shape(path: Path) -> tuple[int, int]:

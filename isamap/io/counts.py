@@ -21,6 +21,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 from shapely.geometry.base import BaseGeometry
 
+from isamap.domain.classes import ISA
 from isamap.domain.grid import Window, crop, windows
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.mosaic import Member
@@ -29,8 +30,8 @@ from isamap.domain.product import BLOCK_PX, NODATA, OVERVIEW_ISA, OVERVIEW_VALID
 from isamap.errors import StorageError
 from isamap.io.cog import CogWriter
 from isamap.io.guard import open_raster
-from isamap.io.members import Reader, check_member
-from isamap.io.store import write_atomic
+from isamap.io.members import Reader, check_member, check_size
+from isamap.io.store import storage_errors, write_atomic
 from isamap.io.zones import Polygons
 
 DIGEST_TAG, CELL_TAG = "isamap_digest", "isamap_cell_px"
@@ -82,6 +83,7 @@ def count(job: CountJob) -> Counted:
     """
     found = None if job.overwrite else _read_counts(job)
     if found is not None:
+        check_size(job.member)
         return Counted(int(found[0].sum(dtype=np.int64)), int(found[1].sum(dtype=np.int64)), new=False)
     check_member(job.member)
     counts, member, owned = Counts.over(job.grid, job.cells), job.member, job.member.owned()
@@ -90,6 +92,8 @@ def count(job: CountJob) -> Counted:
     with Reader() as reader:
         for window in windows(shape, COUNT_PX):
             classes, pixels = reader.read(member, window), crop(member.geobox, window)
+            if member.scheme is not ISA:
+                classes = member.scheme.to_isa(classes)
             if cut is not None:
                 classes[cut.on(pixels) == 0] = NODATA
             if (classes == NODATA).all():
@@ -111,9 +115,10 @@ def _write_counts(job: CountJob, counts: Counts) -> None:
 
 
 def _read_counts(job: CountJob) -> NDArray[np.uint32] | None:
-    """Both bands of counts that are there and still right, else None."""
-    if not job.path.is_file():
-        return None
+    """Both bands of counts that are there, still right and no older than the map, else None."""
+    with storage_errors(job.member.path):
+        if not job.path.is_file() or _changed(job.path) < _changed(job.member.path):
+            return None
     try:
         with rasterio.open(job.path, driver="GTiff") as src:
             right = src.tags().get(DIGEST_TAG) == job.digest and src.shape == job.cells.shape
@@ -121,6 +126,11 @@ def _read_counts(job: CountJob) -> NDArray[np.uint32] | None:
     except RasterioError:
         return None
     return counts
+
+
+def _changed(path: Path) -> int:
+    """When a file was last written, ns since the epoch."""
+    return path.stat().st_mtime_ns
 
 
 def write_overview(

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.mosaic import Member, transformer
 from isamap.domain.overview import M_PER_DEGREE
-from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, overview_factors
+from isamap.domain.product import BLOCK_PX, NODATA, class_layer, overview_factors
 from isamap.errors import ConfigError, StorageError
 
 GTI_LAYER = "tiles"
@@ -38,7 +38,7 @@ def vrt_text(members: Sequence[Member], folder: Path) -> str:
         members: what it shows.
         folder: where it will lie.
     """
-    gsd = members[0].gsd
+    gsd, layer = members[0].gsd, class_layer(members[0].scheme)
     boxes = np.array([tuple(member.geobox.boundingbox) for member in members])
     left, top = float(boxes[:, 0].min()), float(boxes[:, 3].max())
     width, height = (round(side / gsd) for side in (boxes[:, 2].max() - left, top - boxes[:, 1].min()))
@@ -48,12 +48,12 @@ def vrt_text(members: Sequence[Member], folder: Path) -> str:
     )
     SubElement(root, "GeoTransform").text = f"{left!r}, {gsd!r}, 0, {top!r}, 0, {-gsd!r}"
     band = SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
-    SubElement(band, "Description").text = CLASSES.description
+    SubElement(band, "Description").text = layer.description
     SubElement(band, "NoDataValue").text = str(NODATA)
     SubElement(band, "ColorInterp").text = "Palette"
     table = SubElement(band, "ColorTable")
     for code in range(256):
-        red, green, blue, alpha = CLASSES.colours.get(code, (0, 0, 0, 255))
+        red, green, blue, alpha = layer.colours.get(code, (0, 0, 0, 255))
         SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4=str(alpha))
     for member, box in zip(members, boxes, strict=True):
         offset = _whole((box[0] - left) / gsd), _whole((top - box[3]) / gsd)

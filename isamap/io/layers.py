@@ -18,7 +18,7 @@ from rasterio.vrt import WarpedVRT
 from isamap.domain.bands import QUANTIFICATION, band_index, name_from_stem
 from isamap.errors import InputError
 from isamap.io.guard import one_line, open_raster, reason
-from isamap.io.placing import REPROJECT, geobox_of, nesting_fault
+from isamap.io.placing import geobox_of, nesting_fault, reprojection
 
 WARP_ERROR_PX = 0.01
 """GDAL's default, an eighth of a pixel, would be more than 1 m."""
@@ -71,7 +71,7 @@ def lay_out(src: Any, bands: dict[str, int], grid: GeoBox, *, reproject: bool) -
     geobox, warp = geobox_of(src), None
     if fault := nesting_fault(geobox, grid):
         if not reproject:
-            raise InputError(f"{one_line(src.name)}: {fault}: {REPROJECT}")
+            raise InputError(f"{one_line(src.name)}: {fault}: {reprojection(grid.resolution.x)}")
         geobox = warp = grid
     first = next(iter(bands.values())) - 1
     alpha = any(src.colorinterp[index - 1] == ColorInterp.alpha for index in bands.values())

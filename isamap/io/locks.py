@@ -7,7 +7,7 @@ import os
 import resource
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from isamap.errors import BusyError, StorageError
@@ -25,6 +25,8 @@ STORAGE_FAULTS = NO_SPACE | {
     errno.EROFS,
     errno.ESTALE,
 }
+REFUSED = (FileNotFoundError,)
+"""What creating a file meets in a folder that is there, if the kernel alone makes files in it (/proc, /sys)."""
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def lock(path: Path, *, wait: bool = False, what: str, shared: bool = False) -> 
         BusyError: another run holds the lock and `wait` is not set.
         StorageError: the lock file cannot be made.
     """
-    with storage_errors(path):
+    with storage_errors(path, REFUSED):
         path.parent.mkdir(parents=True, exist_ok=True)
         held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -95,10 +97,26 @@ def storage_error(path: Path, err: Exception, needed_bytes: int | None = None) -
     number = err.errno if isinstance(err, OSError) else None
     reason = (err.strerror if isinstance(err, OSError) else None) or " ".join(str(err).split())
     facts = [reason or type(err).__name__]
+    if link := dangling_link(path):
+        return StorageError(f"cannot use {path}: {link_fault(link)}")
     if number is None or number in NO_SPACE:
         facts += _space(path, needed_bytes)
         return StorageError(f"cannot write {path}: {', '.join(facts)}: free space there and rerun")
     return StorageError(f"cannot use {path}: {', '.join(facts)}: make it writable or choose another place")
+
+
+def dangling_link(path: Path) -> Path | None:
+    """The link to nothing that `path` is or leads through, such as one to a disk that is not mounted; None without."""
+    for place in (path, *path.parents):
+        with suppress(OSError):  # nobody may look there
+            if place.is_symlink() and not place.exists():
+                return place
+    return None
+
+
+def link_fault(link: Path) -> str:
+    """What is wrong with a link to nothing, and what to do."""
+    return f"{link} is a link to nothing ({link.readlink()}): mount that disk, or choose another place"
 
 
 def _space(path: Path, needed_bytes: int | None) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import rasterio
@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
+from isamap.domain.classes import ISA, SCHEMES
 from isamap.domain.grid import Tile, Window
 from isamap.domain.mosaic import Member
 from isamap.domain.product import CLASSES, NODATA
@@ -61,7 +62,31 @@ def read_member(path: Path) -> Member:
         _check_classes(src)
         geobox = geobox_of(src)
     tile = _tile_of(path.stem, geobox)
-    return Member(path, geobox, tile, _stored_digest(item, path) or _digest(path), _properties(item))
+    stored = _stored(item, path)
+    return Member(
+        path,
+        geobox,
+        tile,
+        stored.sha256 or _digest(path),
+        _properties(item),
+        stored.size_bytes,
+        stored.classes,
+    )
+
+
+def check_size(member: Member) -> None:
+    """Refuse a raster that has another size than its item says: a cut one is seen without reading it.
+
+    Raises:
+        InputError: it is damaged, or was replaced.
+        StorageError: the disk does not tell.
+    """
+    with store.storage_errors(member.path):
+        size = member.path.stat().st_size if member.path.is_file() else 0
+    if member.size_bytes not in {None, size}:
+        raise InputError(
+            f"{one_line(member.path)} has {size} bytes, its item says {member.size_bytes}: make it again"
+        )
 
 
 def check_member(member: Member) -> None:
@@ -84,11 +109,10 @@ def check_member(member: Member) -> None:
 
 def _from_item(path: Path, tile: Tile, item: dict[str, Any]) -> Member | None:
     """The member as its item describes it; None if that does not say enough. `check_member` looks at the raster."""
-    properties, geobox = _properties(item), tile.geobox(1)
-    digest = _stored_digest(item, path)
-    if not digest or properties.get("proj:shape") != list(geobox.shape):
+    properties, geobox, stored = _properties(item), tile.geobox(1), _stored(item, path)
+    if not stored.sha256 or properties.get("proj:shape") != list(geobox.shape):
         return None
-    return Member(path, geobox, tile, digest, properties)
+    return Member(path, geobox, tile, stored.sha256, properties, stored.size_bytes, stored.classes)
 
 
 def _properties(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,14 +121,28 @@ def _properties(item: Mapping[str, Any]) -> dict[str, Any]:
     return {key: properties[key] for key in KEPT if key in properties} if isinstance(properties, dict) else {}
 
 
-def _stored_digest(item: Mapping[str, Any], path: Path) -> str:
-    """sha256 of a raster as its item has it, empty if it has none."""
+class _Stored(NamedTuple):
+    """A raster as its item has it."""
+
+    sha256: str = ""
+    """Empty if it says none."""
+    size_bytes: int | None = None
+    """None if it says none."""
+    classes: str = ISA.name
+    """Name of its class scheme: the key of the asset."""
+
+
+def _stored(item: Mapping[str, Any], path: Path) -> _Stored:
+    """What an item says of a raster."""
     assets = item.get("assets")
-    for asset in assets.values() if isinstance(assets, dict) else ():
+    for key, asset in assets.items() if isinstance(assets, dict) else ():
         if isinstance(asset, dict) and asset.get("href") == f"./{path.name}":
-            checksum = str(asset.get("file:checksum"))
-            return checksum.removeprefix(store.SHA256) if checksum.startswith(store.SHA256) else ""
-    return ""
+            checksum, size = str(asset.get("file:checksum")), asset.get("file:size")
+            sha256 = checksum.removeprefix(store.SHA256) if checksum.startswith(store.SHA256) else ""
+            return _Stored(
+                sha256, size if isinstance(size, int) else None, key if key in SCHEMES else ISA.name
+            )
+    return _Stored()
 
 
 def _tile_of(stem: str, geobox: GeoBox) -> Tile | None:
@@ -150,7 +188,7 @@ class Reader:
         self._env.__exit__(*ending)
 
     def read(self, member: Member, window: Window) -> NDArray[np.uint8]:
-        """Classes of a window inside a member, shape (y, x): 0, 1 and 255.
+        """Classes of a window inside a member, shape (y, x): codes of its scheme, and 255.
 
         Raises:
             InputError: it is damaged, or holds other values.
@@ -162,9 +200,11 @@ class Reader:
             raise InputError(
                 f"{one_line(member.path)} is damaged near row {window.row_off}: {reason(error)}"
             ) from error
-        if ((values > 1) & (values < NODATA)).any():
+        codes = [one.code for one in member.scheme.classes]
+        if sum(np.count_nonzero(values == code) for code in (*codes, NODATA)) != values.size:
             raise InputError(
-                f"{one_line(member.path)} holds other values than 0, 1 and 255: it is no class map"
+                f"{one_line(member.path)} holds other values than {', '.join(map(str, codes))} and {NODATA}: "
+                "it is no class map"
             )
         return values
 

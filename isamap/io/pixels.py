@@ -14,8 +14,9 @@ from rasterio.windows import Window as RasterWindow
 
 from isamap.domain import audit
 from isamap.domain.bands import canonical
+from isamap.domain.classes import ISA, SCHEMES
 from isamap.domain.grid import MARGIN_PX, SCALE, TILE_PX, Tile, Window, windows
-from isamap.domain.product import CLASSES, NODATA, PROBABILITY, Layer
+from isamap.domain.product import NODATA, PROBABILITY, Layer, class_layer
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, open_raster, reason
 from isamap.io.placing import geobox_of
@@ -25,8 +26,8 @@ READ_ENV = {**GDAL_ENV, "GDAL_CACHEMAX": 64 << 20}
 WINDOW_PX = 2560
 """Whole blocks and whole input pixels; 6.5 MB of each raster are held at a time."""
 
-LAYERS: dict[str, Layer] = {layer.key: layer for layer in (CLASSES, PROBABILITY)}
-"""Rasters of a map by asset key."""
+LAYERS: dict[str, Layer] = {layer.key: layer for layer in (*map(class_layer, SCHEMES.values()), PROBABILITY)}
+"""Rasters of maps by asset key; a map has one class raster, of one scheme."""
 
 Validity = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 """Where some and where every band of a composite is there, without its margin, `(y, x)`."""
@@ -86,18 +87,19 @@ def read_pixels(files: Mapping[str, Path], threshold: float | None, valid: Valid
         valid: of the composite; None if that is not at hand.
     """
     tally = Tally()
+    scheme = next((SCHEMES[key] for key in files if key in SCHEMES), ISA)
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(**READ_ENV))
         levels = {key: _levels(path, stack) for key, path in files.items()}
         shape = next(iter(levels.values()))[0].shape
         for window in windows(shape, WINDOW_PX):
             found = _read_window(levels, window, tally)
-            classes, percent = found.get(CLASSES.key), found.get(PROBABILITY.key)
+            classes, percent = found.get(scheme.name), found.get(PROBABILITY.key)
             if classes is None:
                 continue
             tally.valid += int(np.count_nonzero(classes != NODATA))
-            tally.isa += int(np.count_nonzero(classes == 1))
-            if percent is not None and threshold is not None:
+            tally.isa += scheme.count_isa(classes)
+            if percent is not None and threshold is not None and scheme is ISA:
                 tally.misclassed += audit.wrong_classes(classes, percent, threshold)
             if valid is not None:
                 _add_input(tally, classes, window, valid)

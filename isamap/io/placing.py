@@ -1,4 +1,4 @@
-"""Where rasters lie: the 10 m grid of a scene, and how the pixels of each of its files nest in it."""
+"""Where rasters lie: the grid of a scene, and how the pixels of each of its files nest in it."""
 
 from collections.abc import Sequence
 from math import ceil, floor, inf, sqrt
@@ -27,7 +27,6 @@ SHIFT_PX = 1e-3
 METRES_PER_DEGREE = 111_320
 EDGE_POINTS = 101
 """Points along each side whose UTM position is taken."""
-REPROJECT = "--reproject brings it to the UTM 10 m grid"
 
 
 def geobox_of(src: Any) -> GeoBox:
@@ -64,26 +63,32 @@ def scene_grid(files: Sequence[Any], *, reproject: bool, gsd_m: float = GSD_M) -
         return geobox_of(files[faults.index(None)])
     if reproject:
         return utm_grid(min(files, key=lambda src: src.res), gsd_m)
-    raise InputError(f"{one_line(files[0].name)}: {faults[0]}: {REPROJECT}")
+    raise InputError(f"{one_line(files[0].name)}: {faults[0]}: {reprojection(gsd_m)}")
+
+
+def reprojection(gsd_m: float) -> str:
+    """What to do about imagery on another grid than a model of that pixel size needs."""
+    return f"--reproject brings it to the UTM {gsd_m:g} m grid"
 
 
 def nesting_fault(geobox: GeoBox, grid: GeoBox) -> str | None:
-    """Why the pixels of a file do not nest with the 10 m grid, or None."""
-    if geobox.crs != grid.crs:
-        return f"lies in {name_crs(geobox.crs)}, the 10 m grid in {name_crs(grid.crs)}"
-    a, b, left, d, e, top = geobox.transform[:6]
+    """Why the pixels of a file do not nest with the grid of a scene, or None."""
     gsd_m = abs(float(grid.resolution.x))
+    name = f"the {gsd_m:g} m grid"
+    if geobox.crs != grid.crs:
+        return f"lies in {name_crs(geobox.crs)}, {name} in {name_crs(grid.crs)}"
+    a, b, left, d, e, top = geobox.transform[:6]
     factor = round(a / gsd_m)
     size_m = factor * gsd_m
     if factor not in GSD_FACTORS or not np.allclose([a, b, d, e], [size_m, 0, 0, -size_m], 0, PIXEL_ERROR_M):
-        return f"has pixels of {a:.9g} x {-e:.9g} m, which do not nest in the 10 m grid"
+        return f"has pixels of {a:.9g} x {-e:.9g} m, which do not nest in {name}"
     row_off, col_off = (top - grid.transform.f) / gsd_m, (grid.transform.c - left) / gsd_m
     if max(abs(row_off - round(row_off)), abs(col_off - round(col_off))) > SHIFT_PX:
-        return f"is shifted against the 10 m grid by {-col_off % 1:.3g} pixels east, {row_off % 1:.3g} north"
+        return f"is shifted against {name} by {-col_off % 1:.3g} pixels east, {row_off % 1:.3g} north"
     spare_rows = factor * geobox.shape[0] - grid.shape[0] - row_off
     spare_cols = factor * geobox.shape[1] - grid.shape[1] - col_off
     if min(row_off, col_off, spare_rows, spare_cols) < -SHIFT_PX:
-        return "does not cover the whole 10 m grid"
+        return f"does not cover the whole {gsd_m:g} m grid"
     return None
 
 

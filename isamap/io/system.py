@@ -190,6 +190,10 @@ def _try(held: int) -> bool:
 
 def writable_fault(path: Path) -> str | None:
     """Why publishing cannot work where a workspace lies or will lie, or None."""
+    from isamap.io.locks import dangling_link, link_fault
+
+    if link := dangling_link(path):
+        return link_fault(link)
     try:
         faults = probe_storage(existing(path))
     except (StorageError, OSError) as fault:

@@ -20,7 +20,7 @@ from isamap.domain.grid import Window, crop, windows
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.mosaic import ZONE_DEG, Member, transformer
 from isamap.domain.overview import places
-from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, map_item
+from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, Layer, class_layer, map_item
 from isamap.io import store
 from isamap.io.cog import CogWriter
 from isamap.io.members import Reader, check_member
@@ -52,6 +52,11 @@ class SheetJob:
     """Redo it if it is done."""
 
     @property
+    def layer(self) -> Layer:
+        """What its raster holds: the classes of its members, which have one scheme."""
+        return class_layer(self.members[0].scheme)
+
+    @property
     def path(self) -> Path:
         """The raster, once made."""
         return self.target.directory / f"{self.target.stem}{CLASSES.suffix}"
@@ -76,7 +81,7 @@ def make_sheet(job: SheetJob) -> bool:
     cut = Polygons([job.cutline], [1], LONLAT) if job.cutline is not None else None
     with store.publish(job.target) as publication:
         path = publication.path(stem + CLASSES.suffix)
-        with Reader() as reader, CogWriter(path, job.geobox, CLASSES, job.tags) as cog:
+        with Reader() as reader, CogWriter(path, job.geobox, job.layer, job.tags) as cog:
             sampler = Sampler(job.members, reader)
             for window in windows((job.geobox.shape[0], job.geobox.shape[1]), BLOCK_PX):
                 grid = crop(job.geobox, window)
@@ -85,7 +90,7 @@ def make_sheet(job: SheetJob) -> bool:
                     classes[cut.on(grid) == 0] = NODATA
                 cog.write(window, classes)
                 valid += int(np.count_nonzero(classes != NODATA))
-                isa += int(np.count_nonzero(classes == 1))
+                isa += job.members[0].scheme.count_isa(classes)
         publication.commit(_item(job, valid, isa))
     return True
 
@@ -97,8 +102,8 @@ def _item(job: SheetJob, valid: int, isa: int) -> dict[str, Any]:
         "isamap:isa_share": round(isa / valid, 6) if valid else None,
         "isamap:valid_share": round(valid / (job.geobox.shape[0] * job.geobox.shape[1]), 6),
     }
-    item = map_item(job.target.stem, job.geobox, job.span, (CLASSES,), properties)
-    item["assets"] = {CLASSES.key: item["assets"][CLASSES.key]}  # a sheet has no picture
+    item = map_item(job.target.stem, job.geobox, job.span, (job.layer,), properties)
+    item["assets"] = {job.layer.key: item["assets"][job.layer.key]}  # a sheet has no picture
     return item
 
 
@@ -113,7 +118,7 @@ class Sampler:
             self._groups[crs] = own, shapely.STRtree([shapely.box(*m.geobox.boundingbox.bbox) for m in own])
 
     def on(self, grid: GeoBox) -> NDArray[np.uint8]:
-        """Classes of the pixels of a small grid, shape (y, x): 0, 1, and 255 where nothing is known."""
+        """Classes of the pixels of a small grid, shape (y, x): codes of the scheme, and 255 where nothing is known."""
         classes = np.full((grid.shape[0], grid.shape[1]), NODATA, np.uint8)
         zones = _zones(grid)
         for crs, (members, tree) in self._groups.items():

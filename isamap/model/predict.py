@@ -6,7 +6,7 @@ pixel is impervious, whichever of the scheme's impervious classes it is.
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from isamap.domain.classes import SCHEMES
-from isamap.domain.product import CLASSES, NODATA, PROBABILITY, Layer
+from isamap.domain.product import NODATA, PROBABILITY, Layer, class_layer
 from isamap.errors import ModelError
 from isamap.model import settling
 from isamap.model.checkpoint import load
@@ -71,19 +71,12 @@ class Predictor:
 
     def layers(self, *, probability: bool) -> tuple[Layer, ...]:
         """The rasters that this model's maps consist of."""
-        classes = CLASSES
-        if self.scheme.name != "isa":
-            legend = ", ".join(f"{one.code} {one.name}" for one in self.scheme.classes)
-            title = f"Land cover, {self.scheme.name}: {legend}, {NODATA} nodata"
-            colours, what = self.scheme.colours, f"land cover, {self.scheme.name}"
-            classes = replace(CLASSES, key=self.scheme.name, title=title, description=what, colours=colours)
+        classes = class_layer(self.scheme)
         return (classes, PROBABILITY) if probability else (classes,)
 
     def count_isa(self, classes: NDArray[np.uint8]) -> int:
         """Impervious pixels of a class map."""
-        if self.scheme.name != "isa":
-            classes = self.scheme.to_isa(classes)
-        return int(np.count_nonzero(classes == 1))
+        return self.scheme.count_isa(classes)
 
     def probability(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
         """Calibrated ISA probability without halo, float32 `(n, y * scale, x * scale)` on the device; see `probabilities`."""
