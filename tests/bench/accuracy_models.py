@@ -141,7 +141,12 @@ class Forest:
         self.name = f"random forest, spectrum of {len(bands)} bands (10 m)"
         recipe = read_recipe(RECIPE)
         network = recipe.network.model_copy(
-            update={"bands": bands, "mean": (0.0,) * len(bands), "std": (1.0,) * len(bands)}
+            update={
+                "bands": bands,
+                "optional": tuple(band for band in bands if band not in BANDS),
+                "mean": (0.0,) * len(bands),
+                "std": (1.0,) * len(bands),
+            }
         )
         grounds = read_grounds(recipe.model_copy(update={"network": network, "simulated": ()}), data)
         rng, drawn = np.random.default_rng(0), []
