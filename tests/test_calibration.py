@@ -126,7 +126,7 @@ def test_calibration_moves_no_pixel_of_a_class_map(tmp_path, monkeypatch, share)
         calibration={"slope": numbers.slope, "intercept": numbers.intercept},
     )
     (before,), (after,) = (
-        one.predict([lr], [valid], percent=True) for one in (plain, Predictor(fitted, "cpu"))
+        one.predict([lr], [valid], percent=True).result() for one in (plain, Predictor(fitted, "cpu"))
     )
     np.testing.assert_array_equal(after.isa, before.isa)
     assert set(np.unique(before.isa)) == {0, 1, 255}
@@ -136,7 +136,7 @@ def test_calibration_moves_no_pixel_of_a_class_map(tmp_path, monkeypatch, share)
     slack = 0.501
     assert (after.percent[after.isa == 1] >= 100 * numbers.of(raw) - slack).all()
     assert (after.percent[after.isa == 0] <= 100 * numbers.of(raw) + slack).all()
-    asked = Predictor(fitted, "cpu", float(np.quantile(worth, 0.3))).predict([lr], [valid])[0].isa
+    asked = Predictor(fitted, "cpu", float(np.quantile(worth, 0.3))).predict([lr], [valid]).result()[0].isa
     assert (asked[asked != 255] == 1).mean() == pytest.approx(0.7, abs=0.02)
 
 

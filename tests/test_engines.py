@@ -220,17 +220,21 @@ def test_a_shard_without_tiles_has_nothing_to_do(isamap, model, tmp_path):
 @pytest.mark.parametrize(
     ("cores", "memory", "free", "gpu", "workers"),
     [
-        (16, None, 100 << 30, False, 8),
-        (16, 6_000_000_000, 0, False, 4),
-        (16, None, 4_600_000_000, False, 3),
-        (1, None, 0, False, 1),
-        (16, None, 100 << 30, True, 1),
+        (16, None, 100 << 30, None, 8),
+        (16, 6_000_000_000, 0, None, 4),
+        (16, None, 4_600_000_000, None, 3),
+        (1, None, 0, None, 1),
+        (16, None, 100 << 30, 140_000_000_000, 6),
+        (16, None, 100 << 30, 8_500_000_000, 2),
+        (16, None, 100 << 30, 2_000_000_000, 1),
+        (4, None, 100 << 30, 140_000_000_000, 2),
+        (16, 3_000_000_000, 0, 140_000_000_000, 2),
     ],
 )
 def test_workers_are_as_many_as_cores_and_memory_carry(cores, memory, free, gpu, workers, monkeypatch):
     monkeypatch.setattr(machine, "cores", lambda: cores)
     monkeypatch.setattr(machine, "free_bytes", lambda: free)
-    assert machine.workers(memory, gpu=gpu) == workers
+    assert machine.workers(memory, gpu) == workers
 
 
 def test_a_container_has_the_cores_and_memory_of_its_control_group(tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import pytest
 import rasterio
 from bad_rasters import write_raster
 
-from isamap.core.mapping import batches
 from isamap.domain.grid import windows
+from isamap.domain.panels import batches
 from isamap.errors import InputError
 from isamap.io.raster import GDAL_ENV, SceneInput, checked, open_scene
 

@@ -73,7 +73,7 @@ def equal(one, other):
 
 def test_a_window_loses_its_halo_and_grows_tenfold(predictor):
     lr, valid = scene(0)
-    (made,) = predictor.predict([lr], [valid], percent=True)
+    (made,) = predictor.predict([lr], [valid], percent=True).result()
     height, width = 30 - 2 * predictor.halo_px, 40 - 2 * predictor.halo_px
     assert made.isa.shape == made.percent.shape == (10 * height, 10 * width)
     assert made.isa.dtype == made.percent.dtype == np.uint8
@@ -82,7 +82,7 @@ def test_a_window_loses_its_halo_and_grows_tenfold(predictor):
 
 
 def test_percent_is_asked_for(predictor):
-    (made,) = predictor.predict(*([part] for part in scene(0)))
+    (made,) = predictor.predict(*([part] for part in scene(0))).result()
     assert made.percent is None
     assert len(made.rasters) == 1
 
@@ -90,7 +90,7 @@ def test_percent_is_asked_for(predictor):
 def test_classes_and_percent_are_the_rounded_probability(predictor):
     lr, valid = scene(3)
     probability = predictor.probability(lr[None], valid[None])[0].numpy()
-    (made,) = predictor.predict([lr], [valid], percent=True)
+    (made,) = predictor.predict([lr], [valid], percent=True).result()
     np.testing.assert_array_equal(made.isa, probability >= 0.5)
     np.testing.assert_array_equal(made.percent, np.rint(probability * np.float32(100)))
 
@@ -99,7 +99,7 @@ def test_classes_and_percent_are_the_rounded_probability(predictor):
 def test_the_threshold_divides_the_classes(weights, threshold):
     predictor = Predictor(weights, "cpu", threshold)
     lr, valid = scene(3)
-    (made,) = predictor.predict([lr], [valid], percent=True)
+    (made,) = predictor.predict([lr], [valid], percent=True).result()
     percent = made.percent.astype(int)
     assert made.isa[percent > 100 * threshold].all()
     assert not made.isa[percent < 100 * threshold].any()
@@ -111,7 +111,7 @@ def test_nodata_is_exactly_where_the_input_has_nothing(predictor):
     valid[halo + 2 : halo + 4, halo + 5] = False
     valid[0, 0] = False  # in the halo: no pixel of the map is lost
     lr[:, ~valid] = 0
-    (made,) = predictor.predict([lr], [valid], percent=True)
+    (made,) = predictor.predict([lr], [valid], percent=True).result()
     expected = np.zeros(made.isa.shape, np.bool_)
     expected[20:40, 50:60] = True
     for raster in made.rasters:
@@ -123,7 +123,7 @@ def test_what_stands_in_an_invalid_pixel_does_not_matter(predictor):
     valid[9:14, 9:20] = False
     other = lr.copy()
     other[:, ~valid] = 1.7
-    one, two = (predictor.predict([pixels], [valid], percent=True) for pixels in (lr, other))
+    one, two = (predictor.predict([pixels], [valid], percent=True).result() for pixels in (lr, other))
     assert equal(one, two)
 
 
@@ -132,10 +132,11 @@ def test_the_batch_size_changes_no_pixel(weights, monkeypatch, precision):
     monkeypatch.setenv("ISAMAP_PRECISION", precision)
     predictor = Predictor(weights, "cpu")
     lr, valid = zip(*(scene(seed) for seed in range(4)), strict=True)
-    together = predictor.predict(lr, valid, percent=True)
-    alone = [predictor.predict([a], [b], percent=True)[0] for a, b in zip(lr, valid, strict=True)]
-    by_three = predictor.predict(lr[:3], valid[:3], percent=True) + predictor.predict(
-        lr[3:], valid[3:], percent=True
+    together = predictor.predict(lr, valid, percent=True).result()
+    alone = [predictor.predict([a], [b], percent=True).result()[0] for a, b in zip(lr, valid, strict=True)]
+    by_three = (
+        predictor.predict(lr[:3], valid[:3], percent=True).result()
+        + predictor.predict(lr[3:], valid[3:], percent=True).result()
     )
     assert equal(together, alone)
     assert equal(together, by_three)
@@ -145,10 +146,10 @@ def test_the_batch_size_changes_no_pixel(weights, monkeypatch, precision):
 def test_the_height_of_the_strips_changes_no_pixel(predictor, monkeypatch, rows):
     lr, valid = zip(scene(5), scene(6), strict=True)
     valid[0][15, 20] = False
-    expected = predictor.predict(lr, valid, percent=True)
+    expected = predictor.predict(lr, valid, percent=True).result()
     probability = predictor.probabilities(np.stack(lr), np.stack(valid))
     monkeypatch.setattr(settling, "SETTLE_ROWS", rows)
-    assert equal(predictor.predict(lr, valid, percent=True), expected)
+    assert equal(predictor.predict(lr, valid, percent=True).result(), expected)
     parts = list(predictor.strips(np.stack(lr), np.stack(valid)))
     height = probability.shape[-2]
     assert [part.start for part, _ in parts] == list(range(0, height, rows))
@@ -178,9 +179,9 @@ def test_a_full_device_halves_the_batch_and_changes_no_pixel(
     predictor, monkeypatch, caplog, size, fits, sizes
 ):
     lr, valid = zip(*(scene(seed) for seed in range(size)), strict=True)
-    expected = predictor.predict(lr, valid, percent=True)
+    expected = predictor.predict(lr, valid, percent=True).result()
     tried = tight(predictor, monkeypatch, fits)
-    made = predictor.predict(lr, valid, percent=True)
+    made = predictor.predict(lr, valid, percent=True).result()
     assert equal(made, expected)
     assert len(made) == size
     assert tried == sizes
@@ -189,7 +190,7 @@ def test_a_full_device_halves_the_batch_and_changes_no_pixel(
 
 def test_memory_that_runs_out_while_pixels_are_fetched_halves_the_batch_too(predictor, monkeypatch):
     lr, valid = zip(*(scene(seed) for seed in range(4)), strict=True)
-    expected = predictor.predict(lr, valid, percent=True)
+    expected = predictor.predict(lr, valid, percent=True).result()
     strips, calls = predictor.strips, []
 
     def full_at_first(*given):
@@ -199,7 +200,7 @@ def test_memory_that_runs_out_while_pixels_are_fetched_halves_the_batch_too(pred
             raise torch.OutOfMemoryError
 
     monkeypatch.setattr(predictor, "strips", full_at_first)
-    assert equal(predictor.predict(lr, valid, percent=True), expected)
+    assert equal(predictor.predict(lr, valid, percent=True).result(), expected)
     assert len(calls) == 3
 
 
@@ -207,7 +208,7 @@ def test_a_device_too_small_for_one_window_is_a_model_error(predictor, monkeypat
     tight(predictor, monkeypatch, 0)
     lr, valid = scene(0)
     with pytest.raises(ModelError, match="smaller --window") as caught:
-        predictor.predict([lr] * 4, [valid] * 4)
+        predictor.predict([lr] * 4, [valid] * 4).result()
     assert caught.value.exit_code == 70
 
 
@@ -218,7 +219,7 @@ def test_other_faults_of_the_device_are_no_lack_of_memory(predictor, monkeypatch
     monkeypatch.setattr(predictor, "strips", broken)
     lr, valid = scene(0)
     with pytest.raises(RuntimeError, match="device-side"):
-        predictor.predict([lr] * 2, [valid] * 2)
+        predictor.predict([lr] * 2, [valid] * 2).result()
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:99", "cudax"])
@@ -247,7 +248,7 @@ def test_a_class_scheme_gives_the_code_of_the_likeliest_class_and_the_share_of_i
     lr, valid = scene(3)
     valid[15, 20] = False
     each = predictor.probabilities(lr[None], valid[None])[0]
-    (made,) = predictor.predict([lr], [valid], percent=True)
+    (made,) = predictor.predict([lr], [valid], percent=True).result()
     seen = made.isa != 255
     codes = each.argmax(dim=0).numpy() + 1
     np.testing.assert_array_equal(made.isa[seen], codes[seen])

@@ -96,15 +96,26 @@ def settle(given: dict[str, Any], *, gpu: bool = False) -> "Engine":
         given: options of the command, changed in place.
         gpu: whether a job may use a GPU.
     """
-    from isamap.engine import Engine, machine
+    from isamap.engine import Engine
 
     if given["scheduler_address"] and given["engine"] != "dask":
         raise click.UsageError("--scheduler-address goes with --engine dask")
     if given["workers"] == "auto":
-        given["workers"] = 1 if given["scheduler_address"] else machine.workers(given["memory"], gpu=gpu)
+        given["workers"] = 1 if given["scheduler_address"] else _carried(given, gpu=gpu)
     if given["engine"] == "dask":
         given.update({name: _absolute(value, PATHS.get(name)) for name, value in given.items()})
     return Engine(given["engine"], given["workers"], given["scheduler_address"], gpu, given.get("shard"))
+
+
+def _carried(given: dict[str, Any], *, gpu: bool) -> int:
+    """As many as this machine carries."""
+    from isamap.engine import machine
+
+    if not gpu:
+        return machine.workers(given["memory"])
+    from isamap.model.device import gpu_bytes
+
+    return machine.workers(given["memory"], gpu_bytes(given["device"]))
 
 
 def _absolute(value: Any, is_path: Callable[[Path], bool] | None) -> Any:

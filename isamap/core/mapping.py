@@ -6,7 +6,7 @@ A map whose item carries the same provenance is done and left alone.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from isamap import __version__
 from isamap.domain import product
 from isamap.domain.composite import made_of
-from isamap.domain.grid import Window, refine, windows
+from isamap.domain.grid import Window, refine
+from isamap.domain.panels import batches
 from isamap.engine.pages import Ceiling, keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError
@@ -31,7 +32,7 @@ from isamap.io.preview import Thumbnail, write_preview
 from isamap.model import device
 from isamap.model.checkpoint import find
 from isamap.model.fitting import warn_of_misfit
-from isamap.model.predict import Prediction, Predictor
+from isamap.model.predict import Pending, Predictor
 from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -240,15 +241,15 @@ class Mapper:
         def read(batch: list[Window]) -> list[Piece]:
             return [Piece(window, *scene.read(window.moved(job.margin_px), halo)) for window in batch]
 
-        def compute(pieces: list[Piece]) -> list[tuple[Piece, Prediction]]:
+        def compute(pieces: list[Piece]) -> tuple[list[Piece], Pending]:
             lr, valid = [p.lr for p in pieces], [p.valid for p in pieces]
-            made = self.predictor.predict(lr, valid, percent=self.options.probability)
+            pending = self.predictor.predict(lr, valid, percent=self.options.probability)
             ceiling.look()
-            bar.advance(sum(p.window.height * p.window.width for p in pieces) / 1e4)
-            return list(zip(pieces, made, strict=True))
+            return pieces, pending
 
-        def write(made: list[tuple[Piece, Prediction]]) -> None:
-            for piece, prediction in made:
+        def write(made: tuple[list[Piece], Pending]) -> None:
+            pieces, pending = made
+            for piece, prediction in zip(pieces, pending.result(), strict=True):
                 fine = piece.window.scaled(self.predictor.scale)
                 for writer, values in zip(writers, prediction.rasters, strict=True):
                     writer.write(fine, values)
@@ -256,30 +257,13 @@ class Mapper:
                 thumbnail.add(piece.window, piece.lr[:, *inner], piece.valid[inner])
                 tally.valid += int(np.count_nonzero(prediction.isa != product.NODATA))
                 tally.isa += self.predictor.count_isa(prediction.isa)
+                bar.advance(piece.window.height * piece.window.width / 1e4)
 
         area_km2 = shape[0] * shape[1] / 1e4
         with Progress(area_km2, "km2", job.name, show=self.options.show_progress) as bar:
             jobs = batches(shape, self.options.window_px, self.batch, scene.panel_px)
             stream(raster.checked(scene, jobs), read, compute, write)
         return tally
-
-
-def batches(shape: tuple[int, int], step: int, size: int, panel_px: int) -> Iterator[list[Window]]:
-    """The windows of a raster, down one panel of columns after the other, in groups of one shape, at most `size` in each."""
-    group: list[Window] = []
-    for window in _down_panels(shape, step, -(-panel_px // step) * step):
-        if group and (window.shape != group[0].shape or len(group) == size):
-            yield group
-            group = []
-        group.append(window)
-    if group:
-        yield group
-
-
-def _down_panels(shape: tuple[int, int], step: int, panel_px: int) -> Iterator[Window]:
-    for left in range(0, shape[1], panel_px):
-        for window in windows((shape[0], min(panel_px, shape[1] - left)), step):
-            yield replace(window, col_off=left + window.col_off)
 
 
 def published(job: Job, options: Options) -> tuple[Path, ...]:

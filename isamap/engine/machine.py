@@ -9,19 +9,22 @@ MAP_BYTES = 1_500_000_000
 """Peak of one process that maps with the packaged models on a CPU (docs/benchmarks.md)."""
 CORES_EACH = 2
 """One computes, the other reads, writes and helps."""
+GPU_BYTES = 4_000_000_000
+"""Of a GPU's memory, for one process: eight windows of `fast` took 2.4 GB on a CPU. A batch that lacks room is halved."""
+GPU_SHARERS = 6
+"""Processes that share a GPU, at most. A fast one maps a tile in less time than a process needs to read, write and check it."""
 
 
-def workers(memory_bytes: int | None = None, *, gpu: bool = False) -> int:
+def workers(memory_bytes: int | None = None, gpu_bytes: int | None = None) -> int:
     """Processes that `--workers auto` starts.
 
     Args:
         memory_bytes: that they may use together; None takes what is free.
-        gpu: whether they would share a GPU: one keeps it busy.
+        gpu_bytes: memory of the GPU that they would share, if there is one.
     """
-    if gpu:
-        return 1
     room = free_bytes() if memory_bytes is None else memory_bytes
-    return max(1, min(cores() // CORES_EACH, room // MAP_BYTES))
+    sharers = [] if gpu_bytes is None else [gpu_bytes // GPU_BYTES, GPU_SHARERS]
+    return max(1, min(cores() // CORES_EACH, room // MAP_BYTES, *sharers))
 
 
 def cores() -> int:

@@ -35,6 +35,16 @@ def resolve(name: str) -> torch.device:
     return torch.device("cuda", int(index))
 
 
+def gpu_bytes(name: str) -> int | None:
+    """Memory of the GPU that `resolve` finds; None where it finds the CPU.
+
+    Raises:
+        ModelError: as for `resolve`.
+    """
+    device = resolve(name)
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
+
 def describe(device: torch.device) -> dict[str, str]:
     """Machine and torch, for the card of a trained model."""
     machine = f"{platform.machine()}, {device.type}, {torch.get_num_threads()} threads"

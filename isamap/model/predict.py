@@ -5,7 +5,7 @@ pixel is impervious, whichever of the scheme's impervious classes it is.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from isamap.errors import ModelError
 from isamap.model import settling
 from isamap.model.checkpoint import load
 from isamap.model.device import dtype_of, resolve
+from isamap.model.transfer import Arrival, Transfer
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,25 @@ class Prediction:
         return [self.isa] if self.percent is None else [self.isa, self.percent]
 
 
+@dataclass(frozen=True)
+class Pending:
+    """Maps of windows that the device is at work on."""
+
+    _parts: tuple[Arrival, ...]
+    """Outputs, then percent if asked for: `(layer, n, Y, X)`; several where the batch was halved."""
+    _codes: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    """From outputs to the codes of maps."""
+
+    def result(self) -> list[Prediction]:
+        """Wait for them; in the order of the windows."""
+        made = []
+        for part in self._parts:
+            outputs, *worths = part.wait()
+            percents = worths[0] if worths else [None] * len(outputs)
+            made += [Prediction(*each) for each in zip(self._codes(outputs), percents, strict=True)]
+        return made
+
+
 class Predictor:
     """A model on a device."""
 
@@ -54,6 +74,7 @@ class Predictor:
         self._settled = self.card.settled(self.threshold)
         self.scheme = SCHEMES[self.card.network.classes]
         self.scale = self.card.network.scale
+        self._transfer = Transfer(self.device)
         self.halo_px = settling.halo_of(network)
         """Real neighbour pixels wanted on every side of a window."""
 
@@ -101,7 +122,7 @@ class Predictor:
         grow = [(0, -(side - 2 * self.halo_px) % STEP_PX) for side in lr.shape[-2:]]
         lr = np.pad(lr, ((0, 0), (0, 0), *grow))
         valid = np.pad(valid, ((0, 0), *grow))
-        pixels, present = (self._upload(a) for a in (lr, valid))
+        pixels, present = (self._transfer.upload(a) for a in (lr, valid))
         x = self.card.network.prepare(pixels, self._present(pixels, present))
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
         for top, each in settling.strips(self.network, x, self.halo_px):
@@ -119,21 +140,16 @@ class Predictor:
             every[:, index] &= pixels[:, index] != 0
         return every
 
-    def _upload(self, array: NDArray[np.generic]) -> torch.Tensor:
-        """The array on the device, through pinned memory where that helps."""
-        tensor = torch.from_numpy(array)
-        if self.device.type != "cuda":
-            return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
-
     def predict(
         self,
         lr: Sequence[NDArray[np.float32]],
         valid: Sequence[NDArray[np.bool_]],
         *,
         percent: bool = False,
-    ) -> list[Prediction]:
+    ) -> Pending:
         """Map windows of one shape; halves the batch when the device runs out of memory.
+
+        A GPU is only told what to do: ask for the next batch before waiting for the result of this one.
 
         Args:
             lr: per window reflectance `(band, y + 2 * halo, x + 2 * halo)`.
@@ -143,25 +159,28 @@ class Predictor:
         Raises:
             ModelError: not even one window fits into the device's memory.
         """
+        codes = _as_they_are if self.card.network.outputs == 1 else self.scheme.code_of
+        return Pending(self._begin(lr, valid, percent=percent), codes)
+
+    def _begin(
+        self, lr: Sequence[NDArray[np.float32]], valid: Sequence[NDArray[np.bool_]], *, percent: bool
+    ) -> tuple[Arrival, ...]:
+        """One part, or those of both halves."""
         try:
-            made = self._predict(np.stack(lr), np.stack(valid), percent=percent)
+            return (self._layers(np.stack(lr), np.stack(valid), percent=percent),)
         except torch.OutOfMemoryError as fault:
             if len(lr) == 1:
                 raise ModelError(
                     "the device has too little memory for one window: use a smaller --window"
                 ) from fault
-        else:
-            return made
         torch.cuda.empty_cache()
         half = len(lr) // 2
         log.warning("out of device memory: batch of %d halved", len(lr))
-        first = self.predict(lr[:half], valid[:half], percent=percent)
-        return first + self.predict(lr[half:], valid[half:], percent=percent)
+        first = self._begin(lr[:half], valid[:half], percent=percent)
+        return first + self._begin(lr[half:], valid[half:], percent=percent)
 
     @torch.inference_mode()
-    def _predict(
-        self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, percent: bool
-    ) -> list[Prediction]:
+    def _layers(self, lr: NDArray[np.float32], valid: NDArray[np.bool_], *, percent: bool) -> Arrival:
         """Decide and quantise strip by strip on the device, then fetch one byte per pixel."""
         halo, scale = self.halo_px, self.scale
         core = valid[:, halo : valid.shape[1] - halo, halo : valid.shape[2] - halo]
@@ -180,9 +199,11 @@ class Predictor:
                 worth = settling.calibrated(probability, self.card.calibration)
                 layers[1, :, rows] = (worth * 100).round_()
         if not core.all():
-            nothing = torch.from_numpy(~core).to(self.device)[:, :, None, :, None]
+            nothing = self._transfer.upload(~core)[:, :, None, :, None]
             layers.view(-1, n, height, scale, width, scale).masked_fill_(nothing, NODATA)
-        classes, *worths = layers.cpu().numpy()
-        if self.card.network.outputs > 1:
-            classes = self.scheme.code_of(classes)
-        return [Prediction(one, worths[0][index] if percent else None) for index, one in enumerate(classes)]
+        return self._transfer.download(layers)
+
+
+def _as_they_are(outputs: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Of a network with one output: 0, 1 and nodata are codes already."""
+    return outputs

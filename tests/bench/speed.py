@@ -106,7 +106,7 @@ def windows(
     path: Path, bands: tuple[str, ...], halo_px: int
 ) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
     """Reflectance and validity of every window of a raster, each a batch of one."""
-    from isamap.core.mapping import batches
+    from isamap.domain.panels import batches
     from isamap.io.raster import SceneInput, open_scene
 
     with open_scene(SceneInput((path,)), bands) as scene:
@@ -150,7 +150,7 @@ def convolution(path: Path, weights: Path) -> apart.Figures:
 
 def reading(path: Path, _: Path) -> apart.Figures:
     """CPU seconds to read a raster in windows with a halo, and block by block; and to make reflectance of the windows."""
-    from isamap.core.mapping import batches
+    from isamap.domain.panels import batches
     from isamap.io import raster as imagery
     from isamap.io.layers import LayerFile
 
