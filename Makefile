@@ -7,7 +7,7 @@ DEMO := demo
 SCENE := examples/chongqing/chongqing-20180402
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type bench schedule pilot docs accuracy change-bench accuracy-train train-fast train-bilinear train-equal train-family train-adapt train-staged train-joint clean
+.PHONY: help demo test lint type bench bench-gpu schedule pilot docs accuracy change-bench accuracy-train train-fast train-bilinear train-equal train-family train-adapt train-staged train-joint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: $(VENV)/installed-for-work ## measure speed and memory, as ratios
 	PYTHONPATH=. $(BIN)/python tests/bench/compositing.py --write docs/benchmarks.md
 	PYTHONPATH=.:tests $(BIN)/python tests/bench/mosaic.py --write docs/benchmarks.md
 	PYTHONPATH=.:tests $(BIN)/python tests/bench/remote.py
+
+bench-gpu: $(VENV)/installed-for-work ## measure agreement, memory and speed of a region on a GPU
+	PYTHONPATH=.:tests:tests/bench $(BIN)/python tests/bench/gpu.py --write docs/benchmarks.md
 
 schedule: $(VENV)/installed-for-work ## measure planning, engines and status with every tile of the belt, without pixels
 	PYTHONPATH=.:tests:tests/bench $(BIN)/python tests/bench/schedule.py --write docs/benchmarks.md
