@@ -27,7 +27,7 @@ class Bits:
 
     def on(self, known: Plane | None) -> "Bits":
         """The same on known ground that is part of its own."""
-        return self if known is None else Bits(self.isa & known, known)
+        return self if known is None or known is self.known else Bits(self.isa & known, known)
 
 
 def octets_of(width: int) -> int:

@@ -98,7 +98,10 @@ class View:
 
     def confusion(self, bits: Bits, inside: Plane | None, pixels: int) -> Confusion:
         """One product against the truth on some `pixels` without halo."""
-        isa, true_isa = bits.isa[self.window[0]], self.truth.isa[self.window[0]]
-        if inside is not None:
-            isa, true_isa = isa & inside, true_isa & inside
+        isa, true_isa = (
+            one.isa[self.window[0]]
+            if inside is None or inside is one.known
+            else one.isa[self.window[0]] & inside
+            for one in (bits, self.truth)
+        )
         return Confusion.of_bits(isa, true_isa, pixels)

@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
@@ -201,9 +200,8 @@ class ClassMap:
         if found is None:
             return None
         values, part = found
-        origin = sheet.geobox.transform * Affine.translation(part.col_off, part.row_off)
         try:
-            return warped(values, origin, sheet.src.crs, grid, _nodata_of(values))
+            return warped(values, sheet.geobox, part, grid, _nodata_of(values))
         except (RasterioError, WarpOperationError) as error:
             raise InputError(f"{sheet.name} cannot be brought to the map's grid: {reason(error)}") from error
 

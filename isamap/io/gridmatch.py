@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import ProjError
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
-from rasterio.warp import reproject, transform
+from rasterio.warp import reproject
 
-from isamap.domain.bits import Bits
+from isamap.domain.bits import UNKNOWN, Bits, unpacked
 from isamap.domain.grid import Window
 from isamap.domain.mosaic import transformer
-from isamap.domain.nearest import MAX_SIDE_PX, NODE_PX, Nodes, nearest, node_places
-from isamap.domain.nearest_bits import Corners, nearest_bits
+from isamap.domain.nearest import Corners, nearest
 
 ALIGNED_PX = 0.01
 WARP_ERROR_PX = 0.01
@@ -72,24 +70,24 @@ def covering(source: GeoBox, grid: GeoBox) -> Window | None:
     return None
 
 
-def warped(values: NDArray[Any], place: Affine, crs: Any, grid: GeoBox, fill: Any) -> NDArray[Any]:
-    """Pixels on another grid: classes to the nearest pixel, shares by area average.
+def warped(values: NDArray[Any], source: GeoBox, part: Window, grid: GeoBox, fill: Any) -> NDArray[Any]:
+    """Pixels on another grid: classes and other bytes to the nearest pixel, shares by area average.
 
     Args:
         values: shape (y, x).
-        place: transform of the array.
-        crs: its CRS, as rasterio knows it.
+        source: the grid of the whole raster.
+        part: which of its pixels they are.
         grid: where to.
         fill: value of what nobody knows.
     """
-    if values.dtype == np.uint8 and (nodes := _nodes(values.shape, place, crs, grid)) is not None:
-        return nearest(values, nodes, (grid.shape[0], grid.shape[1]), np.uint8(fill))
+    if (bits := warped_bits(values, source, part, grid)) is not None:
+        return unpacked(bits, slice(0, grid.shape[0]), slice(0, grid.shape[1]))
     result = np.full(grid.shape, fill, values.dtype)
     reproject(
         values,
         result,
-        src_transform=place,
-        src_crs=crs,
+        src_transform=source.transform * Affine.translation(part.col_off, part.row_off),
+        src_crs=str(source.crs),
         src_nodata=fill,
         dst_transform=grid.transform,
         dst_crs=str(grid.crs),
@@ -101,17 +99,16 @@ def warped(values: NDArray[Any], place: Affine, crs: Any, grid: GeoBox, fill: An
 
 
 def warped_bits(classes: NDArray[Any], source: GeoBox, part: Window, grid: GeoBox) -> Bits | None:
-    """The same of classes 0, 1 and 255 as bits; None where `warped` has to do it: shares, and projections that bend.
-
-    Args:
-        classes: shape (y, x).
-        source: the grid of the whole raster.
-        part: which of its pixels they are.
-        grid: where to.
-    """
-    if classes.dtype != np.uint8 or (corners := _corners(source, part, grid)) is None:
+    """The same of classes 0, 1 and 255 as bits; None where GDAL has to do it: other values, and projections that bend."""
+    if not _are_classes(classes) or (corners := _corners(source, part, grid)) is None:
         return None
-    return nearest_bits(classes, corners, (grid.shape[0], grid.shape[1]))
+    return nearest(classes, corners, (grid.shape[0], grid.shape[1]))
+
+
+def _are_classes(values: NDArray[Any]) -> bool:
+    return values.dtype == np.uint8 and bool(
+        (values + np.uint8(1)).max(initial=0) <= UNKNOWN
+    )  # 255 wraps round to 0
 
 
 def _corners(source: GeoBox, part: Window, grid: GeoBox) -> Corners | None:
@@ -120,7 +117,7 @@ def _corners(source: GeoBox, part: Window, grid: GeoBox) -> Corners | None:
     Nodes are counted from the corner of the raster, so that the same pixel lies in the same place in every window.
     """
     for step in CORNER_STEPS_PX:
-        first = [(start - 1) // step * step for start in (part.row_off, part.col_off)]
+        first = [start // step * step for start in (part.row_off, part.col_off)]
         ends = part.row_off + part.height + 1, part.col_off + part.width + 1
         row, col = (
             start + step / 2 * np.arange(2 * -(-(end - start) // step) + 1)
@@ -135,26 +132,6 @@ def _corners(source: GeoBox, part: Window, grid: GeoBox) -> Corners | None:
             ahead = part.row_off - first[0], part.col_off - first[1]
             return Corners(x[::2, ::2], y[::2, ::2], step, ahead)
     return None
-
-
-def _nodes(shape: tuple[int, ...], place: Affine, crs: Any, grid: GeoBox) -> Nodes | None:
-    """Where the nodes of a grid lie on a raster; None if they are too far apart, or the raster is not coarse enough."""
-    if max(shape) > MAX_SIDE_PX:
-        return None
-    across, down = (node_places(side) for side in (grid.shape[1], grid.shape[0]))
-    half = NODE_PX / 2
-    col, row = np.meshgrid(np.arange(0, across[-1] + half, half), np.arange(0, down[-1] + half, half))
-    x, y = _moved(grid.transform, col, row)
-    try:
-        there = transform(str(grid.crs), crs, x.ravel(), y.ravel())
-    except RasterioError:  # a place the other projection cannot show
-        return None
-    cols, rows = _moved(~place, *(np.array(one).reshape(x.shape) for one in there))
-    if not (np.isfinite(cols).all() and np.isfinite(rows).all()):
-        return None
-    nodes = Nodes(cols[::2, ::2], rows[::2, ::2])
-    bend = max(_bend(cols), _bend(rows))
-    return nodes if bend <= WARP_ERROR_PX / 2 and nodes.fit() else None
 
 
 def _bend(fine: NDArray[np.float64]) -> float:

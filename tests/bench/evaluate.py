@@ -29,6 +29,8 @@ from rasterio.warp import reproject, transform_bounds
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCENE = REPOSITORY / "examples" / "chongqing" / "chongqing-20180402-10m.tif"
 SIDE_PX, COARSE = 10_240, 10
+BEYOND_PX = 64
+"""Pixels of a 10 m product beyond a tile: published sheets go on there, and a product is known on the whole tile."""
 LEFT, TOP, UTM = 600_000, 3_300_000, "EPSG:32648"
 NORTH = 700_000, 5_700_000, "EPSG:32632"
 """At 51 degrees: two degrees from the zone's middle, so that north leans."""
@@ -86,8 +88,10 @@ def in_degrees(path: Path, codes: np.ndarray, left: float, top: float, utm: str)
     west, south, east, north = transform_bounds(utm, "EPSG:4326", left, top - SIDE_PX, left + SIDE_PX, top)
     shape = int((north - south) / DEGREES) + 4, int((east - west) / DEGREES) + 4
     degrees = Affine(DEGREES, 0, west - 2 * DEGREES, 0, -DEGREES, north + 2 * DEGREES)
-    lonlat, place = np.zeros(shape, np.uint8), Affine(COARSE, 0, left, 0, -COARSE, top)
-    reproject(codes, lonlat, src_transform=place, src_crs=utm, dst_transform=degrees, dst_crs="EPSG:4326")
+    lonlat = np.zeros(shape, np.uint8)
+    place = Affine(COARSE, 0, left, 0, -COARSE, top) * Affine.translation(-BEYOND_PX, -BEYOND_PX)
+    beyond = np.pad(codes, BEYOND_PX, mode="reflect")
+    reproject(beyond, lonlat, src_transform=place, src_crs=utm, dst_transform=degrees, dst_crs="EPSG:4326")
     save(path, lonlat, degrees, "EPSG:4326")
 
 
