@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -407,7 +408,7 @@ def test_a_finished_tile_stays_when_no_catalogue_answers(finished, monkeypatch, 
     def silent(*_, **__):
         raise BusyError("the catalogue does not answer")
 
-    monkeypatch.setattr(finder, "cached_search", silent)
+    monkeypatch.setattr(finder, "fresh_search", silent)
     monkeypatch.setattr(finder, "kept_search", lambda *_: None)
     assert states(fetch(settings, sky.tile)) == {sky.tile: "skipped"}
     assert "stays as it is" in caplog.text
@@ -421,14 +422,14 @@ def test_a_finished_tile_stays_when_no_catalogue_answers(finished, monkeypatch, 
 def test_a_source_that_fails_or_has_nothing_hands_over_to_the_next(settings, sky, monkeypatch):
     from scenery.stac import StacApp
 
-    real = finder.cached_search
+    real = finder.fresh_search
 
     def search(source, *args, **kwargs):
         if "planetary" in source.name:
             raise RemoteError("planetary-computer refuses")
         return real(source, *args, **kwargs)
 
-    monkeypatch.setattr(finder, "cached_search", search)
+    monkeypatch.setattr(finder, "fresh_search", search)
     with StacApp() as empty:
         sources = ("planetary-computer", f"{empty.url}#{skies.C1}", sky.source)
         (row,) = fetch(replace(settings, sources=sources), sky.tile).rows
@@ -439,6 +440,35 @@ def test_a_source_that_fails_or_has_nothing_hands_over_to_the_next(settings, sky
     assert "no scene here" in second
 
 
+def test_a_dead_catalogue_hands_over_early_and_says_so(settings, sky, caplog):
+    """Two collections of one dead server cost one wait, and neither is asked in small pages."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        dead = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    own = composing.composer(replace(settings, sources=(f"{dead}#a", f"{dead}#b", sky.source)))
+    found = own.find(Tile.parse(sky.tile))
+    assert found.source.name == sky.source.split("#")[0]
+    assert len(found.passed_over) == 2
+    name = sky.source.split("#")[0]
+    (said,) = [text for text in caplog.messages if "does not answer" in text]
+    assert said.startswith(f"{dead} does not answer, trying {name}: {dead}/search: takes no connection")
+    asked = own.finder.pixels.client(own.finder.sources[0][0]).requests
+    assert asked < 10, "with all its patience it would be asked 10 times, and as often in small pages"
+
+
+def test_the_last_catalogue_is_asked_with_patience(settings, sky, monkeypatch):
+    hasty = {}
+
+    def search(source, *_, limits):
+        hasty[source.name] = limits.haste is not None
+        raise BusyError("busy")
+
+    monkeypatch.setattr(finder, "fresh_search", search)
+    own = composing.composer(replace(settings, sources=("earth-search-c1", "earth-search", "cdse")))
+    with pytest.raises(BusyError):
+        own.find(Tile.parse(sky.tile))
+    assert hasty == {"earth-search-c1": True, "earth-search": True, "cdse": False}
+
+
 def test_a_catalogue_that_does_not_answer_is_not_asked_for_every_tile(settings, sky, monkeypatch):
     asked = []
 
@@ -446,7 +476,7 @@ def test_a_catalogue_that_does_not_answer_is_not_asked_for_every_tile(settings, 
         asked.append(args)
         raise BusyError("the catalogue does not answer")
 
-    monkeypatch.setattr(finder, "cached_search", silent)
+    monkeypatch.setattr(finder, "fresh_search", silent)
     monkeypatch.setattr(finder, "kept_search", lambda *_: None)
     report = fetch(settings, "48N-0020-0200", "48N-0040-0200", "48N-0060-0200")
     assert set(states(report).values()) == {"failed"}
@@ -639,6 +669,30 @@ def test_a_plan_asks_nobody_and_says_so(settings, sky):
     assert "kept search results of 1 tiles" in plan["basis"]
     assert plan["scenes"] == len(sky.made.scenes) - 1
     assert len(sky.api.searches) == asked
+
+
+def test_a_plan_looks_only_at_tiles_that_have_an_item_and_once_at_each_latitude(settings, monkeypatch):
+    tiles = [Tile(48, "N", ix, iy) for ix in range(30, 60) for iy in range(300, 320)]
+    for name in (str(tiles[7]), str(tiles[-1]), "48N-0016-0000"):
+        store.write_atomic(settings.directory / f"{name}.json", b"{}")
+    looked, rows = [], []
+    standing, expected = recipe.standing, fetch_plan.revisit.expected_scenes
+    monkeypatch.setattr(
+        recipe,
+        "standing",
+        lambda target, *given, **more: looked.append(target.stem) or standing(target, *given, **more),
+    )
+    monkeypatch.setattr(
+        fetch_plan.revisit,
+        "expected_scenes",
+        lambda lat, *given: rows.append(lat) or expected(lat, *given),
+    )
+    plan = recipe.plan(tiles, replace(settings, selection=Selection(max_cloud=7.25)))
+    assert sorted(looked) == sorted(map(str, (tiles[7], tiles[-1])))
+    assert len(rows) == 20
+    assert (plan["requested"], plan["new"], plan["stale"]) == (600, 598, 2)
+    every = sum(fetch_plan.modelled_scenes(tile, settings.year, Selection(max_cloud=7.25)) for tile in tiles)
+    assert plan["scenes"] == round(every)
 
 
 CHANGES = {

@@ -64,6 +64,11 @@ def contents(folder):
         (("--tiles", ELSEWHERE, "--year", 2021, "--source", "./no-scenes"), 66, "no such folder"),
         (("--tiles", ELSEWHERE, "--product", "worldcover-v20"), 78, "worldcover-v200"),
         (("--tiles", ELSEWHERE, "--product", "gaia"), 78, "--product-url"),
+        (
+            ("--bbox=-180,-80,180,84", "--year", 2021, "-n"),
+            65,
+            "million tiles, and one run has 1 million at most",
+        ),
     ],
 )
 def test_a_wrong_word_is_told_with_the_right_one(isamap, arguments, code, words):

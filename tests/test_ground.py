@@ -1,14 +1,20 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from bad_rasters import write_raster
+from bad_rasters import EPSG, write_raster
+from odc.geo.geobox import GeoBox
 
 from isamap.errors import InputError, MissingInputError
-from isamap.io.ground import lay, read_plate, read_reflectance
+from isamap.io.ground import read_reflectance, warn_of_offset
+from isamap.io.plate import check_on, lay, read_bytes, read_plate
 
 LEFT, TOP = 600_000, 3_400_000
 CANVAS = Affine(1, 0, LEFT, 0, -1, TOP)
+GRID, SMALL = GeoBox((8, 9), CANVAS, EPSG), GeoBox((2, 2), CANVAS, EPSG)
 
 
 def write(path, values, names=(), gsd_m=1, right_px=0, down_px=0, **profile):
@@ -25,14 +31,14 @@ def test_a_plate_is_what_the_file_holds(tmp_path, dn):
     plate = read_plate(write(tmp_path / "a.tif", dn, ("B02", "B03"), nodata=0))
     np.testing.assert_array_equal(plate.values, dn)
     assert plate.names == ("B02", "B03", "")
-    assert plate.transform == CANVAS
+    assert plate.grid.transform == CANVAS
     assert plate.nodata == 0
 
 
 def test_a_plate_needs_no_position(tmp_path, dn):
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         path = write(tmp_path / "a.tif", dn, crs=None, transform=Affine.identity())
-    assert read_plate(path).transform == Affine.identity()
+    assert read_plate(path).grid == GeoBox((8, 10), Affine.identity(), None)
 
 
 def test_a_missing_or_damaged_plate_is_named(tmp_path, dn):
@@ -50,13 +56,13 @@ def test_a_missing_or_damaged_plate_is_named(tmp_path, dn):
 def test_bands_of_several_files_come_in_the_wanted_order(tmp_path, dn):
     ten = write(tmp_path / "10m.tif", dn, ("B02", "B04", "B08"), gsd_m=10)
     twenty = write(tmp_path / "20m.tif", dn[:1, :4, :5], ("B11",), gsd_m=20)
-    lr, present, transform = read_reflectance([ten, twenty], ("B11", "B08", "B03", "B02"), optional=("B03",))
+    lr, present, grid = read_reflectance([ten, twenty], ("B11", "B08", "B03", "B02"), optional=("B03",))
     assert lr.dtype == np.float32
     np.testing.assert_array_equal(lr[1], dn[2].astype(np.float32) / 10_000)
     np.testing.assert_array_equal(lr[0], np.kron(dn[0, :4, :5], np.ones((2, 2))).astype(np.float32) / 10_000)
     np.testing.assert_array_equal(present.all(axis=(1, 2)), [True, True, False, True])
     assert not lr[2].any()
-    assert transform.a == 10
+    assert grid == GeoBox((8, 10), Affine(10, 0, LEFT, 0, -10, TOP), EPSG)
 
 
 def test_a_coarse_file_may_reach_half_a_pixel_further(tmp_path, dn):
@@ -190,10 +196,10 @@ def test_the_grid_is_that_of_the_first_file_with_the_pixels_of_the_network(tmp_p
     ten = write(tmp_path / "10m.tif", dn, BANDS, gsd_m=10)
     twenty = write(tmp_path / "20m.tif", dn[:1, :4, :5], ("B11",), gsd_m=20)
     wanted = (*BANDS, "B11")
-    for found, expected in zip(
-        read_reflectance([twenty, ten], wanted), read_reflectance([ten, twenty], wanted), strict=True
-    ):
-        np.testing.assert_array_equal(found, expected)
+    *found, grid = read_reflectance([twenty, ten], wanted)
+    *expected, other = read_reflectance([ten, twenty], wanted)
+    np.testing.assert_array_equal(found, expected)
+    assert grid == other
 
 
 def test_a_stack_of_patches_needs_no_position_but_has_the_right_one_if_any(tmp_path, dn):
@@ -221,13 +227,58 @@ def test_labels_of_other_pixels_or_another_type_are_refused(tmp_path):
     ):
         path = write(tmp_path / f"{name}.tif", values, **changes)
         with pytest.raises(InputError, match=rf"{name}\.tif: .*{message}"):
-            lay([path], CANVAS, (8, 9), 255)
+            lay([path], GRID, 255)
+
+
+def test_labels_in_another_zone_are_refused_however_well_their_numbers_fit(tmp_path):
+    labels = np.ones((1, 4, 4), np.uint8)
+    zone = write(tmp_path / "zone.tif", labels, crs="EPSG:32649")
+    with pytest.raises(
+        InputError, match=r"zone\.tif: lies in EPSG:32649, .* in EPSG:32650: warp it"
+    ) as caught:
+        lay([zone], GRID, 255)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"none\.tif: has no CRS"):
+        lay([write(tmp_path / "none.tif", labels, crs=None)], GRID, 255)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crs": "EPSG:32649"}, "lies in EPSG:32649"),
+        ({"right_px": 1}, "is not on the grid of i.tif"),
+        ({"down_px": -2}, "is not on the grid of i.tif"),
+        ({"right_px": 0.3}, "is shifted against the imagery by 0.3 of its pixels"),
+        ({"gsd_m": 2}, "has pixels of 2 x 2 m, not 1 m"),
+    ],
+)
+def test_a_raster_that_must_lie_pixel_on_pixel_does_or_is_refused(tmp_path, change, message):
+    values = np.ones((1, 8, 9), np.uint8)
+    own = read_bytes(write(tmp_path / "same.tif", values))[1]
+    check_on(Path("same.tif"), own, Path("i.tif"), GRID)
+    own = read_bytes(write(tmp_path / "off.tif", values, **change))[1]
+    with pytest.raises(InputError, match=rf"^off\.tif.*{message}"):
+        check_on(Path("off.tif"), own, Path("i.tif"), GRID)
+    with pytest.raises(InputError, match="is not on the grid"):
+        check_on(Path("off.tif"), GRID, Path("i.tif"), SMALL)
+
+
+@pytest.mark.parametrize(("lifted", "dtype"), [(1000, np.uint16), (0.1, np.float32), (0, np.uint16)])
+def test_imagery_that_keeps_its_baseline_offset_is_warned_of(tmp_path, caplog, lifted, dtype):
+    values = np.random.default_rng(3).integers(50, 3000, (3, 40, 40))
+    values = (values / 10_000 if dtype is np.float32 else values) + lifted
+    path = write(tmp_path / "a.tif", values.astype(dtype), BANDS, gsd_m=10)
+    lr, present, _ = read_reflectance([path], BANDS)
+    present[:, :20] = False  # what is missing reads as 0, which is no dark pixel
+    warn_of_offset([path], BANDS, np.where(present, lr, 0), present)
+    warned = re.search(r"a\.tif: the darkest pixels have reflectance 0\.1\d\d: .*04\.00", caplog.text)
+    assert bool(warned) == bool(lifted)
 
 
 def test_rasters_are_laid_where_they_lie_the_first_on_top(tmp_path):
     low = write(tmp_path / "low.tif", np.full((1, 4, 5), 7, np.uint8), right_px=1, down_px=2)
     high = write(tmp_path / "high.tif", np.array([[[1, 255], [255, 3]]], np.uint8), right_px=2, down_px=3)
-    canvas = lay([high, low], CANVAS, (8, 9), 255)
+    canvas = lay([high, low], GRID, 255)
     expected = np.full((8, 9), 255)
     expected[2:6, 1:6] = 7
     expected[3, 2], expected[4, 3] = 1, 3  # 255 is transparent
@@ -246,18 +297,18 @@ def test_what_lies_outside_the_canvas_is_cut_off(tmp_path, right, down):
         for x in range(9):
             if 0 <= y - down < 10 and 0 <= x - right < 12:
                 expected[y, x] = values[0, y - down, x - right]
-    np.testing.assert_array_equal(lay([path], CANVAS, (8, 9), 0)[0], expected)
+    np.testing.assert_array_equal(lay([path], GRID, 0)[0], expected)
 
 
 def test_one_dark_channel_does_not_make_a_picture_transparent(tmp_path):
     red = np.zeros((3, 2, 2), np.uint8)
     red[0, 0, 0] = 200
     under = write(tmp_path / "under.tif", np.full((3, 2, 2), 9, np.uint8))
-    canvas = lay([write(tmp_path / "red.tif", red), under], CANVAS, (2, 2), 0)
+    canvas = lay([write(tmp_path / "red.tif", red), under], SMALL, 0)
     np.testing.assert_array_equal(canvas[:, 0, 0], [200, 0, 0])
     np.testing.assert_array_equal(canvas[:, 1, 1], [9, 9, 9])
 
 
 def test_no_raster_is_no_canvas():
     with pytest.raises(InputError, match="names none"):
-        lay([], CANVAS, (2, 2), 0)
+        lay([], SMALL, 0)

@@ -16,7 +16,8 @@ from scenery.web import Answer, LoopbackServer
 from isamap.errors import BusyError, InputError, RemoteError
 from isamap.io import wire
 from isamap.io.hosts import Policy
-from isamap.io.http import Changed, Client, Limits, Refused
+from isamap.io.http import Changed, Client, Limits, Refused, Unanswered
+from isamap.io.pace import Clock, Haste
 
 CONTENT = bytes(range(256)) * 400
 FAST = Limits(
@@ -137,6 +138,72 @@ def test_a_fault_that_stays_ends_within_the_attempts_and_the_time(folder, kind, 
         assert client.requests == server.hits <= most
         assert "CANARY" not in str(fault.value)
         assert f"{server.url}/a.tif" in str(fault.value)
+
+
+def refused_port():
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def test_a_server_that_takes_no_connection_is_left_soon_only_in_haste():
+    port, spent = refused_port(), []
+    limits = Limits(**{**vars(FAST), "attempts": 30, "backoff_s": 0.1, "backoff_cap_s": 0.1})
+    with Client(policy(port), limits) as client:
+        for clock in (Clock(20, Haste(refused_s=0.5)), Clock(20)):
+            before = client.requests
+            with pytest.raises(Unanswered, match=r"takes no connection \(ConnectionRefusedError"):
+                client.get_json(f"http://127.0.0.1:{port}/", 1000, {}, clock)
+            spent.append(client.requests - before)
+    hasty, patient = spent
+    assert hasty < patient == limits.attempts
+
+
+def test_a_server_that_says_nothing_is_left_in_haste_after_the_time_it_has():
+    limits = Limits(**{**vars(FAST), "read_s": 5, "head_s": 5})
+    with raw_server(b"", pause_s=4) as (port, accepted), Client(policy(port), limits) as client:
+        began = time.monotonic()
+        with pytest.raises(Unanswered, match="did not answer in time"):
+            client.get_json(f"http://127.0.0.1:{port}/", 1000, {}, Clock(20, Haste(silent_s=0.7)))
+        assert time.monotonic() - began > 0.6
+        assert len(accepted) == 1
+
+
+def test_a_server_that_swallows_connections_is_left_in_haste_after_one():
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(0)
+    held = []
+    with listening:
+        for _ in range(4):  # the queue is full: further ones are dropped
+            held.append(socket.socket())
+            held[-1].setblocking(False)
+            held[-1].connect_ex(listening.getsockname())
+        port, limits = listening.getsockname()[1], Limits(**{**vars(FAST), "connect_s": 0.5})
+        with Client(policy(port), limits) as client:
+            with pytest.raises(Unanswered, match="did not answer in time"):
+                client.get_json(f"http://127.0.0.1:{port}/", 1000, {}, Clock(20, Haste(refused_s=0.3)))
+            assert client.requests == 1
+        for one in held:
+            one.close()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_haste_is_over_as_soon_as_a_server_says_that_it_is_busy(status):
+    answers = [Answer(status)] * 4 + [Answer(200, b"{}")]
+    limits = Limits(**{**vars(FAST), "backoff_s": 0.7, "backoff_cap_s": 0.7})
+    with Scripted(*answers) as server, Client(policy(server), limits) as client:
+        hasty = Clock(20, Haste(refused_s=0.01, silent_s=1.0))
+        assert client.get_json(f"{server.url}/", 1000, {}, hasty)[0] == {}
+        assert server.hits == 5
+
+
+def test_what_comes_late_is_waited_for_once_it_has_begun():
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{"
+    limits = Limits(**{**vars(FAST), "read_s": 5, "slow_s": 5})
+    with raw_server(head, b"}", pause_s=2.5) as (port, _), Client(policy(port), limits) as client:
+        hasty = Clock(20, Haste(silent_s=1.5))
+        assert client.get_json(f"http://127.0.0.1:{port}/", 1000, {}, hasty)[0] == {}
 
 
 def test_the_whole_file_is_taken_from_a_server_that_ignores_ranges_if_it_is_small(folder):

@@ -97,7 +97,7 @@ def test_later_kinds_lie_over_earlier_ones_in_whatever_order_they_come(tmp_path)
 def test_nothing_is_known_outside_the_area(tmp_path):
     house = geojson(tmp_path / "h.geojson", [(box(50, -100, 150, 0), {})])
     area = geojson(tmp_path / "a.geojson", [(box(0, -100, 100, 0), {})])
-    found = labels((house, "impervious"), area=area)
+    found = labels((house, "impervious"), area=(area, None))
     assert found[50, [10, 60, 120, 300]].tolist() == [0, 1, 255, 255]
 
 

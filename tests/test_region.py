@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isamap.domain.grid import Tile, tiles_over
-from isamap.domain.region import Gazetteer, Region, from_bbox, from_geometries, from_tiles
+from isamap.domain.region import (
+    MAX_TILES,
+    Gazetteer,
+    Region,
+    from_bbox,
+    from_geometries,
+    from_tiles,
+    tiles_of,
+)
 from isamap.errors import InputError, IsamapError, MissingInputError
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -168,6 +176,23 @@ def test_a_box_wider_than_half_the_globe_has_its_true_area():
     assert from_bbox((-180, -90, 180, 90)).area_km2 == pytest.approx(510_065_622, rel=1e-6)
     world = from_bbox((-2e7, -1e7, 2e7, 1e7), "EPSG:3857")
     assert world.area_km2 == pytest.approx(466_000_000, rel=0.01)
+
+
+def test_an_area_of_more_tiles_than_a_run_can_have_is_refused_before_they_are_counted(monkeypatch):
+    monkeypatch.setattr("isamap.domain.region.tiles_over", lambda _: pytest.fail("counted"))
+    with pytest.raises(InputError, match=r"-180,-60,180,84 has 474 million km2, that is 4\.5 million tiles"):
+        tiles_of(from_bbox((-180, -60, 180, 84)))
+
+
+def test_a_continent_is_no_such_area(monkeypatch):
+    monkeypatch.setattr("isamap.domain.region.tiles_over", lambda _: [])
+    assert tiles_of(from_bbox((60, 0, 150, 70))) == []
+    assert 50e6 < from_bbox((60, 0, 150, 70)).area_km2 < MAX_TILES * 10.24**2
+
+
+def test_the_tiles_of_a_region_are_those_over_it():
+    region = from_bbox((5.9, 45, 6.2, 45.2))
+    assert tiles_of(region) == tiles_over(region.geometry)
 
 
 @pytest.mark.parametrize(

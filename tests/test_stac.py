@@ -18,7 +18,7 @@ from isamap.domain.sources import source_of
 from isamap.errors import BusyError, InputError, RemoteError
 from isamap.io import stac
 from isamap.io.http import Limits, client_of
-from isamap.io.stac import cached_search, group_bounds, kept_search, search
+from isamap.io.stac import fresh_search, group_bounds, kept_search, search
 from isamap.io.stac_pages import SearchLimits
 
 TILE = Tile.parse("48N-0061-0317")
@@ -270,16 +270,14 @@ def test_a_group_is_searched_once_and_kept(tmp_path):
         source = row(api.url)
         with client_of(source, FAST) as client:
             assert kept_search(source, TILE, *SPAN, tmp_path) is None
-            first = cached_search(source, TILE, *SPAN, client, tmp_path / "searches")
+            first = fresh_search(source, TILE, *SPAN, client, tmp_path / "searches")
             hits = api.hits
             neighbour = Tile.parse("48N-0060-0316")
-            assert cached_search(source, neighbour, *SPAN, client, tmp_path / "searches") == first
             assert kept_search(source, neighbour, *SPAN, tmp_path / "searches") == first
             assert api.hits == hits
-            cached_search(source, Tile.parse("48N-0064-0316"), *SPAN, client, tmp_path / "searches")
+            assert kept_search(source, Tile.parse("48N-0064-0316"), *SPAN, tmp_path / "searches") is None
+            fresh_search(source, TILE, *SPAN, client, tmp_path / "searches")
             assert api.hits == hits + 1
-            cached_search(source, TILE, *SPAN, client, tmp_path / "searches", refresh=True)
-            assert api.hits == hits + 2
             later = ("2022-01-01T00:00:00Z", "2022-12-31T23:59:59Z")
             assert kept_search(source, TILE, *later, tmp_path / "searches") is None
             assert (
@@ -287,11 +285,11 @@ def test_a_group_is_searched_once_and_kept(tmp_path):
             )
 
 
-def test_a_damaged_answer_is_asked_for_again(tmp_path):
+def test_a_damaged_answer_is_none_and_is_replaced(tmp_path):
     with StacApp(items(12)) as api:
         source = row(api.url)
         with client_of(source, FAST) as client:
-            first = cached_search(source, TILE, *SPAN, client, tmp_path)
+            first = fresh_search(source, TILE, *SPAN, client, tmp_path)
             (path,) = tmp_path.iterdir()
             whole = path.read_bytes()
             for damaged in (
@@ -303,7 +301,7 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path):
             ):
                 path.write_bytes(damaged)
                 assert kept_search(source, TILE, *SPAN, tmp_path) is None
-                assert cached_search(source, TILE, *SPAN, client, tmp_path) == first
+                assert fresh_search(source, TILE, *SPAN, client, tmp_path) == first
 
 
 def test_an_answer_about_a_time_that_was_not_over_is_kept_for_a_day(tmp_path, monkeypatch):
@@ -315,8 +313,8 @@ def test_an_answer_about_a_time_that_was_not_over_is_kept_for_a_day(tmp_path, mo
                 "2021-01-01T00:00:00Z",
                 time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + 86400)),
             )
-            cached_search(source, TILE, *open_span, client, tmp_path)
-            cached_search(source, TILE, *SPAN, client, tmp_path)
+            fresh_search(source, TILE, *open_span, client, tmp_path)
+            fresh_search(source, TILE, *SPAN, client, tmp_path)
             monkeypatch.setattr(stac.time, "time", lambda: now + 3600)
             assert kept_search(source, TILE, *open_span, tmp_path) is not None
             monkeypatch.setattr(stac.time, "time", lambda: now + 25 * 3600)
@@ -328,7 +326,7 @@ def test_no_failed_search_is_kept(tmp_path):
     with StacApp(items(12), manner="self-next", most=3) as api:
         source = row(api.url)
         with client_of(source, FAST) as client, pytest.raises(RemoteError):
-            cached_search(source, TILE, *SPAN, client, tmp_path)
+            fresh_search(source, TILE, *SPAN, client, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

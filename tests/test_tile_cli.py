@@ -75,6 +75,37 @@ def test_vectors_by_option(isamap, ground, tmp_path):
     assert ended.document["shards"][0]["labels"] == {"0": 640 * 640 - 300 * 300, "1": 300 * 300}
 
 
+def test_the_area_of_complete_labels_names_its_layer_as_an_aoi_does(isamap, ground, tmp_path):
+    west, north = towns.WEST, towns.NORTH
+    house = shapely.box(west, north - 300, west + 300, north)
+    for layer, width_m in (("rough", 640), ("complete", 400)):
+        shape = shapely.box(west, north - 640, west + width_m, north)
+        _write_layer(tmp_path / "two.gpkg", layer, shape)
+    _write_layer(tmp_path / "houses.gpkg", "houses", house)
+
+    def tile(area):
+        source = f'name = "i"\nimagery = ["{ground}/imagery.tif"]\nonly = "train"\narea = "{area}"'
+        vectors = '[[sources.vectors]]\npath = "houses.gpkg"\nkind = "impervious"'
+        (tmp_path / "r.toml").write_text(f"chip_px = 32\n[[sources]]\n{source}\n{vectors}")
+        given = ("tile", tmp_path / "r.toml", "--data", tmp_path, "-o", tmp_path / "out", "--json")
+        return isamap(*given)
+
+    for layer, known in (("rough", 640 * 640), ("complete", 400 * 640)):
+        ended = tile(f"two.gpkg:{layer}")
+        assert ended.code == 0, ended.err
+        counts = ended.document["shards"][0]["labels"]
+        assert (counts["1"], counts["0"]) == (300 * 300, known - 300 * 300)
+    for area, text in (("two.gpkg:none", "has no layer none"), ("two.gpkg", "choose one")):
+        ended = tile(area)
+        assert ended.code == 65
+        assert text in ended.err
+
+
+def _write_layer(path, layer, shape):
+    wkb = shapely.to_wkb([shape])
+    pyogrio.raw.write(path, wkb, [], [], layer=layer, geometry_type="Polygon", crs=towns.EPSG)
+
+
 @pytest.mark.parametrize("east_m", [None, 100_000])
 def test_vectors_that_lie_elsewhere_are_no_labels(isamap, ground, tmp_path, east_m):
     left, top = towns.WEST + (east_m or 0), towns.NORTH
@@ -96,15 +127,7 @@ def test_vectors_that_lie_elsewhere_are_no_labels(isamap, ground, tmp_path, east
 def test_vectors_name_a_layer_that_is_there(isamap, ground, tmp_path):
     shape = shapely.box(towns.WEST, towns.NORTH - 300, towns.WEST + 300, towns.NORTH)
     for layer in ("a", "b"):
-        pyogrio.raw.write(
-            tmp_path / "two.gpkg",
-            shapely.to_wkb([shape]),
-            [],
-            [],
-            layer=layer,
-            geometry_type="Polygon",
-            crs=towns.EPSG,
-        )
+        _write_layer(tmp_path / "two.gpkg", layer, shape)
     given = ("tile", "--imagery", ground / "imagery.tif", "-o", tmp_path / "out", "--only", "train", "-q")
     ended = isamap(*given, "--vectors", f"buildings={tmp_path}/two.gpkg:none")
     assert ended.code == 65
@@ -177,6 +200,26 @@ def test_a_folder_by_option(isamap, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("option", "value", "written"),
+    [
+        ("--sensor", "gaofen-1", "sensor ="),
+        ("--sensor", "sentinel-2", "sensor ="),
+        ("--bands", "B02,B03,B04,B08", "bands ="),
+        ("--split", "s.tif", "split ="),
+        ("--only", "val", "only ="),
+    ],
+)
+def test_options_about_one_source_are_refused_beside_a_recipe(
+    isamap, ground, tmp_path, option, value, written
+):
+    (tmp_path / "r.toml").write_text(f'[[sources]]\nname = "i"\nimagery = ["{ground}/imagery.tif"]')
+    ended = isamap("tile", tmp_path / "r.toml", option, value, "-o", tmp_path / "out")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{option} is about a source that options name: in a RECIPE, write {written}" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("given", "code", "text"),
     [
         ((), 2, "give a RECIPE, or one source"),
@@ -190,6 +233,8 @@ def test_a_folder_by_option(isamap, tmp_path):
         (("--image", "i.tif", "--chip-px", "33"), 78, "chip_px is 33"),
         (("--image", "i.tif", "--vectors", "houses=a.gpkg"), 2, "KIND=FILE"),
         (("--image", "i.tif", "--split", "s.tif", "--only", "val"), 78, "a split raster, or only"),
+        (("--image", "i.tif", "--bands", "B02,B03"), 78, "bands are those of imagery, and it is simulated"),
+        (("--image", "i.tif", "--reproject"), 78, "reproject is about imagery, and it is simulated"),
         (("--imagery", "/vsicurl/http://a/b.tif"), 66, "no such file"),
     ],
 )

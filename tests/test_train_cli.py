@@ -93,11 +93,11 @@ def train_run(recipe, **asked):
 
 def write(path, values, names=(), gsd_m=10, left=LEFT, top=TOP, **profile):
     count, height, width = values.shape
-    profile |= {
+    profile = {
         "crs": "EPSG:32650",
         "transform": Affine(gsd_m, 0, left, 0, -gsd_m, top),
         "dtype": values.dtype,
-    }
+    } | profile
     with rasterio.open(path, "w", driver="GTiff", count=count, height=height, width=width, **profile) as dst:
         dst.write(values)
         for index, name in enumerate(names, start=1):
@@ -120,6 +120,9 @@ def data(tmp_path_factory):
     write(folder / "town-part.tif", dn[:, :20], (*BANDS, "B11"))
     write(folder / "town-isa.tif", isa[None], gsd_m=1)
     write(folder / "town-far.tif", isa[None], gsd_m=1, left=LEFT + 5000)
+    write(folder / "town-zone.tif", isa[None], gsd_m=1, crs="EPSG:32649")
+    write(folder / "town-moved.tif", split, left=LEFT + 10)
+    write(folder / "town-lifted.tif", dn + 1000, (*BANDS, "B11"))
     write(folder / "town-rgb.tif", np.repeat(60 + 90 * isa[None], 3, axis=0), gsd_m=1)
     write(folder / "town-split.tif", split)
     (folder / "recipe.toml").write_text(RECIPE)
@@ -413,6 +416,16 @@ def changed(data, *pairs):
             "scene unlabelled: its dates differ in size",
         ),
         ([("town-all.tif", "town-rgb.tif")], InputError, r"town-rgb\.tif: B02, B03, B04, B08 missing"),
+        (
+            [("town-isa.tif", "town-zone.tif")],
+            InputError,
+            r"town-zone\.tif: lies in EPSG:32649, .* EPSG:32650",
+        ),
+        (
+            [("town-split.tif", "town-moved.tif")],
+            InputError,
+            r"moved\.tif is not on the grid of .*town-10m\.tif",
+        ),
         ([("town-isa.tif", "town-far.tif")], InputError, r"town-far\.tif has no label on .*town-10m\.tif"),
         ([('description = "for tests"', 'description = "t"\nthreshold = 1.5')], ConfigError, "threshold: "),
         ([("channels = 8", "channels = 8\nstd = [0.1, 0.1, 0, 0.1]")], ConfigError, r"network\.std\.2: "),
@@ -421,6 +434,14 @@ def changed(data, *pairs):
 def test_a_recipe_that_cannot_work_says_why(data, tmp_path, pairs, error, message):
     with pytest.raises(error, match=message):
         train_run(changed(data, *pairs), data=data, out=tmp_path, device="cpu")
+
+
+def test_imagery_with_its_baseline_offset_left_in_is_said_once_for_each_date(data, caplog):
+    lifted = ('dates = [["town-10m.tif", "town-20m.tif"]', 'dates = [["town-lifted.tif"]')
+    grounds.read_grounds(read_recipe(changed(data, lifted)), data)
+    warned = [record.getMessage() for record in caplog.records if "04.00" in record.getMessage()]
+    assert len(warned) == 1
+    assert "town-lifted.tif: the darkest pixels have reflectance 0.1" in warned[0]
 
 
 def test_ground_without_validation_is_named(data, tmp_path):

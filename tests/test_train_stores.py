@@ -177,6 +177,48 @@ def test_a_store_without_any_band_of_the_network_is_refused(town, tmp_path):
         train.run(path, asked(town, tmp_path))
 
 
+def test_a_store_without_a_band_that_the_network_needs_is_refused(town, tmp_path):
+    path = town / "other.toml"
+    path.write_text(TOWN.replace("channels = 8", 'channels = 8\nbands = ["B02", "B04", "B11", "B12"]'))
+    with pytest.raises(
+        InputError, match=r"chips: town holds B02, .*B08: B11, B12 missing, which the network needs"
+    ):
+        train.run(path, asked(town, tmp_path))
+    path.write_text(path.read_text().replace("channels = 8", 'channels = 8\noptional = ["B12"]'))
+    with pytest.raises(InputError, match=r": B11 missing"):
+        train.run(path, asked(town, tmp_path))
+    target = '[[target.stores]]\nname = "t"\nfolder = "chips"\nsources = ["town"]\n'
+    path.write_text(path.read_text().replace("[[stores]]\n", f"{target}[[stores]]\n"))
+    recipe = read_recipe(path)
+    with pytest.raises(InputError, match=r": B11 missing"):
+        grounds.target_sources(recipe, town)
+
+
+def test_a_store_without_an_optional_band_says_so_and_teaches_the_others(town, caplog):
+    path, bands = town / "other.toml", ("B02", "B03", "B04", "B08", "B11")
+    asked_for = f'bands = {[*bands]}\noptional = ["B11"]\nmean = {[0.1] * 5}\nstd = {[0.1] * 5}'
+    path.write_text(TOWN.replace("channels = 8", f"channels = 8\n{asked_for}"))
+    caplog.set_level("INFO")
+    (source,), _ = grounds.store_sources(read_recipe(path), town)
+    assert source.present.any(axis=(1, 2)).tolist() == [band != "B11" for band in bands]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert f"{town / 'chips'}: town without B11 (1 of 1 sources)" in said
+    caplog.clear()
+    grounds.store_sources(read_recipe(town / "recipe.toml"), town)
+    assert not caplog.records
+
+
+def test_simulated_chips_may_lack_bands_that_the_network_needs(tmp_path, caplog):
+    towns.write_town(tmp_path, towns.make_town(64, 64))
+    source = Source(name="aerial", image=("image.tif",), labels=("isa.tif",), licence="CC0-1.0")
+    cut(tmp_path, tmp_path / "chips", source, chip_px=32, split=Rules(val=0.2, buffer_m=0))
+    (tmp_path / "recipe.toml").write_text(TOWN)
+    caplog.set_level("INFO")
+    (taught,), _ = grounds.store_sources(read_recipe(tmp_path / "recipe.toml"), tmp_path)
+    assert taught.present.any(axis=(1, 2)).tolist() == [True, True, True, False]
+    assert "chips: aerial without B08 (1 of 1 sources)" in caplog.text
+
+
 @pytest.fixture
 def retiled(town, tmp_path):
     """Cuts the town anew, with other labels or another split; the recipe of its store."""

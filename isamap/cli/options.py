@@ -220,13 +220,13 @@ def side_by_side(given: dict[str, Any]) -> int:
 def tiles_of(given: dict[str, Any]) -> "list[Tile]":
     """The grid tiles of the one area option that was given."""
     from isamap.domain import region
-    from isamap.domain.grid import Tile, tiles_over
+    from isamap.domain.grid import Tile
 
     if given["tiles"]:
         tiles = [Tile.parse(text) for text in _tile_ids(given["tiles"])]
         region.from_tiles(tiles)  # refuses ids outside their own zone
         return sorted(set(tiles))
-    return tiles_over(area_of(given).geometry)
+    return region.tiles_of(area_of(given))
 
 
 def device(text: str) -> Callable[[Any], Any]:

@@ -22,6 +22,14 @@ Examples:
 """
 SOURCE = ("imagery", "image", "labels", "vectors", "folder")
 """Options that name ground."""
+IN_RECIPE = {
+    "sensor": 'sensor = "NAME"',
+    "bands": 'bands = ["NAME", ...]',
+    "reproject": "reproject = true",
+    "split": 'split = "FILE"',
+    "only": 'only = "SPLIT"',
+}
+"""Options about that ground, and what a recipe writes to its source instead."""
 
 
 @click.command(epilog=EXAMPLES)
@@ -63,7 +71,11 @@ SOURCE = ("imagery", "image", "labels", "vectors", "folder")
     type=click.Path(path_type=Path),
     help="A folder like Five-Billion-Pixels, or of images without labels.",
 )
-@options.option("--sensor", default="sentinel-2", help="Whose imagery it is, or which is simulated.")
+@options.option(
+    "--sensor",
+    help="Whose imagery it is, or which is simulated [default: sentinel-2].",
+    show_default=False,
+)
 @options.option(
     "--bands",
     metavar="NAME,...",
@@ -145,13 +157,20 @@ def _request(path: Path | None, given: dict[str, Any]) -> "Request":
     named = [name for name in SOURCE if given[name]]
     if (path is None) == (not named):
         raise click.UsageError("give a RECIPE, or one source by --imagery, --image or --folder")
-    if path is not None and given["reproject"]:
-        raise click.UsageError(
-            "--reproject is about --imagery: in a RECIPE, write reproject = true to its source"
-        )
+    if path is not None:
+        _check_options(given)
     recipe = _single(given) if path is None else read_toml(path, TileRecipe)
     recipe = _changed(recipe, given).checked()
     return Request(recipe, given["data"] or Path(), given["out"], given["preview"], given["overwrite"])
+
+
+def _check_options(given: dict[str, Any]) -> None:
+    """Refuse options about one source beside a recipe, whose sources say that for themselves."""
+    for name, line in IN_RECIPE.items():
+        if given[name]:
+            raise click.UsageError(
+                f"--{name} is about a source that options name: in a RECIPE, write {line} to the source"
+            )
 
 
 def _single(given: dict[str, Any]) -> "TileRecipe":
@@ -177,7 +196,7 @@ def _single(given: dict[str, Any]) -> "TileRecipe":
     )
     source = Source(
         name=name if name not in ("", "chips") else "ground",
-        sensor=given["sensor"],
+        sensor=given["sensor"] or "sentinel-2",
         imagery=tuple(str(path) for path in given["imagery"]),
         image=tuple(str(path) for path in given["image"]),
         labels=tuple(str(path) for path in given["labels"]),

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -25,7 +26,7 @@ from isamap.domain.standing import Wanted, differing
 from isamap.engine import LOCAL, Engine, local
 from isamap.errors import IsamapError, StorageError
 from isamap.io.occupy import occupy
-from isamap.io.presence import standing
+from isamap.io.presence import items_in, standing
 
 log = logging.getLogger(__name__)
 
@@ -100,19 +101,20 @@ def plan(tiles: Sequence[Tile], settings: Settings, *, overwrite: bool = False) 
     Raises:
         ConfigError, MissingInputError: a source is not known.
     """
-    own = composer(settings)
+    own, there = composer(settings), items_in(settings.directory)
+    made = [tile for tile in tiles if str(tile) in there] if there else []
     states = {
         tile: standing(settings.target(tile), partial(_compare, own, tile), overwrite=overwrite)
-        for tile in tiles
+        for tile in made
     }
-    counts = {state: list(states.values()).count(state) for state in ("new", "stale", "done", "unknown")}
-    cost = estimate([tile for tile in tiles if states[tile] in ("new", "stale")], settings)
+    counts = Counter(states.values())
+    cost = estimate([tile for tile in tiles if states.get(tile, "new") in ("new", "stale")], settings)
     return {
         "schema": SCHEMA,
         "command": "fetch",
         "year": settings.year,
         "requested": len(tiles),
-        "new": counts["new"],
+        "new": counts["new"] + len(tiles) - len(made),
         "stale": counts["stale"],
         "fetched_before": counts["done"],
         "to_compare": counts["unknown"],

@@ -6,15 +6,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from isamap.core.recipe import Ground, Pair, Patches, Recipe, UnlabelledScene
 from isamap.domain.classes import SCHEMES
+from isamap.domain.grid import refine
 from isamap.domain.share import impervious_share
 from isamap.errors import ConfigError, InputError
 from isamap.io.chipstore import ChipStore, open_chips
-from isamap.io.ground import lay, read_bytes, read_plate, read_reflectance
+from isamap.io.ground import read_reflectance, warn_of_offset
+from isamap.io.plate import check_on, lay, read_bytes, read_plate
 from isamap.io.teaching import Needs, check_bands, ground_bytes, teachers
 from isamap.model.adapt import Scaling
 from isamap.model.chips import PairSource, ShareSource, SimulatedSource, Source
@@ -95,7 +97,7 @@ def target_sources(recipe: Recipe, data: Path) -> list[ShareSource]:
     for store in recipe.target.stores:
         with open_chips(data / store.folder) as chips:
             names = store.sources or tuple(name for name in chips.sources if chips.select("target", name))
-            check_bands(chips, names, recipe.network.bands)
+            check_bands(chips, names, recipe.network.bands, recipe.network.optional)
             for name in names:
                 ground = chips.ground(name, "target", recipe.network.bands)
                 nothing = np.zeros(ground.lr.shape[1:], np.float32)
@@ -141,18 +143,16 @@ def pair_sources(recipe: Recipe, data: Path) -> tuple[list[PairSource], list[Val
 
 def _pair(pair: Pair, recipe: Recipe, data: Path) -> tuple[PairSource, Validation]:
     """One pair, split."""
-    lr, present, transform = _reflectance(pair.imagery, recipe, data)
+    lr, present, grid = _reflectance(pair.imagery, recipe, data)
     scale = recipe.network.scale
-    a, b, c, d, e, f = transform[:6]
-    fine = Affine(a / scale, b / scale, c, d / scale, e / scale, f)
-    shape = (lr.shape[1] * scale, lr.shape[2] * scale)
-    codes = lay([data / p for p in pair.isa], fine, shape, UNLABELLED)[0]
-    image = lay([data / p for p in pair.image], fine, shape, 0) if pair.image else _no_image(shape)
-    split = read_plate(data / pair.split).values[0]
+    fine = refine(grid, scale)
+    codes = lay([data / p for p in pair.isa], fine, UNLABELLED)[0]
+    image = lay([data / p for p in pair.image], fine, 0) if pair.image else _no_image(codes.shape)
+    plate = read_plate(data / pair.split)
+    check_on(data / pair.split, plate.grid, data / pair.imagery[0], grid)
+    split = plate.values[0]
     if not (codes != UNLABELLED).any():
         raise InputError(f"{data / pair.isa[0]} has no label on {data / pair.imagery[0]}")
-    if split.shape != lr.shape[1:]:
-        raise InputError(f"{data / pair.split} is not on the grid of {data / pair.imagery[0]}")
     if not (split == pair.validate_on).any():
         raise InputError(f"{data / pair.split} has no pixel of value {pair.validate_on} to validate on")
     taught, kept = (
@@ -171,14 +171,18 @@ def _pair(pair: Pair, recipe: Recipe, data: Path) -> tuple[PairSource, Validatio
 
 def _reflectance(
     files: Sequence[str], recipe: Recipe, data: Path, *, placed: bool = True
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], Affine]:
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], GeoBox]:
     """What the network sees of one date."""
     config = recipe.network
     paths = [data / name for name in files]
-    return read_reflectance(paths, config.bands, config.optional, gsd_m=config.gsd_m, placed=placed)
+    lr, present, grid = read_reflectance(
+        paths, config.bands, config.optional, gsd_m=config.gsd_m, placed=placed
+    )
+    warn_of_offset(paths, config.bands, lr, present)
+    return lr, present, grid
 
 
-def _no_image(shape: tuple[int, int]) -> NDArray[np.uint8]:
+def _no_image(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.broadcast_to(np.zeros((3, 1, 1), np.uint8), (3, *shape))
 
 
@@ -188,7 +192,8 @@ def store_sources(recipe: Recipe, data: Path) -> tuple[list[Source], list[Valida
     validations: list[Validation] = []
     for store in recipe.stores:
         with open_chips(data / store.folder) as chips:
-            needs = Needs(recipe.network.bands, recipe.network.scale, recipe.network.classes)
+            network = recipe.network
+            needs = Needs(network.bands, network.optional, network.scale, network.classes)
             names = teachers(chips, store.sources, needs)
             size = sum(ground_bytes(chips, name, len(recipe.network.bands)) for name in names)
             for name in names:
@@ -223,8 +228,10 @@ def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 def simulated_source(ground: Ground, recipe: Recipe, data: Path) -> SimulatedSource:
     """A 1 m image and its labels, the excluded window unlabelled."""
-    isa = labels_of(read_bytes(data / ground.isa)[0][0], recipe)
-    image = read_bytes(data / ground.image)[0]
+    codes, place = read_bytes(data / ground.isa)
+    image, grid = read_bytes(data / ground.image)
+    check_on(data / ground.isa, place, data / ground.image, grid)
+    isa = labels_of(codes[0], recipe)
     if ground.exclude:
         top, bottom, left, right = ground.exclude
         isa[top:bottom, left:right] = UNLABELLED

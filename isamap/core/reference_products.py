@@ -1,5 +1,6 @@
 """`isamap fetch --product`: pieces of published products for `evaluate`, one per tile, as they were published."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from isamap.errors import IsamapError, StorageError
 from isamap.io import store
 from isamap.io.encode import encode
 from isamap.io.occupy import occupy
-from isamap.io.presence import standing
+from isamap.io.presence import items_in, standing
 from isamap.io.product_pixels import ProductReader, place_of
 
 PIECE_BYTES = 1_500_000
@@ -73,9 +74,10 @@ def plan(tiles: Sequence[Tile], request: Request, *, overwrite: bool = False) ->
         request: the product.
         overwrite: whether finished pieces are fetched again.
     """
-    compare = partial(_compare, request.provenance)
-    states = [standing(request.target(tile), compare, overwrite=overwrite) for tile in tiles]
-    counts = {state: states.count(state) for state in ("new", "stale", "done")}
+    compare, there = partial(_compare, request.provenance), items_in(request.directory)
+    made = [tile for tile in tiles if str(tile) in there] if there else []
+    counts = Counter(standing(request.target(tile), compare, overwrite=overwrite) for tile in made)
+    counts["new"] += len(tiles) - len(made)
     return {
         "schema": SCHEMA,
         "command": "fetch",

@@ -60,6 +60,8 @@ BANDS: dict[str, Band] = {
 
 VISIBLE = ("B02", "B03", "B04")
 """Where shadow and water are darkest for certain: the bands that betray a left-over offset."""
+OFFSET_REFLECTANCE = 0.1
+"""Processing baseline 04.00 adds 1000 DN; without it some water or shadow is darker than this."""
 
 _ALIASES = {band.common_name: band.name for band in BANDS.values()} | {
     "red edge 1": "B05",
@@ -165,6 +167,18 @@ def to_reflectance(
     reflectance /= QUANTIFICATION
     np.minimum(reflectance, highest, out=reflectance)
     return reflectance
+
+
+def seems_lifted(visible: NDArray[np.float32]) -> float | None:
+    """The darkest reflectance, where even that is as bright as the offset of baseline 04.00 makes it; else None.
+
+    Args:
+        visible: reflectance of VISIBLE bands, shape (band, pixel), without pixels that are missing.
+    """
+    if not visible.size:
+        return None
+    darkest = float(np.percentile(visible, 0.1, axis=1).min())
+    return darkest if darkest >= OFFSET_REFLECTANCE else None
 
 
 def unit_fault(values: NDArray[Any], valid: NDArray[np.bool_], offset: int = 0) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from isamap.domain import revisit
@@ -58,7 +59,13 @@ class Estimate:
 
 def modelled_scenes(tile: Tile, year: int, selection: Selection) -> float:
     """Scenes of a tile that pass the limits, from orbits: a share of max_cloud percent passes."""
-    every = revisit.expected_scenes(_latitude(tile), year, selection.months or ALL_MONTHS)
+    return _modelled(_latitude(tile), year, selection)
+
+
+@cache
+def _modelled(lat: float, year: int, selection: Selection) -> float:
+    """The same for all tiles of a row."""
+    every = revisit.expected_scenes(lat, year, selection.months or ALL_MONTHS)
     return min(every * selection.max_cloud / 100, float(selection.max_scenes))
 
 

@@ -15,7 +15,7 @@ import shapely
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.grid import Tile
+from isamap.domain.grid import TILE_M, Tile, tiles_over
 from isamap.domain.lonlat import (
     LONLAT,
     as_crs,
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 BELT = "yreb"
 _BELT_TITLE = "Yangtze River Economic Belt"
 _BELT_TITLE_ZH = "长江经济带"
+
+MAX_TILES = 1_000_000
+"""Of one run: 105 million km2, two thirds of all land."""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", re.ASCII)
 _MAX_NAME = 120
@@ -247,6 +250,21 @@ def from_tiles(tiles: Sequence[Tile]) -> Region:
     name = ids[0] if len(ids) == 1 else f"tiles-{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:8]}"
     title = f"tile {ids[0]}" if len(ids) == 1 else f"{len(ids)} tiles, {ids[0]} to {ids[-1]}"
     return _region(name, title, "", "tiles", shapely.union_all(footprints))
+
+
+def tiles_of(area: Region) -> list[Tile]:
+    """Tiles over a region, sorted.
+
+    Raises:
+        InputError: there would be more than MAX_TILES, or the region lies outside the grids.
+    """
+    tiles = area.area_km2 * 1e6 / TILE_M**2
+    if tiles > MAX_TILES:
+        raise InputError(
+            f"{area.title} has {area.area_km2 / 1e6:.0f} million km2, that is {tiles / 1e6:.1f} million tiles, and one run "
+            f"has {MAX_TILES / 1e6:g} million at most: give its parts one after the other"
+        )
+    return tiles_over(area.geometry)
 
 
 def _region(name: str, title: str, title_zh: str, kind: str, geometry: BaseGeometry) -> Region:

@@ -49,7 +49,7 @@ class Source(Settings):
     background: Literal["pervious", "unknown"] = "pervious"
     """What ground without a vector is."""
     area: str | None = None
-    """Polygons outside of which the labels are not complete: unknown there."""
+    """`FILE[:LAYER]`, polygons outside of which the labels are not complete: unknown there."""
     split: str | None = None
     """Raster on the grid of the imagery that says what each pixel is for."""
     split_values: dict[Literal["train", "val", "test"], int] = {"train": 1, "val": 2}  # noqa: RUF012  # pydantic copies it
@@ -129,15 +129,16 @@ def _check(source: Source) -> None:
     """Refuse a source that says too little or contradicts itself."""
     sensor_of(source.sensor)
     files = source.imagery or source.image or source.labels or source.vectors
+    simulated = source.folder is None and not source.imagery
     values = list(source.split_values.values())
     faults = {
         "that is the name of the store's own files: choose another": source.name == STEM,
         "give a folder, or files": source.folder is not None and files,
-        "give imagery, or an image from which the sensor is simulated": not (
-            source.folder is not None or source.imagery or source.image
-        ),
+        "give imagery, or an image from which the sensor is simulated": simulated and not source.image,
         "a sensor is simulated from one image: make each a source of its own": not source.imagery
         and len(source.image) > 1,
+        "bands are those of imagery, and it is simulated": source.bands is not None and simulated,
+        "reproject is about imagery, and it is simulated": source.reproject and simulated,
         "area is about vectors, and there are none": source.area is not None and not source.vectors,
         "background is about vectors, and there are none": source.background == "unknown"
         and not source.vectors,

@@ -14,6 +14,7 @@ import urllib3
 from isamap import __version__
 from isamap.errors import BusyError, IsamapError, RemoteError
 from isamap.io.hosts import shown
+from isamap.io.pace import Clock
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -36,6 +37,10 @@ class Changed(RemoteError):  # noqa: N818  # says what happened
     """The file is another one than when it was first asked for."""
 
 
+class Unanswered(BusyError):  # noqa: N818
+    """Nothing came from the server: no connection, or no answer in time."""
+
+
 class Refused(RemoteError):  # noqa: N818
     """A final HTTP status."""
 
@@ -49,13 +54,20 @@ class Again(Exception):  # noqa: N818  # not a failure yet
     """An attempt failed, another one may not."""
 
     def __init__(
-        self, reason: str, *, kind: type[IsamapError] = BusyError, wait_s: float | None = None
+        self,
+        reason: str,
+        *,
+        kind: type[IsamapError] = BusyError,
+        wait_s: float | None = None,
+        reached: bool = True,
     ) -> None:
         super().__init__(reason)
         self.kind = kind
         """What is raised if it was the last attempt."""
         self.wait_s = wait_s
         """How long the server asked to be left alone."""
+        self.reached = reached
+        """Whether there was a connection."""
 
 
 class Forbidden(Again):
@@ -96,12 +108,8 @@ class Wanted:
     """An earlier answer: the file must still be the same."""
     signer: Signer | None = None
     """Signs the address anew for every attempt."""
-    within_s: float | None = None
-    """Time it has, where that is less than usual."""
-
-    def within(self, usual_s: float) -> float:
-        """Seconds it has."""
-        return usual_s if self.within_s is None else min(usual_s, self.within_s)
+    clock: Clock | None = None
+    """The time it has, where that is less than usual."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -226,15 +234,17 @@ def _retry_after(text: str) -> float | None:
         return None
 
 
-def fault_of(error: Exception, url: str, *, cut: bool) -> Again | RemoteError:
-    """What a broken connection means."""
+def fault_of(error: Exception, url: str, *, cut: bool, reached: bool, heard: bool) -> Again | RemoteError:
+    """What a failed attempt means: whether its time was over, there was a connection, the server ever said anything."""
     inner: BaseException = error
     while isinstance(inner, urllib3.exceptions.HTTPError) and (deeper := _inside(inner)):
         inner = deeper
     if isinstance(inner, ssl.SSLCertVerificationError):
         return RemoteError(f"{shown(url)}: its certificate does not hold: {inner.verify_message}")
     if cut or isinstance(inner, TimeoutError | urllib3.exceptions.TimeoutError):
-        return Again("did not answer in time")
+        return Again("did not answer in time", kind=BusyError if heard else Unanswered, reached=reached)
+    if not reached:
+        return Again(f"takes no connection ({_name(inner)})", kind=Unanswered, reached=False)
     return Again(f"connection broke ({_name(inner)})")
 
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,13 +26,17 @@ from isamap.domain.sources import Source, source_of
 from isamap.domain.stack import Look
 from isamap.errors import BusyError, ConfigError, InputError, IsamapError, MissingInputError, RemoteError
 from isamap.io.folder import folder_items, folder_source
+from isamap.io.http import Unanswered
+from isamap.io.pace import Haste
 from isamap.io.remote import ScenePixels
-from isamap.io.stac import cached_search, kept_search
+from isamap.io.stac import LIMITS, fresh_search, kept_search
 from isamap.io.stamps import Stamps
 
 log = logging.getLogger(__name__)
 
 NOTHING = Source("", "", ())
+HASTE = Haste()
+"""With catalogues that are not the last hope."""
 SILENCE_S = 300
 """A catalogue that did not answer is not asked again for so long: its tiles would all wait in vain."""
 
@@ -140,6 +145,7 @@ class Finder:
             try:
                 items = self._items(source, folder, tile)
             except (RemoteError, BusyError) as fault:
+                self._note(source, fault)
                 faults.append(fault)
                 passed_over.append(f"{source.name}: {fault}")
                 continue
@@ -208,18 +214,31 @@ class Finder:
         again = self.query.refresh and group not in self._asked
         if not again and (kept := kept_search(source, tile, *self._span, self.cache)) is not None:
             return kept
-        when, fault = self._silent.get(source.name, (0.0, None))
-        if fault is not None and time.monotonic() - when < SILENCE_S:
-            raise fault
+        for known in (source.name, source.url):
+            when, fault = self._silent.get(known, (0.0, None))
+            if fault is not None and time.monotonic() - when < SILENCE_S:
+                raise fault
+        limits = replace(LIMITS, haste=HASTE if self._after(source) else None)
         client = self.pixels.client(source)
-        try:
-            items = cached_search(source, tile, *self._span, client, self.cache, refresh=again)
-        except (RemoteError, BusyError) as silence:
-            log.warning("%s does not answer: %s", source.name, silence)
-            self._silent[source.name] = time.monotonic(), silence
-            raise
+        items = fresh_search(source, tile, *self._span, client, self.cache, limits=limits)
         self._asked.add(group)
         return items
+
+    def _after(self, source: Source) -> list[str]:
+        """Names of the sources that are asked after one, at other addresses."""
+        rows = [row for row, _ in self.sources]
+        return [row.name for row in rows[rows.index(source) + 1 :] if row.url != source.url]
+
+    def _note(self, source: Source, fault: RemoteError | BusyError) -> None:
+        """Remember that a catalogue failed; where its server sent nothing, so will its other catalogues."""
+        now = time.monotonic()
+        if now - self._silent.get(source.name, (-inf, fault))[0] < SILENCE_S:
+            return
+        self._silent[source.name] = now, fault
+        if isinstance(fault, Unanswered):
+            self._silent[source.url] = now, fault
+        trying = "".join(f", trying {name}" for name in self._after(source)[:1])
+        log.warning("%s does not answer%s: %s", source.name, trying, fault)
 
     def _folder(self, folder: Path) -> list[dict[str, Any]]:
         if folder not in self._folders:

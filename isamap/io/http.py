@@ -26,6 +26,7 @@ from isamap.io.answers import (
     Head,
     Refused,
     Signer,
+    Unanswered,
     Wanted,
     fault_of,
     judge,
@@ -33,10 +34,10 @@ from isamap.io.answers import (
     pieces,
 )
 from isamap.io.hosts import Place, Policy, policy_of, shown
-from isamap.io.pace import Limits, Pace
+from isamap.io.pace import Clock, Limits, Pace
 from isamap.io.wire import Call, Pools, Watch
 
-__all__ = ["Answer", "Changed", "Client", "Limits", "Refused", "Signer", "client_of", "shown"]
+__all__ = ["Answer", "Changed", "Client", "Limits", "Refused", "Signer", "Unanswered", "client_of", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Client:
         return self._ask(Wanted(href, most, span=span, known=known, signer=signer))
 
     def get_json(
-        self, url: str, most: int, document: Any = None, within_s: float | None = None
+        self, url: str, most: int, document: Any = None, clock: Clock | None = None
     ) -> tuple[Any, Answer]:
         """A JSON document and the answer it came in.
 
@@ -128,48 +129,49 @@ class Client:
             url: its address.
             most: bytes it may have.
             document: what is sent with POST; None for GET.
-            within_s: shorter than what the limits allow.
+            clock: times shorter than what the limits allow.
 
         Raises:
             InputError: the address is not allowed.
             Refused: with a final HTTP status.
             RemoteError: the server sends no JSON, or more than `most` bytes.
-            BusyError: it does not answer properly, however often it is asked.
+            BusyError: it does not answer properly, however often it is asked; Unanswered: it does not at all.
         """
         method, body = ("GET", None) if document is None else ("POST", json.dumps(document).encode())
         found: list[Any] = []
         answer = self._ask(
-            Wanted(url, most, method, body, within_s=within_s),
+            Wanted(url, most, method, body, clock=clock),
             lambda answer: found.append(_document(url, answer.body)),
         )
         return found[-1], answer
 
     def _ask(self, wanted: Wanted, check: Callable[[Answer], None] | None = None) -> Answer:
-        until, forbidden, attempt = 0.0, 0, 0
+        clock, forbidden, attempt = wanted.clock or Clock(self.limits.total_s), 0, 0
         while True:
             url = wanted.signer.sign(wanted.href) if wanted.signer else wanted.href
             place = self.policy.check(url)
             try:
                 with self._pace.turn(place.server, paced=wanted.span is None):
                     # Counted from here: our own queue is not the server's fault.
-                    until = until or time.monotonic() + wanted.within(self.limits.total_s)
+                    clock.start()
                     attempt += 1
-                    answer = self._follow(wanted, place, until)
+                    answer = self._follow(wanted, place, clock)
                 if check:
                     check(answer)
             except Again as again:
                 fault = again
             else:
                 return answer
+            clock.heard |= fault.kind is not Unanswered
             log.debug("%s: attempt %d: %s", shown(wanted.href), attempt, fault)
             if isinstance(fault, Forbidden):
                 forbidden += 1
                 if wanted.signer:
                     wanted.signer.refused(url)
-            if forbidden >= self.limits.forbidden or not self._rest(place, attempt, fault, until):
+            if forbidden >= self.limits.forbidden or not self._rest(place, attempt, fault, clock):
                 raise fault.kind(f"{shown(wanted.href)}: {fault} (asked {attempt} times)") from fault
 
-    def _rest(self, place: Place, attempt: int, fault: Again, until: float) -> bool:
+    def _rest(self, place: Place, attempt: int, fault: Again, clock: Clock) -> bool:
         """Wait before the next attempt; False if there is none."""
         limits = self.limits
         wait_s = min(limits.backoff_cap_s, limits.backoff_s * 2 ** (attempt - 1))
@@ -177,7 +179,7 @@ class Client:
         if fault.wait_s is not None:
             wait_s = min(fault.wait_s, limits.retry_after_cap_s)
             self._pace.rest(place.server, wait_s)
-        if attempt >= limits.attempts or time.monotonic() + wait_s >= until:
+        if attempt >= limits.attempts or not clock.allows(wait_s, reached=fault.reached):
             return False
         return self.sleep(wait_s)
 
@@ -185,10 +187,10 @@ class Client:
         """Wait; False as soon as the client is closed."""
         return not self._stop.wait(seconds)
 
-    def _follow(self, wanted: Wanted, place: Place, until: float) -> Answer:
+    def _follow(self, wanted: Wanted, place: Place, clock: Clock) -> Answer:
         """One attempt, redirects included."""
         for _ in range(self.limits.redirects + 1):
-            found = self._attempt(wanted, place, until)
+            found = self._attempt(wanted, place, clock)
             if isinstance(found, Answer):
                 return found
             try:
@@ -199,21 +201,22 @@ class Client:
                 ) from error
         raise RemoteError(f"{shown(wanted.href)}: sends on more than {self.limits.redirects} times")
 
-    def _attempt(self, wanted: Wanted, place: Place, until: float) -> Answer | str:
+    def _attempt(self, wanted: Wanted, place: Place, clock: Clock) -> Answer | str:
         """The answer, or where it sends on to."""
         limits, now = self.limits, time.monotonic()
         if self._stop.is_set():
             raise BusyError(f"{shown(wanted.href)}: not asked for: the run ends")
         with self._lock:
             self.requests += 1
-        call = Call(place, min(until, now + limits.head_s))
-        connect_s = min(limits.connect_s, max(0.01, until - now))
-        timeout = urllib3.Timeout(connect=connect_s, read=limits.read_s)
+        call = Call(place, min(clock.head_until, now + limits.head_s))
+        timeout = urllib3.Timeout(
+            connect=min(limits.connect_s, max(0.01, call.until - now)), read=limits.read_s
+        )
         response = None
         try:
             with self._watch.over(call):
                 response = self._pools.send(call, wanted.method, wanted.document, wanted.headers, timeout)
-                call.until = until
+                call.until, clock.heard = clock.until, True
                 try:
                     found = self._received(wanted, response)
                 except Again:
@@ -222,7 +225,9 @@ class Client:
                 if call.cut:  # the end of the connection must not pass for the end of an answer
                     raise Again("did not answer in time")
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise fault_of(error, wanted.href, cut=call.cut) from error
+            raise fault_of(
+                error, wanted.href, cut=call.cut, reached=call.reached, heard=clock.heard
+            ) from error
         finally:
             if response is not None:
                 response.close()

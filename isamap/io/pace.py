@@ -39,6 +39,58 @@ class Limits:
     """Followed in one attempt."""
 
 
+@dataclass(frozen=True)
+class Haste:
+    """How soon a server that sends nothing at all is given up, where another one can be asked instead."""
+
+    refused_s: float = 2.0
+    """It takes no connection, or its name is unknown: asked again for so long."""
+    silent_s: float = 20.0
+    """It swallows what it is sent: all attempts and waits."""
+
+
+@dataclass
+class Clock:
+    """The time of one request, all its attempts and waits."""
+
+    total_s: float
+    """From its beginning to its end."""
+    haste: Haste | None = None
+    """Shorter times, until the server is heard."""
+    began: float = 0.0
+    """time.monotonic() of the first attempt; 0 before it."""
+    heard: bool = False
+    """Whether anything came from the server, be it that it is busy."""
+
+    def start(self) -> None:
+        """An attempt begins."""
+        self.began = self.began or time.monotonic()
+
+    @property
+    def until(self) -> float:
+        """time.monotonic() at which the request ends."""
+        return self.began + self.total_s
+
+    @property
+    def head_until(self) -> float:
+        """time.monotonic() at which it ends unless something has come."""
+        if self.heard or self.haste is None:
+            return self.until
+        return min(self.until, self.began + self.haste.silent_s)
+
+    def allows(self, wait_s: float, *, reached: bool) -> bool:
+        """Whether there is time for another attempt after a wait.
+
+        Args:
+            wait_s: seconds.
+            reached: whether the last attempt got a connection.
+        """
+        end = self.head_until
+        if not (reached or self.heard or self.haste is None):
+            end = min(end, self.began + self.haste.refused_s)
+        return time.monotonic() + wait_s < end
+
+
 class Pace:
     """The pace of requests to each server, shared by all threads."""
 

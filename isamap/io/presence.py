@@ -1,9 +1,21 @@
 """Whether a product is there, as its item tells; its bytes are not read."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from isamap.io.store import Target, read_item
+from isamap.io.store import Target, read_item, storage_errors
+
+
+def items_in(directory: Path) -> frozenset[str]:
+    """Names of the products that have an item in a folder: where none has, thousands need not be looked for.
+
+    Raises:
+        StorageError: the folder cannot be read.
+    """
+    with storage_errors(directory):
+        paths = list(directory.iterdir()) if directory.is_dir() else []
+    return frozenset(path.stem for path in paths if path.suffix == ".json")
 
 
 def standing(target: Target, compare: Callable[[dict[str, Any]], str], *, overwrite: bool) -> str:

@@ -21,7 +21,7 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.bands import VISIBLE, to_reflectance, unit_fault
+from isamap.domain.bands import VISIBLE, seems_lifted, to_reflectance, unit_fault
 from isamap.domain.grid import GSD_M, Window, windows
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, check_file, one_line, open_raster
@@ -40,8 +40,6 @@ MAX_CACHE_BYTES = 1 << 30
 """However wide and deep the files are, GDAL keeps no more decoded blocks than this."""
 SAMPLE_PX, SAMPLE_COUNT = 128, 6
 """check_scene looks at 6 x 6 windows of 128 pixels: rasters up to 768 pixels are seen whole."""
-OFFSET_REFLECTANCE = 0.1
-"""Processing baseline 04.00 adds 1000 DN; without it some water or shadow is darker than this."""
 
 
 @dataclass(frozen=True)
@@ -220,8 +218,8 @@ def check_scene(scene: Scene) -> None:
         raise InputError(f"{files}: no pixel is valid (all nodata, NaN or 0): nothing to map")
     values = np.concatenate(samples, axis=1)
     if scene.has_dn and values.size:
-        dark, low = np.percentile(values, 0.1, axis=1).min(), np.percentile(values, 5, axis=1).min()
-        if dark >= OFFSET_REFLECTANCE:
+        dark, low = seems_lifted(values), np.percentile(values, 5, axis=1).min()
+        if dark is not None:
             log.warning(
                 "%s: the darkest pixels have reflectance %.3f: if these are of processing baseline 04.00 or later "
                 "with the offset left in, give --offset -1000",

@@ -42,11 +42,15 @@ class VectorLabels:
         layers: what there is.
         crs: of the grids.
         background: code of ground that no layer covers.
-        area: polygons outside of which nothing is known.
+        area: file and layer of polygons outside of which nothing is known.
     """
 
     def __init__(
-        self, layers: Sequence[VectorLayer], crs: str, background: int = 0, area: Path | None = None
+        self,
+        layers: Sequence[VectorLayer],
+        crs: str,
+        background: int = 0,
+        area: tuple[Path, str | None] | None = None,
     ) -> None:
         shapes: list[tuple[int, BaseGeometry]] = []
         for layer in layers:
@@ -56,7 +60,7 @@ class VectorLabels:
         self._table = np.array([background, 0, 1, UNLABELLED], np.uint8)
         self._area: Polygons | None = None
         if area is not None:
-            features = read_features(area)
+            features = read_features(*area)
             inside = _in_crs(features, crs)
             self._area = Polygons(inside, [1] * len(inside), crs)
 

@@ -24,6 +24,7 @@ from isamap.io.plain import Photo, is_metric, read_mask
 from isamap.io.products import isa_codes
 from isamap.io.raster import SceneInput
 from isamap.io.rasterise import VectorLabels, VectorLayer
+from isamap.io.vector import file_and_layer
 
 SAY_CODES = "say which codes are ISA in a recipe (isa_codes, and unlabelled_codes for those that say nothing)"
 FINE_M = 1.0
@@ -44,7 +45,8 @@ class SiteJob:
     image: tuple[Path, ...] = ()
     labels: tuple[Path, ...] = ()
     vectors: tuple[VectorLayer, ...] = ()
-    area: Path | None = None
+    area: tuple[Path, str | None] | None = None
+    """File and layer of the ground where labels are complete."""
     bands: tuple[str, ...] | None = None
     folder: bool = False
     """Whether the files come from a folder: their labels are those of Five-Billion-Pixels."""
@@ -53,7 +55,7 @@ class SiteJob:
     def inputs(self) -> tuple[Path, ...]:
         """Every file that the shard depends on."""
         vectors = [layer.path for layer in self.vectors]
-        return (*self.imagery, *self.image, *self.labels, *vectors, *([self.area] if self.area else []))
+        return (*self.imagery, *self.image, *self.labels, *vectors, *([self.area[0]] if self.area else []))
 
     @property
     def simulated(self) -> bool:
@@ -91,7 +93,7 @@ def jobs_of(source: Source, scheme: Scheme, data: Path) -> list[SiteJob]:
             image=tuple(data / p for p in source.image),
             labels=tuple(data / p for p in source.labels),
             vectors=tuple(VectorLayer(data / one.path, one.kind, one.layer) for one in source.vectors),
-            area=data / source.area if source.area else None,
+            area=file_and_layer(str(data / source.area)) if source.area else None,
             bands=source.bands,
         )
     ]

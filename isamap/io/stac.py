@@ -23,7 +23,7 @@ import pyproj
 from isamap.domain.grid import GSD_M, MARGIN_PX, TILE_M, Tile
 from isamap.domain.sources import Source
 from isamap.errors import BusyError
-from isamap.io.http import Client
+from isamap.io.http import Client, Unanswered
 from isamap.io.stac_pages import Pages, SearchLimits
 from isamap.io.store import read_item, write_atomic
 
@@ -67,7 +67,8 @@ def search(
 
     Raises:
         RemoteError: it refuses, goes in circles, or sends too much, or no items.
-        BusyError: it does not answer.
+        Unanswered: it sends nothing.
+        BusyError: it does not answer properly.
     """
     found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
     pages = Pages(source, client, limits)
@@ -95,6 +96,8 @@ def _items(pages: Pages, asked: Mapping[str, Any], limits: SearchLimits) -> list
     """Items of one search; asked for in small pages where a catalogue breaks down under large ones."""
     try:
         return list(pages.items(asked, limits.page_items))
+    except Unanswered:
+        raise
     except BusyError as fault:
         if not pages.left_s > 0:
             raise
@@ -161,17 +164,16 @@ def kept_search(
     return _kept(source, tile, start, end, directory).read()
 
 
-def cached_search(
+def fresh_search(
     source: Source,
     tile: Tile,
     start: str,
     end: str,
     client: Client,
     directory: Path,
-    *,
-    refresh: bool = False,
+    limits: SearchLimits = LIMITS,
 ) -> list[dict[str, Any]]:
-    """Raw items of the group of tiles that a tile belongs to: one search for 16 tiles, kept on disk.
+    """Raw items of the group of tiles that a tile belongs to: one search for 16 tiles, kept on disk for `kept_search`.
 
     An answer about a time that is over is kept for good; one about a time that is not, or was over for less than a
     month when it was asked, for a day.
@@ -183,17 +185,14 @@ def cached_search(
         end: RFC 3339.
         client: of the source.
         directory: where answers are kept; created if need be.
-        refresh: ask again whatever is kept.
+        limits: what the catalogue may send, and how long it may take.
 
     Raises:
         RemoteError, BusyError: as `search`.
         StorageError: the disk refuses.
     """
-    kept = _kept(source, tile, start, end, directory)
-    if not refresh and (items := kept.read()) is not None:
-        return items
-    items = search(source, group_bounds(tile), start, end, client)
-    kept.write(items)
+    items = search(source, group_bounds(tile), start, end, client, limits)
+    _kept(source, tile, start, end, directory).write(items)
     return items
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urljoin
 from isamap.domain.sources import Source
 from isamap.errors import BusyError, InputError, RemoteError
 from isamap.io.http import Client, Refused, shown
+from isamap.io.pace import Clock, Haste
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class SearchLimits:
     """Of one search."""
     total_s: float = 115.0
     """One search, all pages and collections."""
+    haste: Haste | None = None
+    """How soon a catalogue that sends nothing is given up; None: as late as any other server."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Pages:
         self._limits = limits
         self._until = time.monotonic() + limits.total_s
         self._bytes = 0
+        self._haste = limits.haste
 
     @property
     def left_s(self) -> float:
@@ -76,7 +80,8 @@ class Pages:
 
         Raises:
             RemoteError: the catalogue refuses, goes in circles, or sends too much, or no items.
-            BusyError: it does not answer.
+            Unanswered: it sends nothing.
+            BusyError: it does not answer properly.
         """
         limits = self._limits
         ask: _Ask | None = self._first(asked, page_items, "POST")
@@ -121,7 +126,9 @@ class Pages:
             raise BusyError(
                 f"{self._source.name}: the search took more than {self._limits.total_s:.0f} s: try again later"
             )
-        page, answer = self._client.get_json(ask.url, self._limits.page_bytes, ask.body, within_s=self.left_s)
+        clock = Clock(min(self.left_s, self._client.limits.total_s), self._haste)
+        page, answer = self._client.get_json(ask.url, self._limits.page_bytes, ask.body, clock)
+        self._haste = None  # it is there
         self._bytes += len(answer.body)
         if self._bytes > self._limits.total_bytes:
             raise self._fault(f"sends more than {self._limits.total_bytes >> 20} MB for one search")

@@ -1,7 +1,7 @@
 """Which shards of a chip store can teach a network, and what they cannot teach it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from isamap.domain.classes import UNLABELLED
@@ -22,6 +22,8 @@ class Needs:
 
     bands: tuple[str, ...]
     """Those it reads."""
+    optional: tuple[str, ...]
+    """Those of them that it can do without."""
     scale: int
     """Label pixels per input pixel and side."""
     scheme: str
@@ -32,7 +34,7 @@ def teachers(chips: ChipStore, asked: Sequence[str], needs: Needs) -> list[str]:
     """The shards that are asked for, or, if none is, all that fit; warns where their labels are of one class.
 
     Raises:
-        InputError: one that is asked for does not fit, none fits, or the network sees nothing of one.
+        InputError: one that is asked for does not fit, none fits, or one lacks bands that the network needs.
     """
 
     def fits(name: str) -> bool:
@@ -46,28 +48,48 @@ def teachers(chips: ChipStore, asked: Sequence[str], needs: Needs) -> list[str]:
             f"{chips.folder} has no source {' '.join(wrong) or 'at all'} of scale {needs.scale} "
             f"and class scheme {needs.scheme}"
         )
-    check_bands(chips, names, needs.bands)
+    check_bands(chips, names, needs.bands, needs.optional)
     found = {code for name in names for code in chips.sources[name].counts if int(code) != UNLABELLED}
     if len(found) == 1:
         log.warning("%s: every label is of class %s: they teach no difference", chips.folder, *found)
     return names
 
 
-def check_bands(chips: ChipStore, names: Sequence[str], bands: Sequence[str]) -> None:
-    """Refuse imagery of which a network sees nothing.
+def check_bands(
+    chips: ChipStore, names: Sequence[str], bands: Sequence[str], optional: Collection[str]
+) -> None:
+    """Refuse imagery that lacks bands which a network needs; say which others it lacks.
+
+    Simulated imagery has the bands of the colours that it is made of, whatever the network needs.
+
+    Args:
+        chips: the store.
+        names: of its shards.
+        bands: that the network reads.
+        optional: those of them that it can do without.
 
     Raises:
-        InputError: a shard has none of the bands, or is not there.
+        InputError: a shard lacks a band that it must have, has none at all, or is not there.
     """
+    lacking: dict[tuple[str, ...], list[str]] = {}
     for name in names:
         if name not in chips.sources:
             raise InputError(f"{chips.folder} has no source {name}")
-        there = chips.sources[name].bands
-        if not set(bands) & set(there):
+        shard = chips.sources[name]
+        missing = [band for band in bands if band not in shard.bands]
+        needed = [band for band in missing if band not in optional and not shard.simulated]
+        if len(missing) == len(bands) or needed:
             raise InputError(
-                f"{chips.folder}: {name} holds {', '.join(there)}: {', '.join(bands)} missing, which are all that the "
-                "network reads: tile it with its bands named"
+                f"{chips.folder}: {name} holds {', '.join(shard.bands)}: {', '.join(needed or missing)} missing, which "
+                "the network needs: tile it with these bands, or with its bands named"
             )
+        if missing:
+            lacking.setdefault(tuple(missing), []).append(name)
+    for absent, whose in lacking.items():
+        log.info(
+            "%s: %s without %s (%d of %d sources): the network learns there without them",
+            *(chips.folder, whose[0], ", ".join(absent), len(whose), len(names)),
+        )
 
 
 def ground_bytes(chips: ChipStore, name: str, bands: int) -> int:

@@ -43,6 +43,8 @@ class Call:
     """Whether it is a proxy that is dialled: then the proxy decides what may be reached."""
     cut: bool = False
     """Whether its time was over."""
+    reached: bool = False
+    """Whether it has a connection."""
     connection: Any = field(default=None, repr=False)
     """The one in use."""
 
@@ -122,15 +124,15 @@ class _Watched:
         call.connection = self
         own: Any = self
         found = addresses(own.host, own.port, named=call.place.named or call.proxied)
-        sock = _dial(found, own.timeout)
-        self.handle = sock.dup()
+        sock = _dial(found, own.timeout, call.until)
+        self.handle, call.reached = sock.dup(), True
         if call.cut:
             call.end()
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         call: Call = _local.call
-        call.connection = self
+        call.connection, call.reached = self, self.handle is not None  # a kept one, or none yet
         super().request(*args, **kwargs)  # type: ignore[misc]  # of the class it is mixed into
 
     def close(self) -> None:
@@ -143,13 +145,13 @@ class _Watched:
             handle.close()
 
 
-def _dial(found: list[Any], timeout_s: Any) -> socket.socket:
+def _dial(found: list[Any], timeout_s: float, until: float) -> socket.socket:
     fault = OSError("no address")
     for family, kind, protocol, _, address in found[:MAX_ADDRESSES]:
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(timeout_s)
+            sock.settimeout(max(0.01, min(timeout_s, until - time.monotonic())))
             sock.connect(address)
         except OSError as error:
             sock.close()

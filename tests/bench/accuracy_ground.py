@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
 
+from isamap.domain.grid import refine
 from isamap.domain.sensors import REFLECTANCE_OF_WHITE, observe
-from isamap.io.ground import lay, read_plate, read_reflectance
+from isamap.io.ground import read_reflectance
+from isamap.io.plate import lay, read_plate
 from isamap.model.simulate import RGB_BANDS
 
 BANDS = ("B02", "B03", "B04", "B08")
@@ -64,11 +65,11 @@ def real_areas(data: Path, bands: Sequence[str] = BANDS, date: str = "20151211")
     """Training and validation ground of s2-dubai-1m; labels are those of 2015 at every date."""
     root = data / "s2-dubai-1m"
     files = [root / f"s2-{date}-{gsd}m.tif" for gsd in (10, 20)]
-    lr, present, transform = read_reflectance(files, bands)
-    shape, at_1m = (lr.shape[1] * SCALE, lr.shape[2] * SCALE), transform * Affine.scale(1 / SCALE)
+    lr, present, grid = read_reflectance(files, bands)
+    at_1m = refine(grid, SCALE)
     tiles = [f"tile-{name}.tif" for name in ("8", "7a", "7b")]
-    isa = lay([root / "isa" / tile for tile in tiles], at_1m, shape, OUTSIDE)[0]
-    image = lay([root / "images" / tile for tile in tiles], at_1m, shape, 0)
+    isa = lay([root / "isa" / tile for tile in tiles], at_1m, OUTSIDE)[0]
+    image = lay([root / "images" / tile for tile in tiles], at_1m, 0)
     split = fine(read_plate(root / "split-10m.tif").values[0])
     train, val = (
         Area("Dubai", lr, present, np.where(split == value, isa, OUTSIDE), tuple(bands), image)

@@ -15,7 +15,8 @@ from isamap.domain.accuracy import Confusion
 from isamap.domain.boundary import BoundaryScore
 from isamap.domain.compositing import composite
 from isamap.domain.share import ndvi, water
-from isamap.io.ground import read_plate, read_reflectance
+from isamap.io.ground import read_reflectance
+from isamap.io.plate import read_plate
 
 TOLERANCE_PX = 3
 PATCH_PX = 64
