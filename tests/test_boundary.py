@@ -97,6 +97,14 @@ def test_windows_with_halos_add_up_to_the_whole(distance, halo):
     assert 0 < parts.iou < 1
 
 
+@IN_ANY_TIME
+@given(images(st.integers(0, 1)), st.integers(1, 4))
+def test_where_no_isa_is_near_the_edge_of_what_is_known_it_is_the_boundary_iou_of_its_authors(case, distance):
+    mapped, reference = (np.pad(image, distance) for image in case)
+    mine = score(mapped, reference, distance, fill=255)
+    assert mine.iou == pytest.approx(boundary_iou(mapped == 1, reference == 1, distance), nan_ok=True)
+
+
 def test_the_edge_of_the_raster_and_of_a_gap_is_no_boundary():
     isa = np.ones((8, 8), np.uint8)
     assert score(isa, isa, 2).either == 0

@@ -139,7 +139,8 @@ def test_json_is_one_document_with_counts_that_match_the_pixels(change, maps):
     area = pixel_area_m2(grid_of())
     gained = int((kinds == changes.GAIN).sum())
     assert classes["sustained gain (km²)"] == pytest.approx(gained * area / 1e6)
-    assert document == json.loads(Path("out/report.json").read_text())
+    written = json.loads(Path("out/report.json").read_text())
+    assert document == written | {"made": 1, "skipped": 0}
 
 
 @pytest.mark.parametrize(("method", "kind"), [("viterbi", changes.LOSS), ("monotone", changes.ENDPOINT)])
@@ -282,7 +283,7 @@ def test_a_sample_gives_areas_with_intervals(change, maps, tmp_path):
     table = {row["quantity"]: row for row in document["tables"]["estimates"]}
     gained = (np.isin(kinds, (changes.GAIN, changes.ENDPOINT))).sum() * pixel_area_m2(grid) / 1e6
     assert table["gain (km²)"]["95 % low"] <= gained <= table["gain (km²)"]["95 % high"]
-    assert table["gain (km²)"]["map count, unadjusted"] < gained
+    assert table["gain (km²)"]["reading's count, unadjusted"] < gained
     assert not any("unadjusted" in text for text in document["warnings"])
 
 
@@ -367,10 +368,10 @@ def test_a_missing_tile_of_one_year_counts_as_no_look(change, maps):
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [
-        (("--years", "2017"), 65, "two years"),
-        (("--years", "2017,2017,2019,2021"), 65, "twice"),
-        (("--years", "2019,2017,2021,2023"), 65, "not in order"),
-        (("--years", "2017,2019,2021"), 65, "4 maps for 3 years"),
+        (("--years", "2017"), 2, "two years"),
+        (("--years", "2017,2017,2019,2021"), 2, "twice"),
+        (("--years", "2019,2017,2021,2023"), 2, "not in order"),
+        (("--years", "2017,2019,2021"), 2, "4 maps for 3 years"),
         (("--years", "soon"), 2, "years like"),
         ((), 2, "--years"),
     ],

@@ -70,7 +70,7 @@ def small_sample(rng, strata=3, units=60, classes=2):
 
 
 def half_width(estimate):
-    return (estimate.high - estimate.low) / 2
+    return 1.96 * estimate.se
 
 
 def test_olofssons_example_gives_the_accuracies_that_were_printed(olofsson):
@@ -88,6 +88,20 @@ def test_olofssons_example_gives_the_half_widths_of_the_papers_own_equation(olof
     """
     widths = [round(half_width(one), 3) for one in olofsson.producers.values()]
     assert widths == [0.213, 0.254, 0.034, 0.018]
+
+
+def test_intervals_are_the_papers_but_end_where_shares_and_areas_do(olofsson):
+    """Producer's accuracy of the second class is 0.851 -+ 0.254: more than all of it cannot be mapped right."""
+    second = olofsson.producers[1]
+    assert second.value + half_width(second) > 1.1
+    assert (second.low, second.high) == pytest.approx((second.value - half_width(second), 1))
+    for one in (olofsson.overall, *olofsson.users.values(), *olofsson.producers.values()):
+        assert (one.low, one.high) == pytest.approx(
+            (max(0, one.value - half_width(one)), min(1, one.value + half_width(one)))
+        )
+        assert one.interval == "normal"
+    for one in olofsson.area.values():
+        assert 0 <= one.low < one.high <= sum(OLOFSSON_SIZES)
 
 
 def test_olofssons_example_gives_the_areas_that_were_printed(olofsson):
@@ -339,8 +353,14 @@ def test_a_class_that_is_nowhere_has_no_f1_and_json_says_null():
     found = estimate([Stratum("all", 10)], np.zeros(3, int), np.zeros(3, int), np.zeros(3, int))
     for undefined in (found.f1, found.iou, found.users[1], found.producers[1]):
         text = json.dumps(undefined.as_json(), allow_nan=False)
-        assert json.loads(text) == {"value": None, "se": None, "low": None, "high": None}
-    assert found.overall.as_json() == {"value": 1, "se": 0, "low": 1, "high": 1}
+        assert json.loads(text) == dict.fromkeys(("value", "se", "low", "high", "interval"))
+    assert found.overall.as_json() == {
+        "value": 1,
+        "se": 0,
+        "low": 1,
+        "high": 1,
+        "interval": "normal",
+    }
 
 
 TWO = [Stratum("core", 10), Stratum("far", 90)]

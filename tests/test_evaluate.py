@@ -361,7 +361,9 @@ def test_products_are_compared_on_the_same_pixels(isamap, ground, truth, wrong):
     write(ground / "half.tif", half)
     ended = isamap("evaluate", "map.tif", "--product", "half.tif", "--labels", "labels.tif", "--json")
     assert figures(ended, "map") == pytest.approx(figures(ended, "half"))
-    coverage = {name: ended.document["products"][name]["coverage"]["share"] for name in ("map", "half")}
+    coverage = {
+        name: ended.document["products"][name]["coverage"]["share of all labels"] for name in ("map", "half")
+    }
     assert coverage["half"] == pytest.approx((half != 255).mean())
     assert coverage["map"] == pytest.approx((wrong != 255).mean())
 
@@ -399,6 +401,48 @@ def test_shares_are_compared_as_shares(isamap, ground, truth, role):
     assert ended.code == 0, ended.err
     assert found["10 m"]["MAE"] == pytest.approx(0, abs=0.006)
     assert found["100 m"]["R2"] > 0.999
+
+
+@pytest.mark.parametrize("measures", [(), ("--measures", "confusion")])
+def test_share_and_bias_of_a_reference_of_shares_are_not_cut_at_a_half(isamap, ground, wrong, measures):
+    """A class that counts by half, and one by a tenth: the matrix has them whole and not at all, the bias has neither."""
+    codes = np.random.default_rng(9).integers(0, 4, wrong.shape).astype(np.uint8)
+    write(ground / "codes.tif", codes)
+    share = np.array([0, 1, 0.5, 0.1])[codes]
+    known = wrong != 255
+    west = shapely.box(LEFT, TOP - 700, LEFT + 300, TOP)
+    geojson(ground / "units.geojson", [(west, {"name": "West"})])
+    asked = "evaluate", "map.tif", "--reference", "codes.tif", "--classes", "1,2=0.5,3=0.1,0=0", *measures
+    ended = isamap(*asked, "--units", "units.geojson", "--json", "-o", "r")
+    assert ended.code == 0, ended.err
+    found = figures(ended)
+    assert found["ISA share, truth"] == pytest.approx(share[known].mean())
+    assert found["bias"] == pytest.approx(wrong[known].mean() - share[known].mean())
+    assert found["F1"] == pytest.approx(Confusion.count(wrong, (share >= 0.5).astype(np.uint8)).f1)
+    unit = ended.document["products"]["map"]["accuracy-units"]["West"]
+    assert unit["ISA share, truth"] == pytest.approx(share[:, :300][known[:, :300]].mean())
+    if not measures:
+        assert ended.document["products"]["map"]["shares"]["100 m"]["bias"] == pytest.approx(
+            found["bias"], abs=1e-3
+        )
+    assert "pixels of at least half count as ISA" in (ground / "r" / "index.html").read_text()
+    bias = abs(found["bias"])
+    assert isamap(*asked, "--max-bias", bias + 1e-6).code == 0
+    assert isamap(*asked, "--max-bias", bias - 1e-6).code == 5
+
+
+@pytest.mark.parametrize("measures", [(), ("--measures", "confusion")])
+def test_a_map_of_shares_has_its_own_share_too(isamap, ground, truth, measures):
+    percent = np.random.default_rng(4).integers(0, 101, (70, 90)).astype(np.uint8)
+    write(ground / "percent.tif", percent, gsd=10)
+    codes = ",".join(f"{code}={code / 100}" for code in range(101))
+    ended = isamap(
+        *("evaluate", "p=percent.tif", "--classes", f"p:{codes}", "--reference", "labels.tif", "--json"),
+        *measures,
+    )
+    assert ended.code == 0, ended.err
+    assert figures(ended, "p")["ISA share, map"] == pytest.approx(percent.mean() / 100)
+    assert figures(ended, "p")["bias"] == pytest.approx(percent.mean() / 100 - truth.mean())
 
 
 def test_web_mercator_is_not_taken_for_metres(isamap, ground):
@@ -641,3 +685,114 @@ def test_a_second_report_leaves_nothing_of_the_first(isamap, ground):
     isamap("evaluate", "map.tif", "--labels", "labels.tif", "-o", "r")
     assert not (ground / "r" / "units.parquet").exists()
     assert not (ground / "r" / "accuracy-units.csv").exists()
+
+
+def test_polygons_without_a_label_are_counted_and_said(isamap, ground, wrong):
+    boxes = [shapely.box(LEFT + 100 * n, TOP - 600, LEFT + 100 * n + 100, TOP - 100) for n in range(3)]
+    values = (1, float("nan"), 0)
+    geojson(ground / "l.geojson", [(box, {"isa": v}) for box, v in zip(boxes, values, strict=True)])
+    ended = isamap("evaluate", "map.tif", "--labels", "l.geojson:isa", "--json")
+    assert ended.code == 0, ended.err
+    assert figures(ended)["pixels"] == 2 * 100 * 500
+    assert "1 polygons have no label in column isa: nothing is known there." in ended.document["warnings"]
+    assert "1 polygons have no label" in ended.err
+
+
+def test_codes_that_occur_nowhere_are_said_to_show_nothing(isamap, ground, truth):
+    write(ground / "codes.tif", np.where(truth == 1, 50, 10).astype(np.uint8))
+    ended = isamap(
+        *("evaluate", "p=codes.tif", "--classes", "p:77"),
+        *("--reference", "labels.tif", "--classes", "1", "--json"),
+    )
+    assert ended.code == 0, ended.err
+    assert figures(ended, "p")["F1"] == 0
+    assert "p shows no impervious pixel on the compared ground" in ended.err
+    ended = isamap("evaluate", "map.tif", "--reference", "codes.tif", "--classes", "77", "--json")
+    assert "The truth has no impervious pixel" in ended.err
+
+
+def test_labels_beside_the_maps_pixels_are_said_to_be(isamap, ground, truth):
+    write(ground / "off.tif", truth, left=LEFT + 0.3)
+    said = [
+        isamap("evaluate", "map.tif", "--labels", name, "--measures", "confusion", "-v").err
+        for name in ("off.tif", "labels.tif")
+    ]
+    assert "off.tif lies 0.30 and 0.00 of a pixel beside the map's pixels" in said[0]
+    assert "beside the map" not in said[1]
+
+
+def test_units_without_ground_are_listed_without_figures(isamap, ground):
+    west = shapely.box(LEFT, TOP - 700, LEFT + 300, TOP)
+    away = shapely.box(LEFT + 5000, TOP - 700, LEFT + 5300, TOP)
+    geojson(ground / "units.geojson", [(west, {"name": "West"}), (away, {"name": "Away"})])
+    asked = "evaluate", "map.tif", "--labels", "labels.tif", "--units", "units.geojson", "--json", "-o", "r"
+    for measures in ((), ("--measures", "confusion")):
+        ended = isamap(*asked, *measures)
+        assert ended.code == 0, ended.err
+        units = ended.document["products"]["map"]["accuracy-units"]
+        assert units["West"]["pixels"] == 700 * 300 - 3000
+        assert units["Away"]["pixels"] == 0
+        assert all(figure is None for title, figure in units["Away"].items() if title != "pixels")
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1/a.tif", "s3://bucket/a.tif"])
+@pytest.mark.parametrize("place", ["map", "named", "labels"])
+def test_addresses_are_refused_in_one_line(isamap, ground, url, place):
+    maps = {"map": url, "named": f"a={url}"}.get(place, "map.tif")
+    ended = isamap("evaluate", maps, "--labels", url if place == "labels" else "labels.tif")
+    assert ended.code == 66
+    assert "is an address: remote files are not read" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("measures", [(), ("--measures", "confusion")])
+def test_the_share_of_the_labels_that_is_mapped_does_not_hang_on_the_measures(
+    isamap, ground, truth, measures
+):
+    """Labels with a gap, most of which lie beside the map."""
+    labels = np.tile(truth, (3, 2))
+    labels[:10] = 255
+    write(ground / "wide.tif", labels)
+    write(ground / "small.tif", truth[:400, :500], left=LEFT + 100, top=TOP - 100)
+    ended = isamap("evaluate", "small.tif", "--labels", "wide.tif", "--json", *measures)
+    assert ended.code == 0, ended.err
+    share = ended.document["products"]["small"]["coverage"]["share of all labels"]
+    assert share == pytest.approx(200_000 / (labels != 255).sum())
+    assert "95% of the labels lie where small maps nothing" in ended.err
+    ended = isamap("evaluate", "map.tif", "--reference", "wide.tif", "--classes", "1", "--json", *measures)
+    assert ended.document["products"]["map"]["coverage"]["share of all labels"] is None
+    assert "of the labels lie" not in ended.err
+
+
+def test_label_polygons_beside_the_map_are_said(isamap, ground):
+    boxes = [shapely.box(LEFT + left, TOP - 200, LEFT + left + 100, TOP - 100) for left in (100, 300, 5000)]
+    geojson(ground / "l.geojson", [(box, {"isa": n % 2}) for n, box in enumerate(boxes)])
+    ended = isamap("evaluate", "map.tif", "--labels", "l.geojson:isa", "--json")
+    assert ended.code == 0, ended.err
+    assert "1 of 3 label polygons lie beside map: they were not compared." in ended.err
+
+
+def test_large_label_rasters_are_sampled_by_blocks(tmp_path, monkeypatch):
+    from isamap.io import label_area
+
+    known = np.random.default_rng(3).random((16, 16)) < 0.4
+    values = np.where(known.repeat(256, 0).repeat(256, 1), 1, 255).astype(np.uint8)
+    labels = parse_product(str(write(tmp_path / "l.tif", values)))
+    assert label_area.known_m2(labels) == (known.sum() * 256**2, True)
+    monkeypatch.setattr(label_area, "BLOCKS", 64)
+    area, whole = label_area.known_m2(labels)
+    assert not whole
+    assert area == pytest.approx(known.mean() * values.size, rel=0.2)
+
+
+def test_a_band_that_is_marked_as_alpha_masks_the_labels(isamap, ground, truth, wrong):
+    alpha = np.full(truth.shape, 255, np.uint8)
+    alpha[:, 400:] = 0
+    with rasterio.open(ground / "labels.tif") as src:
+        profile = src.profile | {"count": 2, "nodata": None}
+    with rasterio.open(ground / "alpha.tif", "w", **profile, alpha="yes") as dst:
+        dst.write(np.stack([truth, alpha]))
+    ended = isamap("evaluate", "map.tif", "--labels", "alpha.tif", "--json", "--measures", "confusion")
+    assert ended.code == 0, ended.err
+    assert figures(ended)["pixels"] == 700 * 400 - 3000
+    assert figures(ended)["F1"] == pytest.approx(Confusion.count(wrong[:, :400], truth[:, :400]).f1)

@@ -58,6 +58,7 @@ def ground(tmp_path_factory, model):
         chosen = Options(model=str(weights), threads=-2, probability=out == "maps")
         assert not infer.run(jobs, chosen).faults
     mapper.cache_clear()
+    shutil.copytree(folder / "maps", folder / "later")
     broken = Path(shutil.copytree(folder / "maps", folder / "broken"))
     (broken / "s1-isa.json").unlink()
     (broken / "s4-isa.tif").write_bytes((broken / "s4-isa.tif").read_bytes()[:-300])
@@ -69,11 +70,11 @@ def ground(tmp_path_factory, model):
 
 def arguments(command, ground):
     """One run of each command that has a bit of everything."""
-    maps, other = ground / "maps", ground / "other"
+    maps, other, later = (ground / name for name in ("maps", "other", "later"))
     return {
         "mosaic": (maps, "-o", "out", "--overview-res", 30, "--res", 1, "--sheet-size", 512, "--json"),
         "evaluate": (maps, "--labels", other, "--strata", "density", "--json", "-o", "out"),
-        "change": (maps, other, maps, "--years", "2017,2019,2021", "--force", "--json", "-o", "out"),
+        "change": (maps, other, later, "--years", "2017,2019,2021", "--force", "--json", "-o", "out"),
         "verify": (ground / "broken",),
     }[command]
 

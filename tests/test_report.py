@@ -1,6 +1,7 @@
 """Reports on disk: the page, its tables and pictures, CSV, JSON and GeoParquet, as a reader finds them."""
 
 import csv
+import errno
 import io
 import json
 import math
@@ -19,6 +20,7 @@ from PIL import Image
 
 from isamap.domain.report import Figure, Report, Section, Table, shown
 from isamap.errors import ConfigError, InputError, StorageError
+from isamap.io import report as io_report
 from isamap.io.report import check_report_libraries, write_geoparquet, write_report
 
 NAN = float("nan")
@@ -232,6 +234,26 @@ def test_the_page_is_written_last(tmp_path):
     with pytest.raises(StorageError):
         write_report(report(), folder, {})
     assert not (folder / "index.html").exists()
+
+
+def test_a_full_disk_leaves_the_report_that_was_there(tmp_path, monkeypatch):
+    write_report(report("old"), tmp_path, {})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    whole, room = io_report.write_durably, [3]
+
+    def full(path, content):
+        room[0] -= 1
+        if room[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(path, content)
+
+    monkeypatch.setattr(io_report, "write_durably", full)
+    with pytest.raises(StorageError, match="No space left"):
+        write_report(report("new"), tmp_path, {})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(StorageError):
+        write_report(report("new"), tmp_path / "fresh", {})
+    assert list((tmp_path / "fresh").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["../out", "a/b", ".hidden", ""])

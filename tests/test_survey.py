@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from PIL import Image
 from pyproj import Transformer
 from rasterio.warp import calculate_default_transform, reproject
 from test_evaluate import LEFT, TOP, UTM, write
@@ -680,10 +681,66 @@ def test_a_sample_tells_of_strata_and_units(isamap, ground, city):
     assert found["units"]["West"]["overall"]["value"] == pytest.approx(
         np.average(right, weights=weight[west])
     )
-    areas = [found["units"][name]["area"]["1"]["value"] for name in ("West", "East")]
-    assert sum(areas) == pytest.approx(found["area"]["1"]["value"])
+    share = np.average(observed[west], weights=weight[west])
+    assert found["units"]["West"]["size"] == 180_000  # of 360 000 pixels
+    assert found["units"]["West"]["area"]["1"]["value"] == pytest.approx(180_000 * share)
     assert (ground / "r" / "sample-units.csv").is_file()
     assert (ground / "r" / "sample-strata.csv").is_file()
+
+
+def test_the_size_of_a_unit_is_counted_whatever_points_have_no_label(isamap, ground, city):
+    """Two thirds of the western points have no label: the east does not grow for that, and empty units stay listed."""
+    rows, cols = np.divmod(np.random.default_rng(3).choice(360_000, 900, replace=False), 600)
+    observed = city[0][rows, cols]
+    west = cols < 300
+    looked = ["" if left and row % 3 else str(o) for row, left, o in zip(rows, west, observed, strict=True)]
+    points(ground / "s.csv", rows, cols, observed=looked)
+    halves(ground / "units.geojson")
+    document = json.loads((ground / "units.geojson").read_text())
+    away = shapely.geometry.mapping(shapely.box(100, 20, 100.1, 20.1))
+    document["features"].append({"type": "Feature", "geometry": away, "properties": {"name": "Away"}})
+    (ground / "units.geojson").write_text(json.dumps(document))
+    found = judged(isamap, "map.tif", "--sample", "s.csv", "--units", "units.geojson")["units"]
+    for name, here in (("West", west), ("East", ~west)):
+        values = observed[here & [bool(text) for text in looked]]
+        area = found[name]["area"]["1"]
+        assert area["value"] == pytest.approx(0.18 * values.mean())
+        deviation = values.std() * np.sqrt(values.size / (values.size - 1) * 1)
+        assert area["se"] == pytest.approx(0.18 * deviation / np.sqrt(values.size), rel=0.01)
+    assert found["Away"]["points"] == 0
+    assert found["Away"]["size"] is None
+    assert found["Away"]["area"]["1"]["value"] is None
+    assert found["Away"]["F1"]["value"] is None
+
+
+def test_strata_of_other_ground_tell_no_sizes_of_units(isamap, ground, city):
+    rows, cols, _, observed = drawn(city)
+    points(ground / "s.csv", rows, cols, observed=observed, stratum=["all"] * 400)
+    (ground / "strata.csv").write_text("stratum,n_pixels\nall,500000\n")
+    halves(ground / "units.geojson")
+    ended = isamap(
+        *("evaluate", "map.tif", "--sample", "s.csv", "--stratum", "stratum", "--strata-sizes", "strata.csv"),
+        *("--units", "units.geojson", "--json"),
+    )
+    assert "the sizes of units are estimated from the points" in ended.err
+    west = ended.document["sample"]["map"]["units"]["West"]
+    assert west["size"] is None
+    assert west["area"]["1"]["value"] == pytest.approx(500_000 * (observed * (cols < 300)).mean())
+
+
+def test_every_row_says_what_interval_it_has_and_plain_ones_can_be_had(isamap, ground, city):
+    rng = np.random.default_rng(2)
+    rows, cols = rng.integers(0, 600, (2, 300))
+    points(ground / "s.csv", rows, cols, observed=city[1][rows, cols])
+    for arguments, kinds, low in (((), {"score"}, 0.99), (("--plain-intervals",), {"normal"}, 1)):
+        ended = isamap("evaluate", "map.tif", "--sample", "s.csv", "-o", "r", "--json", *arguments)
+        assert ended.code == 0, ended.err
+        with (ground / "r" / "estimates.csv").open() as file:
+            written = list(csv.DictReader(file))
+        assert {row["interval"] for row in written} == kinds
+        assert all(0 <= float(row["95 % from"]) <= float(row["95 % to"]) <= 1 for row in written)
+        assert ended.document["sample"]["map"]["overall"]["low"] <= low
+    assert ended.document["sample"]["map"]["overall"]["low"] == 1
 
 
 def test_shares_of_blocks_are_estimated_per_unit(isamap, ground, city):
@@ -774,3 +831,88 @@ def test_windows_without_a_pick_are_not_read_again(isamap, ground, monkeypatch):
     with (ground / "d" / "strata.csv").open() as file:
         assert sum(int(row["n_points"]) for row in csv.DictReader(file)) == 100
     assert 100 < len(read) < 200
+
+
+def quarters(path):
+    """A raster of 30 m: code 7 in the upper half, 8 in the lower left, nothing in the lower right."""
+    codes = np.full((20, 20), 7, np.uint8)
+    codes[10:, :10], codes[10:, 10:] = 8, 255
+    return write(path, codes, gsd=30)
+
+
+def test_strata_of_a_raster_are_crossed_with_those_of_the_map_and_with_units(isamap, ground):
+    quarters(ground / "codes.tif")
+    halves(ground / "units.geojson")
+    asked = (
+        "evaluate",
+        "map.tif",
+        "--design",
+        "--size",
+        "500",
+        "--strata",
+        "codes.tif",
+        "--units",
+        "units.geojson",
+    )
+    ended = isamap(*asked, "-o", "d")
+    assert ended.code == 0, ended.err
+    pixels = {}
+    for name, row in strata_rows(ground / "d" / "strata.csv").items():
+        zone = name.split(": ")[0]
+        pixels[zone] = pixels.get(zone, 0) + int(row["n_pixels"])
+    assert pixels == {"West, 7": 90_000, "East, 7": 90_000, "West, 8": 90_000}
+    shapes, fields = fields_of(ground / "d" / "sample.gpkg")
+    x, y = Transformer.from_crs("EPSG:4326", UTM, always_xy=True).transform(
+        shapely.get_x(shapes), shapely.get_y(shapes)
+    )
+    side = np.where(x < LEFT + 300, "West", "East")
+    code = np.where(y > TOP - 300, "7", "8")
+    zones = [name.split(": ")[0] for name in fields["stratum"]]
+    assert zones == [f"{one}, {two}" for one, two in zip(side, code, strict=True)]
+
+
+def test_a_raster_of_strata_tells_accuracy_apart(isamap, ground, city):
+    quarters(ground / "codes.tif")
+    write(ground / "truth.tif", city[0])
+    ended = isamap("evaluate", "map.tif", "--labels", "truth.tif", "--strata", "codes.tif", "--json")
+    assert ended.code == 0, ended.err
+    found = ended.document["products"]["map"]["accuracy-strata"]
+    assert {name: row["pixels"] for name, row in found.items()} == {"7": 180_000, "8": 90_000}
+    right = (city[0] == city[1])[300:, :300].mean()
+    assert found["8"]["overall"] == pytest.approx(right)
+
+
+@pytest.mark.parametrize("kind", ["colour", "grey"])
+def test_a_design_has_a_picture_of_the_ground_around_each_point(isamap, ground, kind):
+    """The image tells its own rows and columns, so that the chip's middle says whose it is."""
+    rows, cols = np.indices((64, 64))
+    bands = np.stack([rows, cols, rows * 0]).astype(np.uint8)[: 1 if kind == "grey" else 3]
+    with rasterio.open(
+        ground / "image.tif",
+        "w",
+        driver="GTiff",
+        height=64,
+        width=64,
+        count=len(bands),
+        dtype="uint8",
+        crs=UTM,
+        transform=Affine(10, 0, LEFT - 20, 0, -10, TOP + 20),
+    ) as dst:
+        dst.write(bands)
+    ended = isamap("evaluate", "map.tif", "--design", "--size", "90", "--image", "image.tif", "-o", "d")
+    assert ended.code == 0, ended.err
+    shapes, fields = fields_of(ground / "d" / "sample.gpkg")
+    x, y = Transformer.from_crs("EPSG:4326", UTM, always_xy=True).transform(
+        shapely.get_x(shapes), shapely.get_y(shapes)
+    )
+    assert len(set(fields["chip"])) == 90
+    for number in range(0, 90, 9):
+        pixels = np.asarray(Image.open(ground / "d" / fields["chip"][number]))
+        assert pixels.shape == (480, 480, 3)
+        row, col = int((TOP + 20 - y[number]) // 10), int((x[number] - LEFT + 20) // 10)
+        wanted = (row, row, row) if kind == "grey" else (row, col, 0)
+        assert tuple(pixels[240, 240]) == wanted
+        assert tuple(pixels[240, 230]) == (255, 40, 40)  # the square of 10 m, 2 pixels to the metre
+    ended = isamap("evaluate", "map.tif", "--design", "--size", "90", "--image", "none.tif", "-o", "e")
+    assert ended.code == 66
+    assert not (ground / "e" / "sample.gpkg").exists()

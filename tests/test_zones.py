@@ -8,7 +8,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from isamap.errors import InputError
-from isamap.io.zones import Polygons, open_labels, open_units
+from isamap.io.label_polygons import open_labels
+from isamap.io.zones import Polygons, open_units
 
 UTM = "EPSG:32648"
 GRID = GeoBox((40, 60), Affine(1, 0, 600_000, 0, -1, 3_300_000), UTM)
@@ -69,6 +70,36 @@ def test_parts_of_one_name_are_one_unit(tmp_path):
     units = open_units(str(write(tmp_path / "units.geojson", parts)), "town")
     assert units.names == {1: "T"}
     assert (units.on(GRID).codes == 1).mean() == pytest.approx(1 / 3)
+
+
+SUZHOU = [
+    (shapely.box(600_000, 3_299_960, 600_020, 3_300_000), {"name_en": "Suzhou", "pcode": "CN032070"}),
+    (shapely.box(600_030, 3_299_960, 600_060, 3_300_000), {"name_en": "Suzhou", "pcode": "CN034130"}),
+    (shapely.box(600_020, 3_299_960, 600_030, 3_300_000), {"name_en": "Wuxi", "pcode": "CN032090"}),
+]
+
+
+def test_two_areas_of_one_name_are_two_units_if_codes_tell_them_apart(tmp_path, caplog):
+    units = open_units(str(write(tmp_path / "units.geojson", SUZHOU)))
+    assert list(units.names.values()) == ["Suzhou (CN032070)", "Suzhou (CN034130)", "Wuxi"]
+    zones = units.on(GRID)
+    pixels = {name: int((zones.codes == code).sum()) for code, name in units.names.items()}
+    assert pixels == {"Suzhou (CN032070)": 800, "Suzhou (CN034130)": 1200, "Wuxi": 400}
+    assert not caplog.messages
+
+
+def test_parts_of_one_code_stay_one_unit(tmp_path, caplog):
+    parts = [(shape, {**row, "pcode": row["pcode"].replace("CN034130", "CN032070")}) for shape, row in SUZHOU]
+    assert list(open_units(str(write(tmp_path / "u.geojson", parts))).names.values()) == ["Suzhou", "Wuxi"]
+    assert "2 polygons are named 'Suzhou' and count as one unit" in caplog.text
+
+
+@pytest.mark.parametrize("column", [None, "name_en"])
+def test_polygons_of_one_name_that_nothing_tells_apart_are_said_to_be_taken_as_one(tmp_path, caplog, column):
+    rows = [(shape, row if column else {"name_en": row["name_en"], "pcode": ""}) for shape, row in SUZHOU]
+    units = open_units(str(write(tmp_path / "units.geojson", rows)), column)
+    assert list(units.names.values()) == ["Suzhou", "Wuxi"]
+    assert "2 polygons are named 'Suzhou' and count as one unit: if they are several" in caplog.text
 
 
 @pytest.mark.parametrize(("level", "count"), [("provinces", 11), ("prefectures", 130)])

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from isamap.cli import engines, options
+from isamap.errors import InputError
 
 if TYPE_CHECKING:
-    from isamap.core.differencing import Job, Options
+    from isamap.core.differencing import Job, Options, Outcome
+    from isamap.domain.change_sample import Sampled
     from isamap.domain.report import Table
 
 EXAMPLES = """
@@ -20,7 +22,7 @@ Examples:
   isamap change 2017-isa.tif 2023-isa.tif --years 2017,2023 --probability --align -o change
   isamap change maps-2017 maps-2023 --years 2017,2023 --sample points.csv -o change
 """
-PRINTED = ("estimates", "methods", "rates", "shifts", "failures")
+PRINTED = ("estimates", "points", "strata", "methods", "areas", "rates", "shifts", "failures")
 """Tables on stdout; the report has all of them."""
 RATE = options.Number(0, 0.5, min_open=True, max_open=True)
 
@@ -48,16 +50,23 @@ RATE = options.Number(0, 0.5, min_open=True, max_open=True)
 @options.option("--probability", is_flag=True, help="Use <map>.prob.tif where it lies beside the map.")
 @options.option("--false-alarm", type=RATE, default=0.05, help="Pervious ground mapped impervious by chance.")
 @options.option("--miss", type=RATE, default=0.1, help="Impervious ground mapped pervious by chance.")
-@options.option("--gain-rate", type=RATE, default=0.02, help="Pervious ground sealed within a year.")
-@options.option("--loss-rate", type=RATE, default=0.01, help="Impervious ground unsealed within a year.")
+@options.option(
+    "--gain-rate", type=RATE, default=0.02, help="Pervious ground sealed within a year (viterbi)."
+)
+@options.option(
+    "--loss-rate", type=RATE, default=0.01, help="Impervious ground unsealed within a year (viterbi)."
+)
 @options.option(
     "--start-share",
     type=options.Number(0, 1, min_open=True, max_open=True),
     default=0.2,
-    help="Share of impervious ground in the first year.",
+    help="Share of impervious ground in the first year (viterbi, and ground whose patch is too small).",
 )
 @options.option(
-    "--min-area", type=options.Number(0), default=100.0, help="Smallest patch of change that stays, in m2."
+    "--min-area",
+    type=options.Number(0),
+    default=100.0,
+    help="Smallest patch of change that stays in the written reading, in m2.",
 )
 @options.option(
     "--min-looks", type=click.IntRange(1, 10), default=2, help="Flag pixels mapped in fewer years than this."
@@ -86,12 +95,11 @@ def change(**given: Any) -> None:
     """
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
     from isamap.core import change as recipe
-    from isamap.core import change_report
-    from isamap.domain.transition import check_years
+    from isamap.core import change_report, change_survey
     from isamap.io.report import check_report_libraries
 
     how = engines.settle(dict(given))
-    years = check_years(_years(given["years"]))
+    years = _years(given["years"])
     if given["min_looks"] > len(years):
         raise click.UsageError(f"--min-looks {given['min_looks']}: there are only {len(years)} years")
     jobs = _jobs(given, years)
@@ -106,13 +114,13 @@ def change(**given: Any) -> None:
     outcome = recipe.run(jobs, chosen, lineages, how=how, wait=given["wait"])
     if given["shard"]:
         if given["as_json"]:
-            click.echo(json.dumps(change_report.document(outcome, None)))
+            _print_json(outcome, None)
     elif outcome.made:
         directory = jobs[0].target.directory
-        sampled = change_report.survey(outcome, given["sample"], directory) if given["sample"] else None
+        sampled = change_survey.survey(outcome, given["sample"], directory) if given["sample"] else None
         change_report.write(outcome, sampled, directory)
         if given["as_json"]:
-            click.echo(json.dumps(change_report.document(outcome, sampled)))
+            _print_json(outcome, sampled)
         else:
             _print(change_report.all_tables(outcome, sampled), change_report.warnings_of(outcome, sampled))
     outcome.raise_for_failures()
@@ -128,14 +136,18 @@ def _own(jobs: "list[Job]", given: dict[str, Any]) -> "list[Job]":
     return own
 
 
-def _years(text: str | None) -> list[int]:
+def _years(text: str | None) -> tuple[int, ...]:
     """Years from `2017,2019`."""
+    from isamap.domain.transition import check_years
+
     if not text:
         raise click.UsageError("give --years, one per map: 2017,2019,2021,2023")
     try:
-        return [int(part) for part in text.replace(",", " ").split()]
+        return check_years([int(part) for part in text.replace(",", " ").split()])
     except ValueError as fault:
         raise click.BadParameter("years like 2017,2019,2021", param_hint="--years") from fault
+    except InputError as fault:
+        raise click.BadParameter(str(fault), param_hint="--years") from fault
 
 
 def _jobs(given: dict[str, Any], years: tuple[int, ...]) -> "list[Job]":
@@ -151,6 +163,10 @@ def _jobs(given: dict[str, Any], years: tuple[int, ...]) -> "list[Job]":
         return recipe.tile_jobs(options.tiles_of(given), years, given["workspace"], given["model"], out)
     from isamap.io.products import parse_product
 
+    if len(given["maps"]) != len(years):
+        raise click.UsageError(
+            f"{len(given['maps'])} maps for {len(years)} years ({', '.join(map(str, years))}): give one each"
+        )
     products = [parse_product(text) for text in given["maps"]]
     series = [(product.files, product.kind) for product in products]
     folders = any(Path(text.partition("=")[2] or text).is_dir() for text in given["maps"])
@@ -181,6 +197,13 @@ def _options(given: dict[str, Any], years: tuple[int, ...], *, versions: bool) -
         versions=versions,
         allow_overlap=given["allow_overlap"],
     )
+
+
+def _print_json(outcome: "Outcome", sampled: "Sampled | None") -> None:
+    """The answer to --json: the document of the report, and what the run had to do."""
+    from isamap.core import change_report
+
+    click.echo(json.dumps({**change_report.document(outcome, sampled), **change_report.progress(outcome)}))
 
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:

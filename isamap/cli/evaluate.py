@@ -7,6 +7,7 @@ import click
 
 from isamap.cli import engines, options
 from isamap.cli.evaluate_output import print_products, show
+from isamap.cli.evaluate_sample import survey
 
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
@@ -32,12 +33,14 @@ BELONGS = {
     "where": {"sample"},
     "support": {"sample"},
     "shares": {"sample"},
+    "plain_intervals": {"sample"},
     "measures": {"reference", "labels"},
     "size": {"design"},
     "target_se": {"design"},
     "spacing": {"design"},
     "seed": {"design"},
-    "strata": {"reference", "labels"},
+    "strata": {"reference", "labels", "design"},
+    "image": {"design"},
     "units": {"reference", "labels", "sample", "design"},
     "allow_overlap": {"reference", "labels", "sample", "design"},
     "min_f1": {"reference", "labels", "sample"},
@@ -97,6 +100,11 @@ BELONGS = {
 @options.option(
     "--shares", is_flag=True, help="The observed column holds ISA shares, 0 to 1, of squares --support wide."
 )
+@options.option(
+    "--plain-intervals",
+    is_flag=True,
+    help="Estimate -+ 1.96 SE alone, as Olofsson et al. 2014 print it, also where errors are rare.",
+)
 @options.option("--design", is_flag=True, help="Draw a sample to be labelled instead.")
 @options.option("--size", type=click.IntRange(1), help="Points of --design in all.", show_default=False)
 @options.option(
@@ -107,7 +115,16 @@ BELONGS = {
 )
 @options.option("--spacing", type=options.Number(0), default=0.0, help="Least distance of points, in m.")
 @options.option("--seed", type=click.IntRange(0), default=1, help="Of --design.")
-@options.option("--strata", metavar="density|FILE[:LAYER][:COLUMN]", help="Also tell accuracy per stratum.")
+@options.option(
+    "--image",
+    type=click.Path(path_type=Path),
+    help="Cut the ground around each point of --design from this raster, as PNG.",
+)
+@options.option(
+    "--strata",
+    metavar="density|FILE[:LAYER][:COLUMN]",
+    help="Also tell accuracy per stratum, of polygons or of a raster's codes; with --design, draw in each by itself.",
+)
 @options.option(
     "--units",
     metavar="provinces|prefectures|FILE[:LAYER][:COLUMN]",
@@ -146,7 +163,7 @@ def evaluate(**given: Any) -> None:
         from isamap.core.evaluation_report import prepare
 
         prepare(given["out"])
-    found = _survey(products, given) if given["sample"] else _compare(products, given, how)
+    found = survey(products, given) if given["sample"] else _compare(products, given, how)
     show(found, given)
 
 
@@ -201,7 +218,8 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any], how: "Engin
         _measures(given["measures"]),
         given["allow_overlap"],
     )
-    return Evaluation(recipe.run(comparison, how))
+    tally = recipe.run(comparison, how)
+    return Evaluation(tally, remarks=recipe.remarks(comparison, tally))
 
 
 def _measures(text: str | None) -> tuple[str, ...]:
@@ -214,61 +232,27 @@ def _measures(text: str | None) -> tuple[str, ...]:
     return tuple(name for name in MEASURES if name in {CONFUSION, *asked})
 
 
-def _survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluation":
-    """Against a reference sample."""
-    from isamap.core import survey
-    from isamap.core.evaluation_report import Evaluation
-    from isamap.domain.sample_tables import Points
-    from isamap.io.zones import source_of, zones_of
-
-    source = source_of(given["sample"])
-    if source.column:
-        raise click.UsageError(
-            f"--sample takes FILE or FILE:LAYER: name the column {source.column} with --observed"
-        )
-    units = zones_of(given["units"], allow_overlap=given["allow_overlap"]) if given["units"] else None
-    asked = survey.Survey(
-        source.path,
-        given["observed"],
-        given["stratum"],
-        given["strata_sizes"],
-        given["where"],
-        given["support"],
-        source.layer,
-        units,
-    )
-    if given["shares"]:
-        blocks, unit = survey.run_shares(products, asked)
-        points = {
-            name: Points(one.used, one.left_out, one.unlabelled, units=one.units)
-            for name, one in blocks.items()
-        }
-        return Evaluation(
-            shares={name: one.accuracy for name, one in blocks.items()}, points=points, unit=unit
-        )
-    results, unit = survey.run(products, asked)
-    return Evaluation(
-        samples={name: result.accuracy for name, result in results.items()},
-        points={
-            name: Points(r.used, r.left_out, r.unlabelled, r.counted, r.rare, r.strata, r.units)
-            for name, r in results.items()
-        },
-        unit=unit,
-    )
-
-
 def _draw(products: "tuple[Product, ...]", given: dict[str, Any]) -> None:
     """--design."""
     from isamap.core import design as recipe
-    from isamap.io.zones import zones_of
+    from isamap.io.raster_zones import strata_layer
+    from isamap.io.views import DENSITY
 
     if (given["size"] is None) == (given["target_se"] is None):
         raise click.UsageError("--design needs --size or --target-se")
     if given["out"] is None:
         raise click.UsageError("--design needs a folder: -o DIR")
-    units = zones_of(given["units"], allow_overlap=given["allow_overlap"]) if given["units"] else None
+    if given["strata"] == DENSITY:
+        raise click.UsageError("--design tells strata apart by the map itself: --strata takes a file there")
+    wanted = [given[name] for name in ("units", "strata") if given[name]]
+    zones = tuple(strata_layer(text, allow_overlap=given["allow_overlap"]) for text in wanted)
     asked = recipe.Design(
-        given["size"], given["target_se"], spacing_m=given["spacing"], seed=given["seed"], units=units
+        given["size"],
+        given["target_se"],
+        spacing_m=given["spacing"],
+        seed=given["seed"],
+        zones=zones,
+        image=given["image"],
     )
     for path in recipe.run(products[0], products[1:], asked, given["out"]):
         click.echo(path)

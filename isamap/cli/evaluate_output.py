@@ -17,12 +17,12 @@ def show(found: "Evaluation", given: dict[str, Any]) -> None:
 
     paths: tuple[Path, ...] = ()
     if given["out"]:
-        paths = report.write(found, _facts(given), given["out"])
+        units = None
         if given["units"] and found.tally is not None:
             from isamap.io.zones import zones_of
 
             units = zones_of(given["units"], allow_overlap=given["allow_overlap"])
-            report.write_units(found, units, given["out"])
+        paths = report.write(found, _facts(given), given["out"], units)
     if given["as_json"]:
         click.echo(json.dumps(found.document()))
     else:
@@ -31,10 +31,10 @@ def show(found: "Evaluation", given: dict[str, Any]) -> None:
             for line in _columns([table.columns, *([shown(cell) for cell in row] for row in table.rows)]):
                 click.echo(line)
             click.echo()
-        for warning in found.warnings():
-            click.echo(f"warning: {warning}", err=True)
         if paths:
             click.echo(paths[0])
+    for warning in found.warnings():
+        click.echo(f"warning: {warning}", err=True)
     report.check(found, given["min_f1"], given["max_bias"])
 
 

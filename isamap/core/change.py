@@ -13,8 +13,9 @@ from isamap.domain.grid import Tile
 from isamap.domain.product import map_directory, plain_stem
 from isamap.engine import LOCAL, Engine, local
 from isamap.engine.order import run_in_order
-from isamap.errors import InputError, IsamapError, MissingInputError, StorageError
+from isamap.errors import BusyError, InputError, IsamapError, MissingInputError, StorageError
 from isamap.io import store
+from isamap.io.change_folder import others, withdraw
 from isamap.io.frames import Frame, Lineage
 from isamap.io.occupy import occupy
 from isamap.io.zones import whole_path
@@ -45,17 +46,13 @@ def map_jobs(
 
     Args:
         series: files and kind of each year's map.
-        years: as many.
+        years: as many, one for each.
         out: where products go.
         folders: whether tiles are matched by name; otherwise each year has one file, and they make one job.
 
     Raises:
-        InputError: not a map per year, or no tile is there in two years.
+        InputError: no tile is there in two years.
     """
-    if len(series) != len(years):
-        raise InputError(
-            f"{len(series)} maps for {len(years)} years ({', '.join(map(str, years))}): give one each"
-        )
     if not folders:
         frames = tuple(Frame(files[0], kind, year) for (files, kind), year in zip(series, years, strict=True))
         return [Job(frames[0].path.stem, frames, store.Target(out, plain_stem(frames[0].path.stem) or "map"))]
@@ -77,11 +74,12 @@ def check_lineages(jobs: Sequence[Job], years: Sequence[int], *, force: bool) ->
     """The recipe of each year's maps in words, and whether they differ.
 
     Raises:
-        InputError: they differ and nobody said to go on.
+        InputError: they differ and nobody said to go on, or two years have the same file.
     """
     found: dict[str, tuple[Lineage, int]] = {}
     texts = ["no map"] * len(years)
     for job in jobs:
+        _check_files(job, years)
         for index, frame in enumerate(job.frames):
             if frame is not None:
                 lineage = frame.lineage()
@@ -96,6 +94,19 @@ def check_lineages(jobs: Sequence[Job], years: Sequence[int], *, force: bool) ->
             raise InputError(f"{fault}, not change on the ground; map all years alike, or say --force")
         log.warning("%s", fault)
     return tuple(texts), len(found) > 1
+
+
+def _check_files(job: Job, years: Sequence[int]) -> None:
+    """No map is that of two years, unless it shows many."""
+    known: dict[tuple[int, int], int] = {}
+    for year, frame in zip(years, job.frames, strict=True):
+        if frame is None or frame.of_many_years:
+            continue
+        with store.storage_errors(frame.path):
+            status = frame.path.stat()
+        other = known.setdefault((status.st_dev, status.st_ino), year)
+        if other != year:
+            raise InputError(f"{frame.path} is given for {other} and for {year}: give each year its own map")
 
 
 def plan(jobs: Sequence[Job]) -> dict[str, Any]:
@@ -150,7 +161,22 @@ def run(
         for one in run_in_order(jobs, partial(make, options), how):
             _take(outcome, one)
             bar.advance()
+        if not how.shard_name:
+            _clear(outcome, jobs)
     return outcome
+
+
+def _clear(outcome: Outcome, jobs: Sequence[Job]) -> None:
+    """Withdraw what earlier runs made of tiles that failed now, and note the products that this run does not know."""
+    if not outcome.made:  # no report is written that they would belie
+        return
+    for job in jobs:
+        fault = outcome.faults.get(job.name)
+        if fault is not None and not isinstance(fault, BusyError) and withdraw(job.target):
+            log.warning(
+                "%s: the product of an earlier run is removed, for this one could not make it", job.name
+            )
+    outcome.others = others(jobs[0].target.directory, outcome.stems)
 
 
 def _check_places(jobs: Sequence[Job]) -> None:

@@ -4,21 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from isamap import __version__
-from isamap.core.differencing import Outcome, units_of
+from isamap.core.differencing import Options, Outcome, units_of
 from isamap.domain import change_tables as tables
-from isamap.domain.change_sample import Observed, estimates, observed_states
+from isamap.domain.change_sample import Sampled
 from isamap.domain.change_tally import ALL
 from isamap.domain.changes import CHANGE
 from isamap.domain.estimation import Estimate
-from isamap.domain.product import NODATA
 from isamap.domain.report import Cell, Figure, Report, Section, Table, is_defined
 from isamap.domain.transition import METHODS
-from isamap.errors import InputError
-from isamap.io.points import units_at, values_at
-from isamap.io.sample import read_sample
 from isamap.io.zones import Units
 
 SCHEMA = 1
@@ -27,84 +21,111 @@ UNITS = "units.parquet"
 MANY_LOOKS_MISSING = 0.05
 """Share of flagged ground from which a report warns."""
 
-Estimates = Mapping[str, Mapping[str, Estimate]]
 
-
-def survey(outcome: Outcome, path: Path, directory: Path) -> Estimates:
-    """What a reference sample says of the change, by zone.
-
-    Raises:
-        InputError: no point lies on the maps, columns do not fit, or a class has too few points.
-    """
-    sample = read_sample(path)
-    years = outcome.options.years
-    columns = {name: sample.column(name, path) for name in sample.rows[0]} if sample.rows else {}
-    states = observed_states(columns, years, str(path))
-    rasters = [directory / f"{stem}{CHANGE.suffix}" for stem in outcome.stems]
-    mapped = values_at(rasters, sample.x, sample.y, sample.crs)
-    used = (mapped != NODATA) & np.all([seen >= 0 for seen in states.values()], axis=0)
-    if not used.any():
-        raise InputError(f"no point of {path} lies on a pixel of the change maps and has been observed")
-    observed = Observed(mapped[used].astype(np.int64), {year: seen[used] for year, seen in states.items()})
-    size = _class_sizes(outcome)
-    found = {ALL: estimates(observed, size, years)}
-    units = units_of(outcome.options)
-    if units is not None:
-        for name, inside in units_at(units, sample).items():
-            if inside[used].any():
-                found[name] = estimates(observed, size, years, inside[used])
-    return found
-
-
-def _class_sizes(outcome: Outcome) -> dict[int, float]:
-    """m2 of every class of the written reading."""
-    cells = outcome.tally.area_m2[ALL][METHODS.index(outcome.options.method)].sum(axis=0)
-    return {code: float(area) for code, area in enumerate(cells[:-1])}
-
-
-def warnings_of(outcome: Outcome, sampled: Estimates | None) -> tuple[str, ...]:
+def warnings_of(outcome: Outcome, sampled: Sampled | None) -> tuple[str, ...]:
     """What makes the figures doubtful."""
-    options, found = outcome.options, []
-    if options.versions:
+    found = [*_of_maps(outcome), *_of_evidence(outcome.options)]
+    if sampled is None:
+        found.append(
+            f"All areas are counts of the {outcome.options.method} reading, unadjusted: they carry the errors of maps and "
+            "reading. Give --sample to correct them."
+        )
+    else:
+        found += _of_sample(sampled)
+    return (*found, *_of_tiles(outcome), *_of_ground(outcome))
+
+
+def _of_maps(outcome: Outcome) -> list[str]:
+    """How the maps were made."""
+    found = []
+    if outcome.options.versions:
         found.append(
             "Version change: the maps of different years were made by different recipes. The differences below are "
             "those of the recipes as much as those of the ground."
         )
     if any("unknown" in text for text in outcome.lineages):
         found.append("Maps without an item beside them: whether all years were made alike is unknown.")
-    if sampled is None:
+    if alike := {name: made.alike for name, made in outcome.made.items() if made.alike}:
+        name, ((first, second), *_) = min(alike.items())
         found.append(
-            "All areas are map counts, unadjusted: they carry the maps' errors. Give --sample to correct them."
+            f"The same bytes are the maps of two years in {len(alike)} tiles ({name}: {first} and {second}): is one a copy?"
         )
+    return found
+
+
+def _of_evidence(options: Options) -> list[str]:
+    """What years and classes can tell."""
     if len(options.years) == 2:
-        found.append(
+        return [
             "Two years only: no map confirms a change of the second year. Give more years."
             if options.probability
             else "Two years only: no map confirms a change of the second year, and classes alone are weak evidence for it. "
             "Give --probability, or more years."
-        )
-    elif not options.probability:
-        found.append(
-            "Classes alone do not tell maps that see more, or less, ISA from year to year from building and "
-            "demolition. Give --probability."
-        )
+        ]
+    classes = (
+        "Classes alone do not tell maps that see more, or less, ISA from year to year from building and demolition. "
+        "Give --probability."
+    )
+    return [] if options.probability else [classes]
+
+
+def _of_tiles(outcome: Outcome) -> list[str]:
+    """Tiles that are not as the others."""
+    found = []
     if outcome.gaps:
         found.append(
             f"{len(outcome.gaps)} tiles lack a map of some year, which counts as a year without a look."
         )
     if outcome.faults:
         found.append(f"{len(outcome.faults)} tiles failed and are in no figure.")
-    if ALL in outcome.tally.area_m2 and tables.looks(outcome.tally, options.method) > MANY_LOOKS_MISSING:
+    if outcome.others:
+        some = ", ".join(outcome.others[:3]) + (", ..." if len(outcome.others) > 3 else "")
+        found.append(
+            f"{len(outcome.others)} products of other runs lie in the folder and are in no figure ({some})."
+        )
+    return found
+
+
+def _of_ground(outcome: Outcome) -> list[str]:
+    """Ground that is not seen enough, or not read evenly."""
+    tally, method = outcome.tally, outcome.options.method
+    if ALL not in tally.area_m2:
+        return []
+    found = []
+    if tables.looks(tally, method) > MANY_LOOKS_MISSING:
         found.append("More than 5 % of the ground has too few looks; it is flagged and in no figure.")
-    return tuple(found)
+    if (text := tables.one_sided(tally, method)) is not None:
+        found.append(text)
+    return found
 
 
-def all_tables(outcome: Outcome, sampled: Estimates | None) -> list[Table]:
+def _of_sample(sampled: Sampled) -> list[str]:
+    """What estimates rest on."""
+    found = []
+    for what, points in sampled.points.items():
+        if what.startswith("left out: no label") and points:
+            found.append(f"{points} points are {what}: those left stand for them.")
+        elif what.startswith("used and labelled"):
+            found.append(f"Only {points} points are {what}: its ISA rests on them.")
+    if sampled.rare:
+        met: dict[str, list[str]] = {}
+        for rare in sampled.rare:
+            among = f"among the {rare.units} points of {rare.stratum}"
+            met.setdefault(among, []).append(f"{rare.met} {rare.kind}")
+        few = "; ".join(f"{', '.join(kinds)} {among}" for among, kinds in met.items())
+        found.append(
+            f"{few}: these strata are much of the ground, and 95 % intervals that hang on so few are score intervals "
+            "(Wilson 1927), and wide."
+        )
+    return found
+
+
+def all_tables(outcome: Outcome, sampled: Sampled | None) -> list[Table]:
     """Every table that has rows, the most asked for first."""
     tally, method = outcome.tally, outcome.options.method
-    found = [tables.methods(tally, method), tables.areas(tally, method), tables.rates(tally, method)]
-    if sampled:
-        found.insert(0, tables.sample(sampled, tables.counted(tally, method)))
+    found = [*tables.sample(sampled, tally, method)] if sampled else []
+    found += [tables.methods(tally, method, outcome.options.min_area_m2), tables.areas(tally, method)]
+    found.append(tables.rates(tally, method))
     found += [tables.transitions(tally, method), tables.classes(tally, method)]
     by_tile = {name: made.shifts for name, made in outcome.made.items()}
     found.append(tables.shifts(tally.years, by_tile, aligned=outcome.options.align))
@@ -113,8 +134,8 @@ def all_tables(outcome: Outcome, sampled: Estimates | None) -> list[Table]:
     return [table for table in found if table.rows]
 
 
-def document(outcome: Outcome, sampled: Estimates | None) -> dict[str, Any]:
-    """The outcome as a JSON document."""
+def document(outcome: Outcome, sampled: Sampled | None) -> dict[str, Any]:
+    """The outcome as a JSON document; the same whoever made the tiles, and when."""
     options = outcome.options
     return {
         "schema": SCHEMA,
@@ -124,8 +145,6 @@ def document(outcome: Outcome, sampled: Estimates | None) -> dict[str, Any]:
         "version_change": options.versions,
         "maps": dict(zip(map(str, options.years), outcome.lineages, strict=True)),
         "requested": len(outcome.made) + len(outcome.faults),
-        "made": sum(made.state == "made" for made in outcome.made.values()),
-        "skipped": sum(made.state == "skipped" for made in outcome.made.values()),
         "failed": {name: str(fault) for name, fault in sorted(outcome.faults.items())},
         "gaps": {name: list(years) for name, years in sorted(outcome.gaps.items())},
         "warnings": list(warnings_of(outcome, sampled)),
@@ -136,12 +155,18 @@ def document(outcome: Outcome, sampled: Estimates | None) -> dict[str, Any]:
     }
 
 
+def progress(outcome: Outcome) -> dict[str, int]:
+    """What this run had to do: for `--json`, beside the document."""
+    states = [made.state for made in outcome.made.values()]
+    return {"made": states.count("made"), "skipped": states.count("skipped")}
+
+
 def _known(cell: Cell) -> Cell:
     """A cell for JSON, which knows no NaN."""
     return cell if is_defined(cell) else None
 
 
-def report(outcome: Outcome, sampled: Estimates | None, folder: Path) -> Report:
+def report(outcome: Outcome, sampled: Sampled | None, folder: Path) -> Report:
     """The outcome as a page; the rasters lie in `folder`."""
     options = outcome.options
     years = f"{options.years[0]} to {options.years[-1]}"
@@ -160,7 +185,7 @@ def report(outcome: Outcome, sampled: Estimates | None, folder: Path) -> Report:
         Section(
             "Change",
             "",
-            _some(found, "estimates", "methods", "classes"),
+            _some(found, "estimates", "points", "strata", "methods", "classes"),
             (_map(outcome, folder), _figure(outcome, sampled)),
         ),
         Section("Area and growth", "", _some(found, "areas", "rates")),
@@ -186,37 +211,45 @@ def _map(outcome: Outcome, folder: Path) -> Figure:
     return change_picture(rasters, f"Change {years[0]} to {years[-1]}, {outcome.options.method}")
 
 
-def _figure(outcome: Outcome, sampled: Estimates | None) -> Any:
+def _figure(outcome: Outcome, sampled: Sampled | None) -> Any:
     """ISA area over the years by every reading, and the sample's estimates with their intervals."""
     from isamap.io.plots import Series, time_series
     from isamap.io.sheet import Heading
 
     years = outcome.options.years
-    lines = [Series(f"{name}, map count", outcome.tally.figures(ALL, name).isa_km2) for name in METHODS]
+    lines = [Series(f"{name}, unadjusted", outcome.tally.figures(ALL, name).isa_km2) for name in METHODS]
     if sampled:
         missing = Estimate(float("nan"), float("nan"))
-        seen = [sampled[ALL].get(f"ISA {year} (km²)", missing) for year in years]
+        seen = [sampled.zones[ALL].get(f"ISA {year} (km²)", missing) for year in years]
         low, high = [one.low for one in seen], [one.high for one in seen]
         lines.append(Series("estimate from the sample", [one.value for one in seen], low, high))
     heading = Heading(
-        "isa-area", "Impervious area", "Map counts are unadjusted; whiskers are 95 % intervals."
+        "isa-area", "Impervious area", "Counts of the readings are unadjusted; whiskers are 95 % intervals."
     )
     return time_series(heading, years, lines, "ISA (km²)")
 
 
-def write(outcome: Outcome, sampled: Estimates | None, folder: Path) -> tuple[Path, ...]:
-    """Page, tables as CSV, figures, `report.json`, and with units their outlines and figures as GeoParquet."""
-    from isamap.io.report import write_report
+def write(outcome: Outcome, sampled: Sampled | None, folder: Path) -> tuple[Path, ...]:
+    """Page, tables as CSV, figures, `report.json`, and with units their outlines and figures as GeoParquet.
 
+    What an earlier report left in the folder and this one does not have goes.
+    """
+    from isamap.io.report import PAGE, write_report
+
+    before = (
+        [*folder.glob("*.csv"), *folder.glob("*.png"), folder / UNITS] if (folder / PAGE).is_file() else []
+    )
     paths = write_report(report(outcome, sampled, folder), folder, document(outcome, sampled))
     units = units_of(outcome.options)
-    if units is None:
-        (folder / UNITS).unlink(missing_ok=True)
-        return paths
-    return *paths, _write_units(outcome, sampled, units, folder)
+    if units is not None:
+        paths = *paths, _write_units(outcome, sampled, units, folder)
+    for path in before:
+        if path not in paths:
+            path.unlink(missing_ok=True)
+    return paths
 
 
-def _write_units(outcome: Outcome, sampled: Estimates | None, units: Units, folder: Path) -> Path:
+def _write_units(outcome: Outcome, sampled: Sampled | None, units: Units, folder: Path) -> Path:
     """Outlines and figures of the units that have any."""
     from isamap.io.report import write_geoparquet
 

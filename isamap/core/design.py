@@ -1,10 +1,9 @@
 """`isamap evaluate --design`: draw a stratified reference sample, ready to be labelled."""
 
-import csv
-import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product as combinations
 from math import sqrt
 from pathlib import Path
 
@@ -14,13 +13,12 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from isamap.domain import sampling
-from isamap.domain.lonlat import LONLAT
 from isamap.errors import InputError
 from isamap.io.cover import Look, looks, places_of
+from isamap.io.drawn_sample import SAMPLE, DrawnPoints, StratumRow, write_drawn
 from isamap.io.products import Product, grid_of
-from isamap.io.sample import check_unlabelled, write_points
-from isamap.io.store import write_atomic
-from isamap.io.zones import Units
+from isamap.io.raster_zones import ZoneLayer
+from isamap.io.sample import check_unlabelled
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +35,12 @@ EXPECTED = {
 SPARE = 1.5
 """Units drawn for each one wanted where spacing will thin them."""
 REGION = 10
-"""Codes of a unit's strata begin at so many times its number."""
+"""Codes of a zone's strata begin at so many times its number."""
 LEAST = 2
 """Points that a stratum needs for a variance."""
 MOST = 1_000_000
 """Points that nobody will label, in a sample that is allocated one by one."""
 SQUARE_KM = 1e6
-SAMPLE, STRATA = "sample.gpkg", "strata.csv"
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,10 @@ class Design:
     """Least distance between units."""
     seed: int = 1
     """Same maps and seed: same sample."""
-    units: Units | None = None
-    """Areas that are sampled each by itself."""
+    zones: tuple[ZoneLayer, ...] = ()
+    """Units and strata of the user's own: ground is sampled by itself in every zone, and in every pair of them."""
+    image: Path | None = None
+    """What the ground around each point is cut from, for whoever labels it."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,10 @@ class Plan:
     """Pixels of the map."""
     crs: str
     """Of its first raster."""
-    units: Units | None = None
+    zones: tuple[ZoneLayer, ...] = ()
     """Areas that are sampled each by itself; ground in none of them is not sampled."""
     regions: dict[str, int] = field(default_factory=dict)
-    """Number of each of them, as the windows met them."""
+    """Number of each of them, or of each pair, as the windows met them."""
 
     @property
     def edge_px(self) -> int:
@@ -102,18 +101,21 @@ class Plan:
                 others=look.classes[1:],
             )
             codes[~look.counts] = sampling.OUTSIDE
-            yield self._by_unit(codes, look), look
+            yield self._by_zone(codes, look), look
 
-    def _by_unit(self, codes: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
-        """Codes that also tell the unit."""
-        if self.units is None:
+    def _by_zone(self, codes: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
+        """Codes that also tell the zone."""
+        if not self.zones:
             return codes
-        zones = self.units.on(look.grid)
-        told = np.full_like(codes, sampling.OUTSIDE)
-        for code in zones.there():
-            if code in zones.names:
-                number = self.regions.setdefault(zones.names[code], len(self.regions))
-                told = np.where(zones.codes == code, sampling.in_region(codes, number), told)
+        told, layers = np.full_like(codes, sampling.OUTSIDE), [layer.on(look.grid) for layer in self.zones]
+        for pair in combinations(*([c for c in zones.there() if c in zones.names] for zones in layers)):
+            inside = codes != sampling.OUTSIDE
+            for zones, code in zip(layers, pair, strict=True):
+                inside &= zones.codes == code
+            if inside.any():
+                name = ", ".join(zones.names[code] for zones, code in zip(layers, pair, strict=True))
+                number = self.regions.setdefault(name, len(self.regions))
+                told = np.where(inside, sampling.in_region(codes, number), told)
         return told
 
     def name(self, code: int) -> str:
@@ -161,10 +163,10 @@ def run(product: Product, others: Sequence[Product], design: Design, out: Path) 
     if design.seed < 0:
         raise InputError(f"--seed is {design.seed}: give 0 or more")
     rng = np.random.Generator(np.random.PCG64(design.seed))
-    plan = _plan(product, others, design.units)
+    plan = _plan(product, others, design.zones)
     count = _count(plan)
     if not count.pixels:
-        where = "in any unit" if design.units else "to sample: all is nodata"
+        where = "in any unit or stratum" if design.zones else "to sample: all is nodata"
         raise InputError(f"{product.name} has no pixel {where}")
     wanted = _allocate(count.pixels, design)
     spare = SPARE if design.spacing_m else 1
@@ -175,10 +177,10 @@ def run(product: Product, others: Sequence[Product], design: Design, out: Path) 
         stays = sampling.thin(units.x, units.y, units.stratum, design.spacing_m, order, wanted)
         units = units.some(np.flatnonzero(stays))
         _check_thinned(units, wanted, design, plan)
-    return _write(plan, units.some(rng.permutation(units.x.size)), count, out)
+    return _write(plan, units.some(rng.permutation(units.x.size)), count, (out, design.image))
 
 
-def _plan(product: Product, others: Sequence[Product], units: Units | None) -> Plan:
+def _plan(product: Product, others: Sequence[Product], zones: tuple[ZoneLayer, ...]) -> Plan:
     """The pixels of the map: all of one size, or a pixel would not be a pixel."""
     places_of(product)
     sizes: dict[float, Path] = {}
@@ -190,7 +192,7 @@ def _plan(product: Product, others: Sequence[Product], units: Units | None) -> P
         raise InputError(
             f"{first} has pixels of {one:g} m, {second} of {two:g} m: draw a sample from each, or resample one"
         )
-    return Plan((product, *others), next(iter(sizes)), str(grid_of(product.files[0]).crs), units)
+    return Plan((product, *others), next(iter(sizes)), str(grid_of(product.files[0]).crs), zones)
 
 
 def _count(plan: Plan) -> Count:
@@ -266,24 +268,20 @@ def _centres(
     return found
 
 
-def _write(plan: Plan, units: Drawn, count: Count, out: Path) -> tuple[Path, Path]:
-    """Points to be labelled, and the strata they stand for."""
-    lon, lat = Transformer.from_crs(plan.crs, LONLAT, always_xy=True).transform(units.x, units.y)
+def _write(plan: Plan, units: Drawn, count: Count, to: tuple[Path, Path | None]) -> tuple[Path, Path]:
+    """Points to be labelled, and the strata they stand for, in a folder; with chips of an image."""
     pixel_km2 = plan.gsd_m**2 / SQUARE_KM
-    points, table = out / SAMPLE, out / STRATA
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("stratum", "n_pixels", "area_km2", "n_points", "n_isa"))
-    for code, pixels in sorted(count.pixels.items()):
-        chosen = int((units.stratum == code).sum())
-        area = f"{pixels * pixel_km2:.12g}"
-        writer.writerow((plan.name(code), pixels, area, chosen, count.isa[code]))
-    write_atomic(table, text.getvalue().encode())
-    columns = {
-        "id": np.arange(1, units.x.size + 1),
-        "stratum": np.array([plan.name(code) for code in units.stratum.tolist()], object),
-        "observed": np.full(units.x.size, np.nan),
-        "remark": np.full(units.x.size, "", object),
-    }
-    write_points(points, lon, lat, LONLAT, columns)
-    return points, table
+    strata = [
+        StratumRow(
+            *(
+                plan.name(code),
+                pixels,
+                pixels * pixel_km2,
+                int((units.stratum == code).sum()),
+                count.isa[code],
+            )
+        )
+        for code, pixels in sorted(count.pixels.items())
+    ]
+    names = [plan.name(code) for code in units.stratum.tolist()]
+    return write_drawn(DrawnPoints(units.x, units.y, plan.crs, names, plan.gsd_m), strata, *to)

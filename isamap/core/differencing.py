@@ -25,13 +25,13 @@ from isamap.domain.grid import Window, crop
 from isamap.domain.ground_area import pixel_area_m2
 from isamap.domain.registration import Shift
 from isamap.domain.strips import STRIP_PX, Piece, pieces
-from isamap.domain.transition import Chances
+from isamap.domain.transition import COUNTED, Chances
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError, IsamapError, MissingInputError, PartialError
 from isamap.io import store
 from isamap.io.cog import CogWriter
-from isamap.io.frames import Frame
+from isamap.io.frames import Frame, alike_years
 from isamap.io.series import Series
 from isamap.io.zones import Units, source_of, zones_of
 
@@ -88,6 +88,8 @@ class Row:
     """Of its files."""
     shifts: tuple[tuple[float, float, float] | None, ...]
     """Metres east and north of the first map, and the height of the peak, by year."""
+    alike: tuple[tuple[int, int], ...] = ()
+    """Years whose maps are the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ class Outcome:
     faults: dict[str, IsamapError] = field(default_factory=dict)
     gaps: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Years without a map, of tiles that were made without them."""
+    others: tuple[str, ...] = ()
+    """Stems of products of other runs in the same folder."""
 
     def raise_for_failures(self) -> None:
         """A lone tile fails with its own error, several with PartialError; so does a run that compared nothing.
@@ -150,16 +154,19 @@ def make(options: Options, job: Job) -> Made:
     if len(there) < 2:
         years = f"{len(there)} of {len(job.frames)} years {'has' if len(there) == 1 else 'have'} a map"
         raise MissingInputError(f"only {years}: change needs two")
-    provenance = _provenance(options, job)
+    inputs = [frame.digest(probability=options.probability) if frame else None for frame in job.frames]
+    provenance = _provenance(options, job, inputs)
+    alike = alike_years(job.frames, options.years, inputs)
     if store.state(job.target, provenance) is store.State.DONE:
         properties = (store.read_item(job.target.item_path) or {})["properties"]
         shifts = tuple(None if s is None else (s[0], s[1], s[2]) for s in properties["isamap:shifts_m"])
         tally = Tally.from_json(options.years, properties["isamap:tally"])
-        return Made(Row("skipped", job.target.stem, shifts), tally)
+        return Made(Row("skipped", job.target.stem, shifts, alike), tally)
     with Series(job.frames, options.chances, probability=options.probability) as series:
         shifts = tuple(_metres(shift, series) for shift in series.measure())
         series.aligned = options.align
-        return _publish(options, job, series, shifts, provenance)
+        tally = _publish(options, job, series, shifts, provenance)
+    return Made(Row("made", job.target.stem, shifts, alike), tally)
 
 
 def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] | None:
@@ -170,11 +177,10 @@ def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] |
     return round(shift.cols * gsd_m, 3), round(-shift.rows * gsd_m, 3), round(shift.peak, 3)
 
 
-def _provenance(options: Options, job: Job) -> dict[str, Any]:
+def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:
     """Everything the bytes of the product depend on."""
-    inputs = [frame and frame.digest(probability=options.probability) for frame in job.frames]
     kinds = [frame and frame.kind for frame in job.frames]
-    settings = asdict(options) | {"kinds": kinds}
+    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED}
     del settings["allow_overlap"]  # it lets something through, and changes nothing
     if options.units and (source := source_of(options.units)).path.is_file():
         digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
@@ -193,8 +199,8 @@ def _publish(
     series: Series,
     shifts: tuple[tuple[float, float, float] | None, ...],
     provenance: Mapping[str, Any],
-) -> Made:
-    """Write the two rasters and the item of a tile."""
+) -> Tally:
+    """Write the two rasters and the item of a tile, and count."""
     layers = first_year_layer(options.years), CHANGE
     tags = {
         "isamap_version": __version__,
@@ -220,7 +226,7 @@ def _publish(
             "isamap:tally": tally.as_json(),
         }
         publication.commit(change_item(job.target.stem, series.geobox, options.years, properties))
-    return Made(Row("made", job.target.stem, shifts), tally)
+    return tally
 
 
 @dataclass(frozen=True)

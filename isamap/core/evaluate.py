@@ -4,10 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product as pairs
 from pathlib import Path
 
 from shapely.geometry.base import BaseGeometry
 
+from isamap.domain.accuracy import Confusion
 from isamap.domain.evaluation import CONFUSION, MEASURES, Tally, count
 from isamap.domain.lonlat import LONLAT
 from isamap.engine import LOCAL, Engine, local
@@ -15,17 +17,21 @@ from isamap.engine.order import run_in_order
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError, IsamapError
+from isamap.io.label_area import known_m2, polygons_beside
+from isamap.io.label_polygons import LabelPolygons, labels_of
 from isamap.io.partition import Part, squares, strips
-from isamap.io.products import Product, footprints, parse_product
+from isamap.io.products import Product, check_local, footprints, parse_product, tell_of_offset
+from isamap.io.raster_zones import RASTERS, ZoneLayer, strata_layer
 from isamap.io.views import DENSITY, Eyes, Sight
-from isamap.io.zones import LabelPolygons, Polygons, Source, Units, labels_of, source_of, whole_path, zones_of
+from isamap.io.zones import Polygons, Source, source_of, whole_path, zones_of
 from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
 
 LABEL_GSD_M = 1.0
 """Pixels on which polygons are compared."""
-RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
+MUCH = 0.99
+"""Less of the labels than this, compared, is said."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Truth:
     """A raster."""
     labels: Source | None = None
     """Polygons, with 1 for ISA and 0 in a column; without a column they are ISA, and nothing else is known."""
+    published: bool = False
+    """Whether the raster is a product of its own, of which the maps are expected to show a part."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Comparison:
     truth: Truth
     """What they are held against."""
     strata: str | None = None
-    """`density`, or a vector file (FILE[:LAYER][:COLUMN])."""
+    """`density`, a vector file (FILE[:LAYER][:COLUMN]), or a raster of codes."""
     units: str | None = None
     """`provinces`, `prefectures`, or a vector file."""
     area: BaseGeometry | None = None
@@ -67,6 +75,7 @@ class Comparison:
         truth = Truth(
             self.truth.product and _anywhere(self.truth.product),
             self.truth.labels and replace(self.truth.labels, path=self.truth.labels.path.absolute()),
+            self.truth.published,
         )
         products = tuple(map(_anywhere, self.products))
         strata = self.strata if self.strata == DENSITY else self.strata and whole_path(self.strata)
@@ -108,7 +117,45 @@ def run(comparison: Comparison, how: Engine = LOCAL) -> Tally:
             bar.advance()
     _raise(list(faults.values()))
     _check(comparison, tally)
+    _list_zones(comparison, tally)
+    if comparison.truth.product is not None and not comparison.truth.published:
+        tally.truth_m2 = known_m2(comparison.truth.product)[0]
     return tally
+
+
+def remarks(comparison: Comparison, tally: Tally) -> tuple[str, ...]:
+    """What a reader of the figures should know of the labels."""
+    return *_unlabelled(comparison.truth), *_beside(comparison, tally)
+
+
+def _beside(comparison: Comparison, tally: Tally) -> tuple[str, ...]:
+    """Labels that lie beside the maps; with an area that is what was asked for."""
+    truth, first = comparison.truth, comparison.products[0]
+    if comparison.area is not None:
+        return ()
+    if tally.truth_m2:
+        share = tally.covered_m2.get(first.name, 0.0) / tally.truth_m2
+        if share < MUCH:
+            return (
+                f"{1 - share:.0%} of the labels lie where {first.name} maps nothing: they were not compared.",
+            )
+    if truth.labels is not None:
+        polygons = labels_of(truth.labels, truth.labels.stamp)
+        beside, number = polygons_beside(polygons, footprints(first).boxes)
+        if beside:
+            return (f"{beside} of {number} label polygons lie beside {first.name}: they were not compared.",)
+    return ()
+
+
+def _unlabelled(truth: Truth) -> tuple[str, ...]:
+    """Polygons without a label."""
+    if truth.labels is None:
+        return ()
+    unlabelled = labels_of(truth.labels, truth.labels.stamp).unlabelled
+    column = truth.labels.column
+    return (f"{unlabelled} polygons have no label in column {column}: nothing is known there.",) * (
+        unlabelled > 0
+    )
 
 
 def _fault(outcome: local.Outcome[Part, Tally]) -> IsamapError:
@@ -147,6 +194,18 @@ def _check(comparison: Comparison, tally: Tally) -> None:
             raise InputError(f"--{kind} {wanted}: none of its polygons lies on the compared ground")
 
 
+def _list_zones(comparison: Comparison, tally: Tally) -> None:
+    """Zones of a file that nothing was counted in, without figures."""
+    for kind, text in (("strata", comparison.strata), ("units", comparison.units)):
+        if (
+            text
+            and text != DENSITY
+            and (zones := strata_layer(text, allow_overlap=comparison.overlap)).listed
+        ):
+            for name, product in pairs(zones.names.values(), comparison.products):
+                tally.confusion.setdefault((product.name, kind, name), Confusion())
+
+
 def _parts(comparison: Comparison) -> list[Part]:
     """The windows to be counted, by raster of the first product; windows without truth are left out."""
     products = {product.name: product for product in comparison.products}
@@ -158,6 +217,7 @@ def _parts(comparison: Comparison) -> list[Part]:
     finest_m = min(finest_m, LABEL_GSD_M)
     if truth is not None:
         places[""] = footprints(truth)
+        tell_of_offset(places[""], places[comparison.products[0].name])
         finest_m = min(place.gsd_m for place in places.values())
     cut = strips if comparison.matrices_alone else squares
     first = comparison.products[0].name
@@ -194,10 +254,12 @@ def evaluate_part(comparison: Comparison, part: Part) -> Tally:
 def _sight(comparison: Comparison, part: Part) -> Sight:
     """What there is to see on a part."""
     truth = comparison.truth
-    zones: dict[str, Units | None] = {}
+    zones: dict[str, ZoneLayer | None] = {}
     if comparison.strata:
         density = comparison.strata == DENSITY
-        zones["strata"] = None if density else zones_of(comparison.strata, allow_overlap=comparison.overlap)
+        zones["strata"] = (
+            None if density else strata_layer(comparison.strata, allow_overlap=comparison.overlap)
+        )
     if comparison.units:
         zones["units"] = zones_of(comparison.units, allow_overlap=comparison.overlap)
     if truth.product is None:
@@ -219,8 +281,9 @@ def parse_truth(reference: str | None, classes: Mapping[str, str], labels: str |
         labels: raster, folder of rasters, or polygons.
     """
     if reference:
-        return Truth(parse_product(reference, classes, default=classes.get("")))
+        return Truth(parse_product(reference, classes, default=classes.get("")), published=True)
     assert labels is not None
+    check_local(labels)
     if Path(labels).is_dir() or Path(labels).suffix.lower() in RASTERS:
         return Truth(parse_product(labels))
     return Truth(labels=source_of(labels))

@@ -16,13 +16,13 @@ from isamap.domain.evaluation import Tally
 from isamap.domain.report import Report, Table, shown
 from isamap.errors import CheckError, StorageError
 from isamap.io.evaluation_page import sample_section, tally_sections
-from isamap.io.report import PAGE, check_report_libraries, write_geoparquet, write_report
+from isamap.io.report import PAGE, check_report_libraries, geoparquet, write_report
 from isamap.io.zones import Units
 
 SCHEMA = 1
 UNITS = "units.parquet"
 LITTLE = 0.9
-"""Less of the truth than this, compared, is worth a warning."""
+"""Less of what truth and first map know than this, compared, is worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Evaluation:
     """What became of the sample's points, by product."""
     unit: str = "km2"
     """Of the sample's areas."""
+    remarks: tuple[str, ...] = ()
+    """What else makes the figures doubtful."""
 
     @property
     def only_isa(self) -> bool:
@@ -48,19 +50,26 @@ class Evaluation:
 
     def warnings(self) -> tuple[str, ...]:
         """What makes the figures doubtful."""
-        found = []
+        found = [*self.remarks]
         if self.tally is not None:
+            found += [
+                f"{name} shows no impervious pixel on the compared ground: are the codes of --classes right?"
+                for (name, kind, _), matrix in self.tally.confusion.items()
+                if not kind and matrix.hit + matrix.alarm == 0
+            ]
             if self.only_isa:
                 found.append("The truth has no pervious pixel: only recall is defined.")
             elif not any(matrix.hit + matrix.miss for matrix in self.tally.confusion.values()):
                 found.append("The truth has no impervious pixel: recall is not defined, and F1 says nothing.")
-            whole = self.tally.coverage.get("", 0)
+            first = next(iter(self.tally.confusion))[0]
+            seen = self.tally.coverage.get(first, 0)
             used = max(
                 (int(m.total) for (_, kind, _), m in self.tally.confusion.items() if not kind), default=0
             )
-            if used < whole * LITTLE:
+            if used < seen * LITTLE:
                 found.append(
-                    f"{used} of {whole} pixels of the truth are known to all products: only they were compared."
+                    f"{used} of the {seen} pixels that the truth and {first} know are known to all products: only they "
+                    "were compared."
                 )
         for name, points in self.points.items():
             if points.left_out:
@@ -74,8 +83,8 @@ class Evaluation:
                     for rare in points.rare
                 )
                 found.append(
-                    f"{name}: {met}, which is much of the ground: 95 % intervals that hang on so few are score "
-                    "intervals (Wilson 1927), and wide."
+                    f"{name}: {met}, which is much of the ground: 95 % intervals that hang on so few are "
+                    + ("too short." if points.plain else "score intervals (Wilson 1927), and wide.")
                 )
         unlabelled = max((points.unlabelled for points in self.points.values()), default=0)
         if unlabelled:
@@ -96,6 +105,7 @@ class Evaluation:
     def document(self) -> dict[str, Any]:
         """The figures as JSON."""
         document: dict[str, Any] = {"schema": SCHEMA, "command": "evaluate", "version": __version__}
+        document["warnings"] = list(self.warnings())
         if self.tally is not None:
             document["products"] = tables.document(self.tally, only_isa=self.only_isa)
         if self.samples is not None:
@@ -131,7 +141,11 @@ class Evaluation:
 
     def _units(self, name: str) -> dict[str, Any]:
         """Estimates of a product in every unit."""
-        return {unit: {"points": n, **_figures(one)} for unit, (n, one) in self.points[name].units.items()}
+        points = self.points[name]
+        return {
+            unit: {"points": n, "size": points.sizes.get(unit), **_figures(one)}
+            for unit, (n, one) in points.units.items()
+        }
 
 
 def _figures(found: SampleAccuracy | ShareAccuracy) -> dict[str, Any]:
@@ -187,8 +201,10 @@ def prepare(out: Path) -> None:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from error
 
 
-def write(evaluation: Evaluation, facts: Sequence[tuple[str, str]], out: Path) -> tuple[Path, ...]:
-    """The page, its tables and pictures in a folder; returns their paths, the page first.
+def write(
+    evaluation: Evaluation, facts: Sequence[tuple[str, str]], out: Path, units: Units | None = None
+) -> tuple[Path, ...]:
+    """The page, its tables and pictures in a folder, and the figures of units; returns their paths, the page first.
 
     What an earlier report left there and this one does not have goes.
     """
@@ -207,14 +223,15 @@ def write(evaluation: Evaluation, facts: Sequence[tuple[str, str]], out: Path) -
         warnings=evaluation.warnings(),
         sections=tuple(section for section in sections if section.tables or section.figures),
     )
-    paths = write_report(report, out, evaluation.document())
+    more = {} if units is None else {UNITS: _units_table(evaluation, units)}
+    paths = write_report(report, out, evaluation.document(), more)
     for path in before:
         if path not in paths:
             path.unlink(missing_ok=True)
     return paths
 
 
-def write_units(evaluation: Evaluation, units: Units, out: Path) -> Path:
+def _units_table(evaluation: Evaluation, units: Units) -> bytes:
     """The figures of every unit and product with the unit's outline, as GeoParquet."""
     outlines = units.outlines()
     rows = [
@@ -230,7 +247,7 @@ def write_units(evaluation: Evaluation, units: Units, out: Path) -> Path:
         columns[key] = [matrix.metrics()[key] for _, _, matrix in rows]
     columns["pixels"] = [int(matrix.total) for _, _, matrix in rows]
     geometries = [outlines[unit] for unit, _, _ in rows]
-    return write_geoparquet(out / UNITS, geometries, columns, units.polygons.crs)
+    return geoparquet(geometries, columns, units.polygons.crs)
 
 
 def _measures(evaluation: Evaluation) -> dict[str, Iterable[tuple[str, Estimate]]]:

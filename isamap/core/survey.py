@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from isamap.domain.block_shares import ShareAccuracy, estimate_shares
 from isamap.domain.caution import Rare, cautious
-from isamap.domain.estimation import SampleAccuracy, estimate, ratio
+from isamap.domain.estimation import SampleAccuracy, Stratum, estimate
+from isamap.domain.estimation_parts import estimate_part
 from isamap.domain.product import NODATA
 from isamap.domain.reference_sample import (
     SAME_DEG,
@@ -27,12 +28,10 @@ from isamap.io.probe import check_support, classes_at, shares_at
 from isamap.io.products import Product
 from isamap.io.sample import Sample, in_degrees, read_sample
 from isamap.io.sample_ground import Ground, check_unstratified, in_strata, whole
+from isamap.io.unit_ground import unit_ground
 from isamap.io.zones import Units
 
 log = logging.getLogger(__name__)
-
-ELSEWHERE = 2
-"""Class of points outside the unit that is looked at."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,8 @@ class Survey:
     """Of several in the file."""
     units: Units | None = None
     """Areas of which estimates are wanted besides those of everything."""
+    plain: bool = False
+    """Whether every interval is estimate -+ 1.96 SE, also where errors are rare."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Surveyed:
     """Points of each stratum: hits, alarms, misses, and those that are ISA in neither."""
     units: Mapping[str, tuple[int, SampleAccuracy]] = field(default_factory=dict)
     """Points in each unit, and its estimates."""
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    """Counted size of the units; those that are not there are estimated."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class SurveyedShares:
     """Blocks without an observed share."""
     units: Mapping[str, tuple[int, ShareAccuracy]] = field(default_factory=dict)
     """Blocks whose centre lies in each unit, and its estimates."""
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    """Counted size of the units; those that are not there are estimated."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,14 @@ def run(products: Sequence[Product], survey: Survey) -> tuple[dict[str, Surveyed
     mapped = {product.name: classes_at(product, sample, survey.support_m) for product in products}
     for name, classes in mapped.items():
         _check_met(name, points.rows, classes == NODATA, survey.path)
+    for product in products:
+        if product.fractional:
+            log.warning(
+                "%s holds shares: a pixel of at least half counts as ISA, in mapped areas too (for shares: --shares)",
+                product.name,
+            )
     ground = _ground(products, points, survey)
-    places = {} if survey.units is None else units_at(survey.units, sample)
+    places, sizes = _places(products, sample, survey, ground.strata)
     results = {}
     for name, classes in mapped.items():
         used = points.rows & (classes != NODATA)
@@ -128,14 +139,21 @@ def run(products: Sequence[Product], survey: Survey) -> tuple[dict[str, Surveyed
         if not survey.support_m:
             area = ground.area(index, m, first=name == products[0].name, name=name)
         accuracy = estimate(ground.strata, index, m, o, mapped_area=area)
-        accuracy, rare = cautious(accuracy, ground.strata, index, m, o)
+        minded, rare = cautious(accuracy, ground.strata, index, m, o)
         results[name] = Surveyed(
-            accuracy,
+            accuracy if survey.plain else minded,
             *(int(used.sum()), int((points.rows & ~used).sum()), int((points.chosen & ~points.rows).sum())),
             counted=area is not None,
             rare=rare,
             strata=_met(ground, index, m, o),
-            units={unit: _inside(ground, index, (m, o), here[used]) for unit, here in places.items()},
+            units={
+                unit: (
+                    int(here[used].sum()),
+                    estimate_part(ground.strata, index, (m, o), here[used], sizes.get(unit)),
+                )
+                for unit, here in places.items()
+            },
+            sizes=sizes,
         )
     return results, ground.unit
 
@@ -158,7 +176,7 @@ def run_shares(products: Sequence[Product], survey: Survey) -> tuple[dict[str, S
     for name, shares in mapped.items():
         _check_met(name, points.rows, np.isnan(shares), survey.path)
     ground = _ground(products, points, survey)
-    places = {} if survey.units is None else units_at(survey.units, sample)
+    places, sizes = _places(products, sample, survey, ground.strata)
     results = {}
     for name, shares in mapped.items():
         used = points.rows & ~np.isnan(shares)
@@ -167,9 +185,10 @@ def run_shares(products: Sequence[Product], survey: Survey) -> tuple[dict[str, S
             estimate_shares(*blocks),
             *(int(used.sum()), int((points.rows & ~used).sum()), int((points.chosen & ~points.rows).sum())),
             units={
-                unit: (int(here[used].sum()), estimate_shares(*blocks, here[used]))
+                unit: (int(here[used].sum()), estimate_shares(*blocks, here[used], sizes.get(unit)))
                 for unit, here in places.items()
             },
+            sizes=sizes,
         )
     return results, ground.unit
 
@@ -191,6 +210,25 @@ def _points(sample: Sample, survey: Survey, looked: NDArray[np.bool_]) -> _Point
         raise InputError(f"{survey.path}: no point has an observed class in column {survey.observed!r}")
     _check_repeated(sample, rows, survey.path)
     return _Points(sample, chosen, rows)
+
+
+def _places(
+    products: Sequence[Product], sample: Sample, survey: Survey, strata: Sequence[Stratum]
+) -> tuple[dict[str, NDArray[np.bool_]], Mapping[str, float]]:
+    """Which points lie in each unit, and the sizes of the units that the first map tells."""
+    units = survey.units
+    if units is None:
+        return {}, {}
+    found = units_at(units, sample)
+    sizes = unit_ground(products[0], units).sizes(strata)
+    if not sizes:
+        log.warning(
+            "the strata are not the ground that %s maps: the sizes of units are estimated from the points",
+            products[0].name,
+        )
+    nowhere = np.zeros(len(sample.rows), np.bool_)
+    wanted = [name for name in units.names.values() if units.listed or name in found or name in sizes]
+    return {name: found.get(name, nowhere) for name in wanted}, sizes
 
 
 def _ground(products: Sequence[Product], points: _Points, survey: Survey) -> Ground:
@@ -243,17 +281,3 @@ def _met(
     return {
         one.name: np.bincount(kind[index == number], minlength=4) for number, one in enumerate(ground.strata)
     }
-
-
-def _inside(
-    ground: Ground,
-    index: NDArray[np.int64],
-    classes: tuple[NDArray[np.int64], NDArray[np.int64]],
-    inside: NDArray[np.bool_],
-) -> tuple[int, SampleAccuracy]:
-    """Estimates of a part of the ground; its points stand for what they stand for in the whole."""
-    mapped, observed = (np.where(inside, one, ELSEWHERE) for one in classes)
-    found = estimate(ground.strata, index, mapped, observed, classes=(0, 1, ELSEWHERE))
-    right = (mapped == observed) & inside
-    overall = ratio(ground.strata, index, right.astype(np.float64), inside.astype(np.float64))
-    return int(inside.sum()), replace(found, overall=overall)

@@ -63,6 +63,10 @@ class Confusion:
     """ISA in the reference only."""
     quiet: float = 0
     """ISA in neither."""
+    map_excess: float = 0
+    """ISA in elements that the shares of the map hold beyond its ISA elements: shares are cut at a half to be counted."""
+    reference_excess: float = 0
+    """The same of the reference; both are 0 where classes are compared."""
 
     @classmethod
     def count(
@@ -113,7 +117,12 @@ class Confusion:
 
     def __add__(self, other: "Confusion") -> "Confusion":
         return Confusion(
-            self.hit + other.hit, self.alarm + other.alarm, self.miss + other.miss, self.quiet + other.quiet
+            self.hit + other.hit,
+            self.alarm + other.alarm,
+            self.miss + other.miss,
+            self.quiet + other.quiet,
+            self.map_excess + other.map_excess,
+            self.reference_excess + other.reference_excess,
         )
 
     @property
@@ -167,18 +176,23 @@ class Confusion:
 
     @property
     def isa_share(self) -> float:
-        """Share of the ground that the map calls ISA."""
-        return ratio(self.hit + self.alarm, self.total)
+        """Share of the ground that is ISA in the map, of its shares where it has some."""
+        return ratio(self.hit + self.alarm + self.map_excess, self.total)
 
     @property
     def reference_share(self) -> float:
-        """Share of the ground that is ISA in the reference."""
-        return ratio(self.hit + self.miss, self.total)
+        """Share of the ground that is ISA in the reference, of its shares where it has some."""
+        return ratio(self.hit + self.miss + self.reference_excess, self.total)
 
     @property
     def bias(self) -> float:
         """Share of ISA in the map minus share in the reference."""
-        return ratio(self.alarm - self.miss, self.total)
+        return ratio(self.alarm - self.miss + self.map_excess - self.reference_excess, self.total)
+
+    @property
+    def of_shares(self) -> bool:
+        """Whether a side has shares that were cut."""
+        return bool(self.map_excess or self.reference_excess)
 
     def metrics(self) -> dict[str, float]:
         """Every figure under its name, always in this order; NaN where undefined."""

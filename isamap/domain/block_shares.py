@@ -6,7 +6,7 @@ the ratio estimators of `estimation`, of shares instead of classes.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +48,11 @@ def estimate_shares(
     mapped: NDArray[np.float64],
     observed: NDArray[np.float64],
     inside: NDArray[np.bool_] | None = None,
+    size: float | None = None,
 ) -> ShareAccuracy:
     """Accuracy of shares and area of ISA, from blocks drawn at random within strata.
 
-    A part of the ground is estimated as a domain: its blocks stand for what they stand for in the whole, and its size
-    is estimated with its shares.
+    A part of the ground is estimated as a domain (`estimation_parts`).
 
     Args:
         strata: what was sampled, with sizes.
@@ -60,6 +60,7 @@ def estimate_shares(
         mapped: ISA share of each block in the map, 0-1.
         observed: the same by the reference.
         inside: the blocks of the part that is asked for; None: the whole.
+        size: of that part, in the unit of the strata; None: it is estimated with the area.
 
     Raises:
         InputError: as `estimation.estimate`.
@@ -71,14 +72,19 @@ def estimate_shares(
 
     off = mapped - observed
     square = mean(off**2)
-    total = ratio(strata, stratum, observed * here)
-    whole = sum(one.size for one in strata)
+    share = mean(observed).as_share()
     rmse = math.sqrt(square.value)
+    if not here.any():
+        area = Estimate(math.nan, math.nan)
+    elif size is None:
+        area = ratio(strata, stratum, observed * here).as_share().times(sum(one.size for one in strata))
+    else:
+        area = share.times(size)
     return ShareAccuracy(
-        observed=mean(observed),
-        mapped=mean(mapped),
-        bias=mean(off),
-        mae=mean(np.abs(off)),
-        rmse=Estimate(rmse, square.se / (2 * rmse) if rmse else 0.0),  # delta method
-        area=Estimate(total.value * whole, total.se * whole),
+        observed=share,
+        mapped=mean(mapped).as_share(),
+        bias=replace(mean(off), limits=(-1.0, 1.0)),
+        mae=mean(np.abs(off)).as_share(),
+        rmse=Estimate(rmse, square.se / (2 * rmse) if rmse else 0.0).as_share(),  # delta method
+        area=area,
     )

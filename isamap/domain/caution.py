@@ -12,7 +12,7 @@ interval that lowers it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +25,7 @@ FEW, LARGE = 10, 0.1
 """Errors of a kind, and share of the ground."""
 
 Figure = Callable[[NDArray[np.float64]], float]
-"""From estimated totals of hits, alarms, misses and the rest."""
+"""From estimated totals of every kind of unit."""
 HIT, ALARM, MISS, QUIET = range(4)
 
 
@@ -63,47 +63,99 @@ def cautious(
     cells = np.array(
         [(mapped == m) & (observed == o) for m, o in ((1, 1), (1, 0), (0, 1), (0, 0))], np.float64
     )
-    totals = np.array([design.size * design.means(cell) for cell in cells])  # (cell, stratum)
-    moves, rare = _moves(design, cells, totals)
-    if not moves:
+    kinds = (("misses", MISS, QUIET), ("false alarms", ALARM, HIT))
+    doubt = doubt_of(design, cells, [Error(h, *kind) for h in range(design.size.size) for kind in kinds])
+    if not doubt.rare:
         return found, ()
-    names = [one.name for one in strata if one.size > 0]
-    said = tuple(Rare(names[h], kind, met, int(design.count[h])) for h, kind, met in rare)
+    return _judged(found, doubt.totals.sum(axis=1), doubt.judged), doubt.named(strata)
 
-    def judged(one: Estimate, figure: Figure, weight: tuple[float, ...]) -> Estimate:
-        """`weight`: of each kind of unit in the residual whose variance is that of the figure."""
+
+@dataclass(frozen=True)
+class Error:
+    """A kind of error that units of a stratum may show."""
+
+    stratum: int
+    """Index into the strata of the design."""
+    kind: str
+    """For people."""
+    cell: int
+    """Kind of unit that it makes."""
+    right: int
+    """Kind of unit that would stand in its place."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What the few errors of a sample leave open."""
+
+    design: Design
+    """How it was drawn."""
+    cells: NDArray[np.float64]
+    """1 for units of a kind, shape (kind, unit)."""
+    totals: NDArray[np.float64]
+    """Estimated size of every kind, shape (kind, stratum)."""
+    moves: tuple[tuple[int, NDArray[np.float64]], ...]
+    """Stratum, and change of the totals if an error is as frequent, or as rare, as its score interval allows."""
+    rare: tuple[tuple[Error, int], ...]
+    """Errors that were hardly met, and how often."""
+
+    def judged(self, one: Estimate, figure: Figure, weight: Sequence[float]) -> Estimate:
+        """An estimate with the interval that minds rare errors.
+
+        Args:
+            one: with the normal interval.
+            figure: the same from the totals of all kinds of units.
+            weight: of each kind in the residual whose variance is that of the figure.
+        """
         if not math.isfinite(one.value):
             return one
-        normal = Z**2 * design.variances(np.array(weight) @ cells)
+        normal = Z**2 * self.design.variances(np.array(weight) @ self.cells)
         low, high = normal.copy(), normal.copy()
-        whole = totals.sum(axis=1)
-        for h, change in moves:
+        whole = self.totals.sum(axis=1)
+        for h, change in self.moves:
             step = figure(whole + change) - one.value
             side = high if step > 0 else low
             side[h] = max(side[h], step**2)
+        if (low <= normal).all() and (high <= normal).all():
+            return one
         return replace(one, ends=(one.value - math.sqrt(low.sum()), one.value + math.sqrt(high.sum())))
 
-    return _judged(found, totals.sum(axis=1), judged), said
+    def named(self, strata: Sequence[Stratum]) -> tuple[Rare, ...]:
+        """The rare errors for people.
+
+        Args:
+            strata: those of which the design was made.
+        """
+        names = [one.name for one in strata if one.size > 0]
+        count = self.design.count
+        return tuple(
+            Rare(names[error.stratum], error.kind, met, int(count[error.stratum])) for error, met in self.rare
+        )
 
 
-def _moves(
-    design: Design, cells: NDArray[np.float64], totals: NDArray[np.float64]
-) -> tuple[list[tuple[int, NDArray[np.float64]]], list[tuple[int, str, int]]]:
-    """Stratum and change of the totals if a rare error is as frequent, or as rare, as its score interval allows."""
+def doubt_of(design: Design, cells: NDArray[np.float64], errors: Iterable[Error]) -> Doubt:
+    """What a sample leaves open of some kinds of errors.
+
+    Args:
+        design: how it was drawn.
+        cells: 1 for units of a kind, shape (kind, unit); every unit is of one kind.
+        errors: that may be; those of small strata are passed over.
+    """
+    totals = np.array([design.size * design.means(cell) for cell in cells])
+    large = design.size >= LARGE * design.size.sum()
     moves, rare = [], []
-    for h in np.flatnonzero(design.size >= LARGE * design.size.sum()).tolist():
-        n, here = int(design.count[h]), design.stratum == h
-        for kind, error, right in (("misses", MISS, QUIET), ("false alarms", ALARM, HIT)):
-            met = int(cells[error, here].sum())
-            if met >= FEW or not (cells[error, here] + cells[right, here]).any():
-                continue
-            rare.append((h, kind, met))
-            for end in score_interval(met, n):
-                change = np.zeros(4)
-                change[error] = min(design.size[h] * end - totals[error, h], totals[right, h])
-                change[right] = -change[error]
-                moves.append((h, change))
-    return moves, rare
+    for error in errors:
+        h, here = error.stratum, design.stratum == error.stratum
+        met = int(cells[error.cell, here].sum())
+        if not large[h] or met >= FEW or not (cells[error.cell, here] + cells[error.right, here]).any():
+            continue
+        rare.append((error, met))
+        for end in score_interval(met, int(design.count[h])):
+            change = np.zeros(len(cells))
+            change[error.cell] = min(design.size[h] * end - totals[error.cell, h], totals[error.right, h])
+            change[error.right] = -change[error.cell]
+            moves.append((h, change))
+    return Doubt(design, cells, totals, tuple(moves), tuple(rare))
 
 
 def score_interval(met: int, units: int) -> tuple[float, float]:
@@ -117,7 +169,7 @@ def score_interval(met: int, units: int) -> tuple[float, float]:
 def _judged(
     found: SampleAccuracy,
     t: NDArray[np.float64],
-    judged: Callable[[Estimate, Figure, tuple[float, ...]], Estimate],
+    judged: Callable[[Estimate, Figure, Sequence[float]], Estimate],
 ) -> SampleAccuracy:
     """All figures of two classes; residuals y - R x over X, by kind of unit."""
     hit, alarm, miss, quiet = t.tolist()

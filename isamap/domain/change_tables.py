@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from isamap.domain.change_sample import Sampled
 from isamap.domain.change_tally import (
     ALL,
     Figures,
@@ -15,8 +16,12 @@ from isamap.domain.estimation import Estimate
 from isamap.domain.report import Cell, Table
 from isamap.domain.transition import METHODS
 
-UNADJUSTED = "map count, unadjusted"
-"""What areas are called that no sample has corrected."""
+UNADJUSTED = "reading's count, unadjusted"
+"""What areas of a reading are called that no sample has corrected."""
+RAW_COUNT = "raw count, unadjusted"
+"""What those of plain differencing are called beside them."""
+BALANCED, ONE_SIDED, MUCH = 0.5, 0.75, 0.05
+"""Net over gross change up to which neither side is all, and from which one is; share of it that matters."""
 WHOLE = "all"
 
 
@@ -30,15 +35,23 @@ def _zones(tally: Tally) -> list[str]:
 
 
 def areas(tally: Tally, method: str) -> Table:
-    """ISA area of each year and unit."""
+    """ISA area of each year and unit, and what the maps of the year show of it."""
     rows: list[tuple[Cell, ...]] = []
     for zone in _zones(tally):
         figures = tally.figures(zone, method)
-        for year, isa in zip(tally.years, figures.isa_km2, strict=True):
+        seen = zip(tally.years, figures.isa_km2, tally.mapped_km2(zone), tally.shown_km2(zone), strict=True)
+        for year, isa, mapped, shown in seen:
             share = isa / figures.mapped_km2 if figures.mapped_km2 else None
-            rows.append((named(zone), year, isa, share, figures.mapped_km2, UNADJUSTED))
-    columns = ("unit", "year", "ISA (km²)", "share of mapped", "mapped (km²)", "basis")
-    note = f"Method {method}. Ground area of pixels on the ellipsoid. A map's own counts are biased: see estimates."
+            rows.append((named(zone), year, isa, share, figures.mapped_km2, UNADJUSTED, mapped, shown))
+    columns = (
+        *("unit", "year", "ISA (km²)", "share", "ground with enough looks (km²)", "basis"),
+        *("mapped that year (km²)", "ISA in the map of that year (km²)"),
+    )
+    note = (
+        f"Method {method}: what it says of all ground with enough looks, in years without a map, too. The last two columns "
+        "are of that ground, as the map of the year has it. Ground area of pixels on the ellipsoid. Counts are biased: see "
+        "estimates."
+    )
     return Table("areas", "Impervious area", columns, tuple(rows), note)
 
 
@@ -61,7 +74,7 @@ def rates(tally: Tally, method: str) -> Table:
             )
     columns = (
         *("unit", "from", "to", "before (km²)", "after (km²)", "growth (%)", "annual rate (%)"),
-        *("expansion intensity (% of mapped a year)", "basis"),
+        *("expansion intensity (% of the ground a year)", "basis"),
     )
     note = "Growth (A2 - A1) / A1; annual rate (A2 / A1)^(1 / years) - 1; expansion intensity (A2 - A1) / (A years)."
     return Table("rates", "Growth", columns, tuple(rows), note)
@@ -74,16 +87,24 @@ def transitions(tally: Tally, method: str) -> Table:
         figures = tally.figures(zone, method)
         for first, last in figures.steps():
             matrix = figures.matrix_km2(first, last).reshape(-1).tolist()
-            rows.append((named(zone), tally.years[first], tally.years[last], *matrix, UNADJUSTED))
+            filled = tally.filled_km2(zone, first, last)
+            rows.append((named(zone), tally.years[first], tally.years[last], *matrix, UNADJUSTED, filled))
     columns = (
         *("unit", "from", "to", "pervious, stays (km²)", "becomes impervious (km²)"),
-        *("becomes pervious (km²)", "impervious, stays (km²)", "basis"),
+        *("becomes pervious (km²)", "impervious, stays (km²)", "basis", "of it filled in (km²)"),
     )
-    return Table("transitions", "Transition matrices", columns, tuple(rows), f"Method {method}.")
+    note = f"Method {method}. Filled in: ground without a map in one of the two years, whose state there other years tell."
+    return Table("transitions", "Transition matrices", columns, tuple(rows), note)
 
 
-def methods(tally: Tally, chosen: str) -> Table:
-    """The three readings side by side: what plain differencing would have said, and what lasts."""
+def methods(tally: Tally, chosen: str, min_area_m2: float) -> Table:
+    """The three readings side by side: what plain differencing would have said, and what lasts.
+
+    Args:
+        tally: counts.
+        chosen: reading that the rasters show.
+        min_area_m2: smallest patch of change in it.
+    """
     rows: list[tuple[Cell, ...]] = []
     for zone in _zones(tally):
         for method in METHODS:
@@ -91,16 +112,19 @@ def methods(tally: Tally, chosen: str) -> Table:
             matrix = figures.matrix_km2(0, len(tally.years) - 1)
             kinds = (GAIN, LOSS, REVERSAL, ENDPOINT, FLICKER)
             shares = [figures.class_km2(code) for code in kinds]
-            name = f"{method} (written)" if method == chosen else method
-            rows.append((named(zone), name, float(matrix[0, 1]), float(matrix[1, 0]), *shares))
+            written = method == chosen
+            name, patch = (f"{method} (written)", min_area_m2) if written else (method, 0)
+            ends = figures.isa_km2[0], figures.isa_km2[-1]
+            rows.append((named(zone), name, patch, *ends, float(matrix[0, 1]), float(matrix[1, 0]), *shares))
+    first, last = tally.years[0], tally.years[-1]
     columns = (
-        *("unit", "method", f"{tally.years[0]}-{tally.years[-1]} gain (km²)", "loss (km²)"),
-        *("sustained gain (km²)", "sustained loss (km²)", "reversal (km²)"),
-        *("endpoint-only (km²)", "flicker (km²)"),
+        *("unit", "method", "smallest patch (m²)", f"ISA {first} (km²)", f"ISA {last} (km²)"),
+        *(f"{first}-{last} gain (km²)", "loss (km²)", "sustained gain (km²)", "sustained loss (km²)"),
+        *("reversal (km²)", "endpoint-only (km²)", "flicker (km²)"),
     )
     note = (
         "Gain and loss compare the first and the last year of each reading. Those of raw are plain differencing; "
-        "its sustained change is one turn seen twice. The smallest patches are undone in the written reading alone."
+        "its sustained change is one turn seen twice. Smaller patches than said are undone, in the written reading alone."
     )
     return Table("methods", "Raw, monotone, Viterbi", columns, tuple(rows), note)
 
@@ -151,25 +175,54 @@ def shifts(
     return Table("shifts", "Shifts between years", columns, tuple(rows), note)
 
 
-def sample(found: Mapping[str, Mapping[str, Estimate]], counts: Mapping[str, Mapping[str, float]]) -> Table:
-    """Estimates of a reference sample beside the map's own counts.
+def one_sided(tally: Tally, method: str) -> str | None:
+    """What to say where plain differencing sees gain and loss, and the reading keeps one of them alone."""
+    last = len(tally.years) - 1
+    (_, gain), (loss, _) = tally.figures(ALL, "raw").matrix_km2(0, last).tolist()
+    (_, kept), (fallen, _) = tally.figures(ALL, method).matrix_km2(0, last).tolist()
+    balanced = abs(gain - loss) <= BALANCED * (gain + loss)
+    one = abs(kept - fallen) >= ONE_SIDED * (kept + fallen) and kept + fallen >= MUCH * (gain + loss) > 0
+    if not (balanced and one):
+        return None
+    return (
+        f"Plain differencing sees {gain:.3g} km² of gain and {loss:.3g} km² of loss (net {gain - loss:+.3g}), the {method} "
+        f"reading {kept:.3g} and {fallen:.3g} (net {kept - fallen:+.3g}). Maps that lie a few metres apart, or flicker, "
+        "do that, for a reading does not believe gain and loss alike: look at the shifts, and take its net change for no "
+        "more than what a sample confirms."
+    )
 
-    Args:
-        found: estimates by zone and quantity.
-        counts: the map's, likewise, where it has them.
-    """
+
+def sample(found: Sampled, tally: Tally, method: str) -> tuple[Table, ...]:
+    """Estimates of a reference sample beside the maps' own counts, and what they rest on."""
+    counts, raw = counted(tally, method), counted(tally, "raw")
     rows: list[tuple[Cell, ...]] = []
-    for zone, quantities in sorted(found.items()):
+    for zone, quantities in sorted(found.zones.items()):
         for name, one in quantities.items():
-            mapped = counts.get(zone, {}).get(name)
-            rows.append((named(zone), name, mapped, one.value, one.se, one.low, one.high))
-    columns = ("unit", "quantity", UNADJUSTED, "estimate", "standard error", "95 % low", "95 % high")
-    note = "Stratified estimator, strata are the classes of the change map; rates are fractions, not percent."
-    return Table("estimates", "Estimates from the sample", columns, tuple(rows), note)
+            both = (table.get(zone, {}).get(name) for table in (counts, raw))
+            rows.append((named(zone), name, *both, one.value, one.se, one.low, one.high))
+    columns = (
+        *("unit", "quantity", UNADJUSTED, RAW_COUNT, "estimate", "standard error"),
+        *("95 % low", "95 % high"),
+    )
+    note = (
+        "Of the ground with enough looks. Stratified estimator, strata are the classes of the change map; rates are "
+        "fractions, not percent."
+    )
+    strata = tuple(
+        (name, size / 1e6, int(seen.sum()), *seen.tolist()) for name, (size, seen) in found.strata.items()
+    )
+    observed = ("seen pervious", "seen impervious", "seen as gain", "seen as loss")
+    return (
+        Table("estimates", "Estimates from the sample", columns, tuple(rows), note),
+        Table(
+            "points", "Points of the sample", ("what became of them", "points"), tuple(found.points.items())
+        ),
+        Table("strata", "Strata of the sample", ("stratum", "area (km²)", "points", *observed), strata),
+    )
 
 
 def counted(tally: Tally, method: str) -> dict[str, dict[str, float]]:
-    """The map's own figures under the names of the sample's."""
+    """The figures of a reading under the names of the sample's."""
     table = {}
     span = tally.years[-1] - tally.years[0]
     for zone in _zones(tally):
@@ -187,31 +240,30 @@ def counted(tally: Tally, method: str) -> dict[str, dict[str, float]]:
     return table
 
 
-def unit_columns(
-    tally: Tally, method: str, found: Mapping[str, Mapping[str, Estimate]] | None
-) -> dict[str, list[Cell]]:
-    """The figures of every unit by column, in the order of their names: map counts, then estimates where there are any.
+def unit_columns(tally: Tally, method: str, found: Sampled | None) -> dict[str, list[Cell]]:
+    """The figures of every unit by column, in the order of their names: counts, then estimates where there are any.
 
     Args:
         tally: counts.
         method: reading that the rasters show.
-        found: estimates by zone and quantity.
+        found: estimates, if there is a sample.
     """
+    estimates: Mapping[str, Mapping[str, Estimate]] = found.zones if found else {}
     units = [zone for zone in _zones(tally) if zone != ALL]
     figures = [tally.figures(unit, method) for unit in units]
     counts = counted(tally, method)
     columns: dict[str, list[Cell]] = {
         "unit": list(units),
         "basis": [UNADJUSTED] * len(units),
-        "mapped (km²)": [one.mapped_km2 for one in figures],
+        "ground with enough looks (km²)": [one.mapped_km2 for one in figures],
     }
     for name in next(iter(counts.values()), {}):
         columns[name] = [counts[unit][name] for unit in units]
     for code in (GAIN, LOSS, REVERSAL, ENDPOINT, FLICKER, FEW):
         columns[f"{NAMES[code]} (km²)"] = [one.class_km2(code) for one in figures]
-    for name in next(iter(found.values()), {}) if found else ():
+    for name in next(iter(estimates.values()), {}):
         for part in ("value", "se", "low", "high"):
             columns[f"{name}, estimate: {part}"] = [
-                getattr((found or {}).get(unit, {}).get(name), part, None) for unit in units
+                getattr(estimates.get(unit, {}).get(name), part, None) for unit in units
             ]
     return columns

@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.changes import FEW, SLOTS, UNSEEN
-from isamap.domain.transition import METHODS, states
+from isamap.domain.transition import COUNTED, LOOKS, SHOWN, states
 
 ALL = ""
 """Zone of everything."""
@@ -18,12 +18,12 @@ ALL = ""
 
 @dataclass
 class Tally:
-    """Pixels and ground area per zone, method, path and class."""
+    """Pixels and ground area per zone, thing counted (a reading, looks, maps), path and class."""
 
     years: tuple[int, ...]
     """Ascending."""
     pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    """By zone, shape (method, 2^years, 9)."""
+    """By zone, shape (5, 2^years, 9), in the order of `COUNTED`."""
     area_m2: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """Likewise."""
 
@@ -32,10 +32,10 @@ class Tally:
 
         Args:
             zone: name; "" for everything.
-            counts: pixels, shape (method, 2^years, 9).
+            counts: pixels, shape (5, 2^years, 9).
             pixel_area_m2: ground area of a pixel.
         """
-        shape = len(METHODS), 2 ** len(self.years), SLOTS
+        shape = len(COUNTED), 2 ** len(self.years), SLOTS
         self.pixels.setdefault(zone, np.zeros(shape, np.int64))
         self.area_m2.setdefault(zone, np.zeros(shape))
         self.pixels[zone] += counts
@@ -49,11 +49,23 @@ class Tally:
 
     def figures(self, zone: str, method: str) -> "Figures":
         """What the counts of one zone say by one method."""
-        index = METHODS.index(method)
-        return Figures(self.years, self.area_m2[zone][index] / 1e6)
+        return Figures(self.years, self.area_m2[zone][COUNTED.index(method)] / 1e6)
+
+    def mapped_km2(self, zone: str) -> tuple[float, ...]:
+        """Ground with enough looks that each year's map knows."""
+        return self.figures(zone, LOOKS).isa_km2
+
+    def shown_km2(self, zone: str) -> tuple[float, ...]:
+        """ISA that each year's map shows on it."""
+        return self.figures(zone, SHOWN).isa_km2
+
+    def filled_km2(self, zone: str, first: int, last: int) -> float:
+        """Ground with enough looks that has no map in one of two years, given by index: its state there is a guess."""
+        looks = self.figures(zone, LOOKS)
+        return looks.mapped_km2 - float(looks.matrix_km2(first, last)[1, 1])
 
     def as_json(self) -> dict[str, list[list[float]]]:
-        """Zone -> rows of method, path, class, pixels, m2; cells without pixels left out."""
+        """Zone -> rows of thing counted, path, class, pixels, m2; cells without pixels left out."""
         document = {}
         for zone, counts in sorted(self.pixels.items()):
             cells = np.argwhere(counts)
@@ -68,9 +80,9 @@ class Tally:
         """The tally that `as_json` wrote."""
         tally = cls(tuple(years))
         for zone, rows in document.items():
-            tally.add(zone, np.zeros((len(METHODS), 2 ** len(years), SLOTS), np.int64), 0)
-            for method, path, kind, pixels, area in rows:
-                cell = int(method), int(path), int(kind)
+            tally.add(zone, np.zeros((len(COUNTED), 2 ** len(years), SLOTS), np.int64), 0)
+            for thing, path, kind, pixels, area in rows:
+                cell = int(thing), int(path), int(kind)
                 tally.pixels[zone][cell], tally.area_m2[zone][cell] = int(pixels), float(area)
         return tally
 
@@ -135,11 +147,3 @@ def annual_rate(before: float, after: float, years: float) -> float:
 def expansion_intensity(before: float, after: float, whole: float, years: float) -> float:
     """(A2 - A1) / (A_unit years) x 100: percent of the unit's ground sealed a year; NaN for no ground."""
     return (after - before) / (whole * years) * 100 if whole > 0 else math.nan
-
-
-def document(tally: Tally, zone: str) -> dict[str, Any]:
-    """Pixels per method and class, for programs."""
-    return {
-        method: {str(code): int(tally.pixels[zone][index, :, code].sum()) for code in range(SLOTS)}
-        for index, method in enumerate(METHODS)
-    }

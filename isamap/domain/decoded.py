@@ -11,8 +11,8 @@ from isamap.domain.accuracy import set_bits
 from isamap.domain.bits import Bits, Plane, from_octets, plane_of
 from isamap.domain.changes import SLOTS
 from isamap.domain.patches import Places, Runs, spread, stride_of
-from isamap.domain.transition import METHODS
-from isamap.domain.words import WORD_PX, Packed, count_by_zone
+from isamap.domain.transition import COUNTED, METHODS
+from isamap.domain.words import WORD_PX, Codes, Packed, count_by_zone
 
 if TYPE_CHECKING:
     from isamap.domain.decoder import Decoder, Reading
@@ -38,7 +38,7 @@ class Decoded(Protocol):
         """First-year and change raster."""
 
     def tally(self) -> NDArray[np.int64]:
-        """Pixels per method, path and class, shape (3, 2^years, 9)."""
+        """Pixels per thing counted, path and class, shape (5, 2^years, 9)."""
 
     def tallies(self, zones: NDArray[np.integer[Any]]) -> dict[int, NDArray[np.int64]]:
         """The same by the code of a zone; codes (y, x)."""
@@ -155,7 +155,7 @@ class ByClass:
         return values[:, : self.shape[1]]
 
     def tally(self) -> NDArray[np.int64]:
-        """Pixels per method, path and class, shape (3, 2^years, 9)."""
+        """Pixels per thing counted, path and class, shape (5, 2^years, 9)."""
         (height, width), octets = self.shape, self.isa.shape[1]
         counts = self.numbers.count()
         beyond, ends = octets * WORD_PX - width, 0  # no pixels
@@ -183,8 +183,8 @@ class ByClass:
     def _tally(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Pixels of every sequence as those of slots."""
         size = 2**self.decoder.count * SLOTS
-        tallies = [np.bincount(self.decoder.tables[name], counts, size) for name in METHODS]
-        return np.array(tallies).astype(np.int64).reshape(len(METHODS), -1, SLOTS)
+        tallies = [np.bincount(self.decoder.tables[name], counts, size) for name in COUNTED]
+        return np.array(tallies).astype(np.int64).reshape(len(COUNTED), -1, SLOTS)
 
 
 def _at(octets: NDArray[np.uint8], places: Places) -> NDArray[np.uint8]:
@@ -205,7 +205,10 @@ class ByEvidence:
     """A window of slots per method."""
 
     decoder: "Decoder"
+    code: Codes
+    """Sequence of each pixel."""
     slots: dict[str, NDArray[np.uint16]]
+    """By method."""
     still: NDArray[np.uint16]
     """Slot without change."""
 
@@ -226,7 +229,7 @@ class ByEvidence:
     def crop(self, cols: slice) -> "ByEvidence":
         """The reading of some columns."""
         slots = {name: values[:, cols] for name, values in self.slots.items()}
-        return ByEvidence(self.decoder, slots, self.still[:, cols])
+        return ByEvidence(self.decoder, self.code[:, cols], slots, self.still[:, cols])
 
     def rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """First-year and change raster."""
@@ -234,16 +237,25 @@ class ByEvidence:
         return first, change
 
     def tally(self) -> NDArray[np.int64]:
-        """Pixels per method, path and class, shape (3, 2^years, 9)."""
+        """Pixels per thing counted, path and class, shape (5, 2^years, 9)."""
         size = 2**self.decoder.count * SLOTS
         counts = [np.bincount(self.slots[name].reshape(-1), minlength=size) for name in METHODS]
-        return np.array(counts).reshape(len(METHODS), -1, SLOTS)
+        return self._joined(counts, np.bincount(self.code.reshape(-1), minlength=3**self.decoder.count))
 
     def tallies(self, zones: NDArray[np.integer[Any]]) -> dict[int, NDArray[np.int64]]:
         """The same by the code of a zone; codes (y, x)."""
         size = 2**self.decoder.count * SLOTS
         counts = [count_by_zone(self.slots[name], zones, size) for name in METHODS]
-        return {
-            zone: np.array([one[zone] for one in counts]).reshape(len(METHODS), -1, SLOTS)
-            for zone in counts[0]
-        }
+        sequences = count_by_zone(self.code, zones, 3**self.decoder.count)
+        return {zone: self._joined([one[zone] for one in counts], sequences[zone]) for zone in sequences}
+
+    def _joined(
+        self, readings: Sequence[NDArray[np.int64]], sequences: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Counts of slots by method, and those that sequences alone decide."""
+        size, whole = 2**self.decoder.count * SLOTS, len(sequences)
+        others = [
+            np.bincount(self.decoder.tables[name][:whole], sequences, size)
+            for name in COUNTED[len(METHODS) :]
+        ]
+        return np.array([*readings, *others]).astype(np.int64).reshape(len(COUNTED), -1, SLOTS)

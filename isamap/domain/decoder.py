@@ -25,10 +25,13 @@ from isamap.domain.changes import (
 from isamap.domain.decoded import ByClass, ByEvidence
 from isamap.domain.product import NODATA
 from isamap.domain.transition import (
+    LOOKS,
+    SHOWN,
     Chances,
     all_digits,
     first_year,
     monotone,
+    path_of,
     raw,
     sequences,
     states,
@@ -149,10 +152,11 @@ class Decoder:
 
     @cached_property
     def tables(self) -> dict[str, NDArray[np.uint16]]:
-        """Slot of every sequence by method; those of undone sequences follow, `3^n` later."""
+        """Slot of every sequence by what is counted; those of undone sequences follow, `3^n` later."""
         evidence = self.chances.of_classes()[self.digits]
         paths = {"monotone": monotone(evidence), "viterbi": viterbi(evidence, self.years, self.chances)}
         tables = {"raw": self.raw_slots}
+        paths |= {LOOKS: path_of(self.digits > 0), SHOWN: path_of(self.digits == 2)}
         tables |= {name: self.slots(p, self.path_classes[self.kinds, p]) for name, p in paths.items()}
         tables = {name: np.concatenate([table, table]) for name, table in tables.items()}
         still = steady_paths(evidence, self.chances.start)
@@ -213,7 +217,7 @@ class Decoder:
         slots = {"raw": self.raw_slots[code]}
         slots |= {name: self.slots(p, self.path_classes[kinds, p]) for name, p in paths.items()}
         still = steady_paths(evidence, self.chances.start)
-        return ByEvidence(self, slots, self.slots(still, self.path_classes[kinds, still]))
+        return ByEvidence(self, code, slots, self.slots(still, self.path_classes[kinds, still]))
 
 
 def steady_paths(evidence: NDArray[np.float32], start: float) -> NDArray[np.uint16]:

@@ -17,7 +17,7 @@ No finite population correction: sizes may be areas, samples are a vanishing par
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,21 +38,41 @@ class Estimate:
     """Its standard error, in the same unit."""
     ends: tuple[float, float] | None = None
     """95 % interval where errors are too few for the normal one (`caution`); None: that is it."""
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    """Least and greatest value that the figure can have: no interval reaches further."""
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % interval; it may lie below 0, as the normal approximation has it."""
-        return self.value - Z * self.se if self.ends is None else self.ends[0]
+        """Lower end of the 95 % interval."""
+        return max(self.value - Z * self.se if self.ends is None else self.ends[0], self.limits[0])
 
     @property
     def high(self) -> float:
-        """Upper end of the 95 % interval; it may lie above 1."""
-        return self.value + Z * self.se if self.ends is None else self.ends[1]
+        """Upper end of the 95 % interval."""
+        return min(self.value + Z * self.se if self.ends is None else self.ends[1], self.limits[1])
 
-    def as_json(self) -> dict[str, float | None]:
-        """Value, standard error and interval; null where undefined, for JSON knows no NaN."""
+    @property
+    def interval(self) -> str | None:
+        """Kind of the interval: `normal`, which is value -+ 1.96 SE within the limits, or `score`; None without one."""
+        if not math.isfinite(self.value):
+            return None
+        return "normal" if self.ends is None else "score"
+
+    def as_share(self) -> "Estimate":
+        """The same of a figure that lies within 0 and 1."""
+        return replace(self, limits=(0.0, 1.0))
+
+    def times(self, size: float) -> "Estimate":
+        """So many times the figure, as a share of some ground is an area of it."""
+        ends = None if self.ends is None else (size * self.ends[0], size * self.ends[1])
+        limits = size * self.limits[0], size * self.limits[1]
+        return Estimate(size * self.value, size * self.se, ends, limits)
+
+    def as_json(self) -> dict[str, float | str | None]:
+        """Value, standard error, interval and its kind; null where undefined, for JSON knows no NaN."""
         figures = {"value": self.value, "se": self.se, "low": self.low, "high": self.high}
-        return {name: figure if math.isfinite(figure) else None for name, figure in figures.items()}
+        shown = {name: figure if math.isfinite(figure) else None for name, figure in figures.items()}
+        return {**shown, "interval": self.interval}
 
 
 @dataclass(frozen=True)
@@ -229,18 +249,21 @@ def estimate(
     whole = float(design.size.sum())
     census = {code: design.total(rows[k]) for k, code in enumerate(classes)}
 
+    def share(y: NDArray[np.float64], x: NDArray[np.float64]) -> Estimate:
+        return design.ratio(y, x).as_share()
+
     def each(y: NDArray[np.float64], x: NDArray[np.float64]) -> dict[int, Estimate]:
-        return {code: design.ratio(y[k], x[k]) for k, code in enumerate(classes)}
+        return {code: share(y[k], x[k]) for k, code in enumerate(classes)}
 
     return SampleAccuracy(
         classes=tuple(classes),
         matrix=(rows * design.weight) @ columns.T / whole,
         counts=(rows @ columns.T).astype(np.int64),
-        overall=design.ratio(hits.sum(0), ones[0]),
+        overall=share(hits.sum(0), ones[0]),
         users=each(hits, rows),
         producers=each(hits, columns),
-        area=each(whole * columns, ones),
+        area={code: one.times(whole) for code, one in each(columns, ones).items()},
         mapped_area=dict(mapped_area or census),
-        f1=design.ratio(2 * hits[one], rows[one] + columns[one]),
-        iou=design.ratio(hits[one], np.maximum(rows[one], columns[one])),
+        f1=share(2 * hits[one], rows[one] + columns[one]),
+        iou=share(hits[one], np.maximum(rows[one], columns[one])),
     )

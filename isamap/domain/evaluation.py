@@ -53,7 +53,11 @@ class Tally:
     pieces: list[Piece] = field(default_factory=list)
     """Of the picture of one raster."""
     coverage: dict[str, int] = field(default_factory=dict)
-    """Pixels that truth and product know, by product; those the truth knows on the maps under `""`."""
+    """Pixels that truth and product know, by product; those the truth knows in the windows under `""`."""
+    covered_m2: dict[str, float] = field(default_factory=dict)
+    """Ground of these pixels, by product."""
+    truth_m2: float | None = None
+    """Ground that label rasters know, on the maps or not; None: nobody asked."""
 
     def __iadd__(self, other: "Tally") -> Self:
         _add(self.confusion, other.confusion)
@@ -64,6 +68,8 @@ class Tally:
         self.pieces += other.pieces
         for name, pixels in other.coverage.items():
             self.coverage[name] = self.coverage.get(name, 0) + pixels
+        for name, area_m2 in other.covered_m2.items():
+            self.covered_m2[name] = self.covered_m2.get(name, 0.0) + area_m2
         return self
 
 
@@ -78,11 +84,18 @@ def _add(mine: dict[Any, Score], theirs: Mapping[Any, Score]) -> None:
 
 def count(view: View, measures: Collection[str] = MEASURES) -> Tally:
     """The tally of one window; ground counts where the truth and all products know it."""
-    tally = Tally(coverage=_coverage(view))
-    if not (tally.coverage and (pixels := view.pixels(view.known))):
+    coverage = _coverage(view)
+    tally = Tally(
+        coverage=coverage, covered_m2={name: n * view.gsd_m**2 for name, n in coverage.items() if name}
+    )
+    if not tally.coverage:
+        return tally
+    same = view.known is view.truth.known  # every product knows all that the truth knows
+    if not (pixels := tally.coverage[""] if same else view.pixels(view.known)):
         return tally
     for ground in _grounds(view, pixels):
         _count_matrices(tally, view, *ground)
+    _add_excess(tally, view)
     truth = view.truth.on(view.known)
     for name in view.classes:
         if FRACTION in measures:
@@ -134,6 +147,37 @@ def _count_matrices(
         if pixels:
             matrix = view.confusion(bits, inside, pixels)
             tally.confusion[name, *zone] = tally.confusion.get((name, *zone), Confusion()) + matrix
+
+
+def _add_excess(tally: Tally, view: View) -> None:
+    """What shares hold beyond the pixels of at least half, on the ground of every matrix."""
+    if not view.share and view.truth_share is None:
+        return
+    known = unpacked(view.truth.on(view.known), *view.window) != NODATA
+    grounds = {("", ""): known} | {
+        (kind, zones.names[code]): known & (zones.codes == code)
+        for kind, zones in view.zones.items()
+        for code in zones.there()
+        if code in zones.names
+    }
+    truth = _excess(view, view.truth, view.truth_share)
+    for name, bits in view.classes.items():
+        mapped = _excess(view, bits, view.share.get(name))
+        for zone, inside in grounds.items():
+            if (name, *zone) in tally.confusion:
+                more = Confusion(
+                    map_excess=float(mapped.sum(where=inside)),
+                    reference_excess=float(truth.sum(where=inside)),
+                )
+                tally.confusion[name, *zone] += more
+
+
+def _excess(view: View, bits: Bits, share: NDArray[np.float32] | None) -> NDArray[np.float64]:
+    """Share minus class of each pixel `(y, x)`; nothing where there are no shares."""
+    if share is None:
+        return np.zeros(view.shape)
+    excess: NDArray[np.float64] = share.astype(np.float64) - (unpacked(bits, *view.window) == 1)
+    return excess
 
 
 def _draw(tally: Tally, view: View, truth: Bits) -> None:

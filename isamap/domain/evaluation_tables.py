@@ -20,6 +20,14 @@ ACCURACY = (
     ("bias", "bias"),
 )
 """Column and property of `Confusion`."""
+CUT = (
+    "Of shares, pixels of at least half count as ISA in the matrix and what follows from it; ISA shares and bias are "
+    "those of the shares themselves."
+)
+COVERED = (
+    "Pixels that the truth and the product know. All labels: of all label rasters, also beside the maps; of large ones "
+    "some blocks stand for the others."
+)
 ONLY_RECALL = "The truth knows no pervious ground: recall is all that is defined."
 
 
@@ -52,13 +60,20 @@ def _accuracy(tally: Tally, *, only_isa: bool) -> Table:
     ]
     columns = "product", *(title for title, _ in ACCURACY), "pixels"
     note = ONLY_RECALL if only_isa else "All pixels that the truth and every product know."
+    if any(matrix.of_shares for matrix in tally.confusion.values()):
+        note = f"{note} {CUT}"
     return Table("accuracy", "Accuracy per pixel", columns, tuple(rows), note)
 
 
 def _coverage(tally: Tally) -> Table:
-    whole = tally.coverage.get("", 0)
-    rows = [(name, pixels, pixels / whole) for name, pixels in tally.coverage.items() if name and whole]
-    return Table("coverage", "How much of the truth is mapped", ("product", "pixels", "share"), tuple(rows))
+    """Ground that truth and product know; as a share of all labels where their ground was counted."""
+    share = {
+        name: area_m2 / tally.truth_m2 if tally.truth_m2 else None
+        for name, area_m2 in tally.covered_m2.items()
+    }
+    rows = [(name, pixels, share.get(name)) for name, pixels in tally.coverage.items() if name]
+    columns = "product", "pixels", "share of all labels"
+    return Table("coverage", "How much of the truth is mapped", columns, tuple(rows), COVERED)
 
 
 def _zones(tally: Tally, kind: str, *, only_isa: bool) -> Table:

@@ -11,10 +11,11 @@ from isamap.domain.caution import Rare
 from isamap.domain.estimation import Estimate, SampleAccuracy
 from isamap.domain.report import Cell, Table
 
-INTERVAL = "estimate", "SE", "95 % from", "95 % to"
+INTERVAL = "estimate", "SE", "95 % from", "95 % to", "interval"
 STRATIFIED = (
     "Stratified estimator (Olofsson et al. 2014; Stehman 2014 where strata are not the map's classes)."
 )
+INTERVALS = "Intervals: normal is 1.96 standard errors either way, score minds rare errors (Wilson 1927)."
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Points:
     """Hits, alarms, misses and quiet points of each stratum."""
     units: Mapping[str, tuple[int, SampleAccuracy | ShareAccuracy]] = field(default_factory=dict)
     """Points in each unit, and its estimates."""
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    """Counted size of the units; those that are not there are estimated with the areas."""
+    plain: bool = False
+    """Whether intervals do without those strata."""
 
 
 def sample_tables(
@@ -94,10 +99,11 @@ def share_tables(
 
 
 def _note(points: Mapping[str, Points]) -> str:
-    return "; ".join(
+    said = "; ".join(
         f"{name}: {p.used} points, {p.left_out} without map and {p.unlabelled} without observed class left out."
         for name, p in points.items()
     )
+    return f"{said} {INTERVALS}"
 
 
 def _areas(results: Mapping[str, SampleAccuracy], points: Mapping[str, Points], unit: str) -> Table:
@@ -141,9 +147,14 @@ def _units(points: Mapping[str, Points], unit: str) -> Table:
         for place, (count, found) in one.units.items():
             area = found.area if isinstance(found, ShareAccuracy) else found.area[1]
             measures = (*estimates_of(found), (f"ISA area, {unit}", area))
-            rows += [(place, name, title, *_interval(e), count) for title, e in measures]
-    columns = "units", "product", "measure", *INTERVAL, "points"
-    note = "The strata stay those of everything: a unit's own size is estimated, too. No interval minds rare errors here."
+            rows += [
+                (place, name, title, *_interval(e), one.sizes.get(place), count) for title, e in measures
+            ]
+    columns = "units", "product", "measure", *INTERVAL, f"size, {unit}", "points"
+    note = (
+        "The strata stay those of everything. The area of a unit is its size, counted in the map, times its estimated "
+        "share (Cochran 1977, 5A.14); where no size is shown it is estimated, too. No interval minds rare errors here."
+    )
     return Table("sample-units", "Estimates per unit", columns, tuple(rows), note)
 
 
@@ -152,7 +163,7 @@ def _label(code: int) -> str:
 
 
 def _interval(estimate: Estimate) -> tuple[Cell, ...]:
-    return estimate.value, estimate.se, estimate.low, estimate.high
+    return estimate.value, estimate.se, estimate.low, estimate.high, estimate.interval
 
 
 def estimates_of(result: SampleAccuracy | ShareAccuracy) -> Iterable[tuple[str, Estimate]]:

@@ -2,7 +2,8 @@
 
 A pixel mapped impervious, pervious or not at all in n years is one of 3^n sequences. Three readings of it:
 
-- `raw`: the maps as they are; a year without a look repeats its neighbour. This is plain differencing.
+- `raw`: the maps as they are; a year without a look repeats the look before, or the first one after. Plain
+  differencing, where all years are mapped.
 - `monotone`: the most likely history in which ground is sealed once and for all (GAIA, GISA).
 - `viterbi`: the most likely path of a two-state Markov chain that may also fall back, for demolition is real.
 
@@ -31,6 +32,9 @@ from isamap.domain.words import Codes
 from isamap.errors import InputError
 
 METHODS = ("raw", "monotone", "viterbi")
+LOOKS, SHOWN = "looks", "shown"
+"""Years with a look as a path, and years whose map shows ISA: what is counted besides the readings."""
+COUNTED = (*METHODS, LOOKS, SHOWN)
 MAX_YEARS = 10
 """3^10 sequences, once undone and once not, are numbers of 17 bits at most: tables stay in the cache."""
 SURE_PERCENT = 0.5
@@ -208,6 +212,14 @@ def first_year(paths: NDArray[np.uint16], years: int) -> NDArray[np.uint8]:
     for t in reversed(range(years)):
         first[(paths >> np.uint16(t)) & 1 == 1] = t + 1
     return first
+
+
+def path_of(states: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """Paths of states, shape (year, ...)."""
+    path = np.zeros(states.shape[1:], np.uint16)
+    for t, year in enumerate(states):
+        path |= year.astype(np.uint16) << np.uint16(t)
+    return path
 
 
 def states(paths: NDArray[np.uint16], years: int) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from isamap.domain.disagreement import PICTURE_M, stitched
 from isamap.domain.estimation import Estimate
 from isamap.domain.evaluation import Tally
+from isamap.domain.evaluation_tables import CUT
 from isamap.domain.product import NODATA
 from isamap.domain.report import Figure, Section, Table
 from isamap.io import plots
@@ -52,7 +53,11 @@ def tally_sections(tally: Tally, made: Mapping[str, Table]) -> list[Section]:
     everywhere = [(name, matrix) for (name, kind, _), matrix in tally.confusion.items() if not kind]
     matrices = [
         plots.confusion_matrix(
-            plots.Heading(f"confusion-{number}", f"Confusion matrix: {name}", "Shares of all pixels."),
+            plots.Heading(
+                f"confusion-{number}",
+                f"Confusion matrix: {name}",
+                f"Parts of all pixels. {CUT}" if matrix.of_shares else "Parts of all pixels.",
+            ),
             ("not ISA", "ISA"),
             [
                 [matrix.quiet / matrix.total, matrix.miss / matrix.total],

@@ -1,7 +1,9 @@
 """The map of one year: how it is coded, how it was made, what it is made of."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.product import NODATA, PROBABILITY
+from isamap.errors import InputError
 from isamap.io import store
 from isamap.io.classmap import Decode
+from isamap.io.guard import one_line, open_raster
 from isamap.io.products import ISA, Product
+
+THRESHOLD = "isamap_threshold"
+"""Tag of rasters with the probability from which a pixel is ISA; `isamap infer` writes it."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +53,29 @@ class Frame:
         return properties if isinstance(properties, dict) else {}
 
     def threshold(self) -> float:
-        """Probability from which the model called a pixel impervious; 0.5 if nobody says."""
+        """Probability from which the model called a pixel impervious: that of its item, else of the tags of its rasters.
+
+        Raises:
+            InputError: nobody says.
+        """
         model = self.item().get("isamap:model")
-        value = model.get("threshold") if isinstance(model, dict) else None
-        return float(value) if isinstance(value, int | float) and 0 < value < 1 else 0.5
+        said = [model.get("threshold")] if isinstance(model, dict) else []
+        for path in (self.path, self.probability):
+            with open_raster(path) as src:
+                said.append(src.tags().get(THRESHOLD))
+        known = next((value for value in map(_share, said) if value is not None), None)
+        if known is None:
+            raise InputError(
+                f"nothing says from which probability {one_line(self.path)} is ISA: put its item "
+                f"{self.path.stem}.json beside it, or set its tag {THRESHOLD} (0 to 1)"
+            )
+        return known
+
+    @property
+    def of_many_years(self) -> bool:
+        """Whether its raster is a product that shows several years."""
+        row = Product(self.path.name, (self.path,), self.kind).reference()
+        return row is not None and bool(row.since)
 
     def lineage(self) -> Lineage:
         """Recipe of the map, from its item or from what the user says it is."""
@@ -65,26 +91,53 @@ class Frame:
             return Lineage("", "of unknown make (no item beside it)")
         parts = [str(provenance.get(name)) for name in ("code", "model", "settings")]
         named = model if isinstance(model, dict) else {}
+        threshold = _share(named.get("threshold"))
+        said = "no threshold" if threshold is None else f"threshold {threshold:.4g}"
         return Lineage(
             " ".join([*parts, str(named.get("threshold"))]),
-            f"{named.get('name')} {named.get('version')}, threshold {self.threshold():.4g} "
+            f"{named.get('name')} {named.get('version')}, {said} "
             f"({parts[0]}, weights {parts[1][:8]}, settings {parts[2][:8]})",
         )
 
     def digest(self, *, probability: bool) -> list[str]:
-        """sha256 of what will be read.
+        """sha256 of what will be read, and the threshold where probabilities are.
 
         Raises:
             InputError: a file is not the one its item describes.
         """
-        paths = [self.path, *([self.probability] if probability and self.probability.is_file() else [])]
+        probability = probability and self.kind == ISA and self.probability.is_file()
+        paths = [self.path, *([self.probability] if probability else [])]
         digests = []
         for path in paths:
             with path.open("rb") as file:
                 digests.append(hashlib.file_digest(file, "sha256").hexdigest())
         if self.kind == ISA:
             store.check_asset(self.path, digests[0])
-        return digests
+        return [*digests, *([f"{self.threshold():g}"] if probability else [])]
+
+
+def _share(value: object) -> float | None:
+    """A number between 0 and 1, or None."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) else 0.0
+    except ValueError:
+        return None
+    return number if 0 < number < 1 else None
+
+
+def alike_years(
+    frames: Sequence[Frame | None], years: Sequence[int], digests: Sequence[list[str] | None]
+) -> tuple[tuple[int, int], ...]:
+    """Pairs of years whose class maps are the same bytes, though each shows one year.
+
+    Args:
+        frames: a map per year, or None.
+        years: of the maps.
+        digests: of each, or None.
+    """
+    there = zip(frames, years, digests, strict=True)
+    known = [(year, one[0]) for frame, year, one in there if frame and one and not frame.of_many_years]
+    return tuple((a, b) for (a, one), (b, other) in combinations(known, 2) if one == other)
 
 
 def as_stored(values: NDArray[Any]) -> NDArray[np.uint8]:

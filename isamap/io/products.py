@@ -1,6 +1,7 @@
 """Products that are compared: maps of this program, published products, label rasters. Names, files and codes."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -18,7 +19,7 @@ from isamap.domain.lonlat import LONLAT
 from isamap.domain.mosaic import transformer
 from isamap.domain.overview import places
 from isamap.domain.product import NODATA
-from isamap.errors import InputError
+from isamap.errors import InputError, MissingInputError
 from isamap.io.classmap import ClassMap, map_files
 from isamap.io.guard import one_line, open_raster
 from isamap.io.placing import METRES_PER_DEGREE, check_position, geobox_of, ground_size_m, utm_grid
@@ -32,6 +33,10 @@ WIDER = 2
 """A degree of longitude is half as long at 60 degrees."""
 NAME_IT = "name the product (worldcover-v200=FILE), or say which codes are ISA with --classes"
 """What helps where products are given by name."""
+REMOTE = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""Beginning of an address; a path library may have made one slash of two."""
+OFFSET_PX = 0.01
+"""Grids that differ by less are the same."""
 ISA = "isa"
 """Kind of a map coded as ours are: 0, 1, 255."""
 
@@ -117,6 +122,16 @@ def isa_codes(name: str, values: NDArray[Any], advice: str = NAME_IT) -> NDArray
     return values.astype(np.uint8, copy=False)
 
 
+def check_local(text: str) -> None:
+    """Refuse addresses.
+
+    Raises:
+        MissingInputError: it is one, and no file here is called so.
+    """
+    if REMOTE.match(text) and not Path(text).exists():
+        raise MissingInputError(f"{text} is an address: remote files are not read, download it first")
+
+
 def parse_product(text: str, classes: Mapping[str, str] | None = None, default: str | None = None) -> Product:
     """`NAME=PATH` or `PATH`. A name from the table of references says how the values are coded.
 
@@ -126,12 +141,13 @@ def parse_product(text: str, classes: Mapping[str, str] | None = None, default: 
         default: such codes for this one.
 
     Raises:
-        MissingInputError: there is nothing at the path.
+        MissingInputError: there is nothing at the path, or it is an address.
         ConfigError: the classes cannot be read.
     """
     name, equals, path = text.partition("=")
     if not equals or Path(text).exists():
         name, path = "", text
+    check_local(path)
     folder = Path(path)
     files = map_files(folder)
     kind = (classes or {}).get(name or folder.stem, default)
@@ -229,3 +245,17 @@ def _true_grid(src: Any, grid: GeoBox) -> GeoBox:
             f"{one_line(src.name)} has pixels of {x:g} x {y:g}: reproject it to square ones first"
         )
     return grid
+
+
+def tell_of_offset(mine: Footprints, map_places: Footprints) -> None:
+    """Say in the log that a raster lies a part of a pixel beside the map's, so that it is warped."""
+    for path, own in zip(mine.files, mine.grids, strict=True):
+        for grid in map_places.grids:
+            a, _, c, _, e, f = (~own.transform * grid.transform)[:6]
+            off = abs(c - round(c)), abs(f - round(f))
+            if own.crs == grid.crs and abs(a - 1) + abs(e - 1) < SQUARE and max(off) > OFFSET_PX:
+                logger.info(
+                    "%s lies %.2f and %.2f of a pixel beside the map's pixels: it is brought to them",
+                    *(one_line(path), *off),
+                )
+                return

@@ -5,7 +5,9 @@ import csv
 import io
 import json
 import math
+import shutil
 import struct
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.util import find_spec
@@ -17,8 +19,9 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.report import Cell, Figure, Report, Table, is_defined, shown
+from isamap.io.atomic import make_directory, sync, write_durably
 from isamap.io.sheet import DPI, report_libraries
-from isamap.io.store import safe_name, write_atomic
+from isamap.io.store import safe_name, storage_errors, write_atomic
 
 SCHEMA = 1
 """Of `report.json`; a new number when a field changes its meaning."""
@@ -39,30 +42,47 @@ def check_report_libraries() -> None:
                 raise ImportError(f"No module named {name!r}")
 
 
-def write_report(report: Report, folder: Path, document: Mapping[str, object]) -> tuple[Path, ...]:
-    """Write a report; the page comes last: it is there only if all files are.
+def write_report(
+    report: Report, folder: Path, document: Mapping[str, object], more: Mapping[str, bytes] | None = None
+) -> tuple[Path, ...]:
+    """Write a report: all of its files, or none if the disk refuses one.
 
     Args:
         report: what people read.
         folder: where to write; made if missing. Files of the same names are replaced, others stay.
         document: what programs read, in `report.json`; NaN becomes null, `schema` is added.
+        more: further files of the report by name.
 
     Returns:
-        The files: page, JSON, a CSV per table, a PNG per figure.
+        The files: page, JSON, a CSV per table, a PNG per figure, and the further ones.
 
     Raises:
         ConfigError: jinja2 is not installed.
         InputError: the name of a table or figure cannot be a file name.
         StorageError: the disk is full, read-only or broken.
     """
-    files = _sheets(report)
+    files = _sheets(report) | dict(more or {})
     files[DOCUMENT] = _encoded(
         json.dumps(_plain({"schema": SCHEMA, **document}), indent=1, allow_nan=False) + "\n"
     )
     files[PAGE] = _encoded(page(report))
-    for name, content in files.items():
-        write_atomic(folder / name, content)
+    _publish(folder, files)
     return tuple(folder / name for name in (PAGE, DOCUMENT, *list(files)[:-2]))
+
+
+def _publish(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files beside their places, and move them there in their order when all are on disk."""
+    with storage_errors(folder, needed_bytes=sum(map(len, files.values()))):
+        make_directory(folder)
+        drafts = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
+        try:
+            for name, content in files.items():
+                write_durably(drafts / name, content)
+            for name in files:
+                (drafts / name).replace(folder / name)
+            sync(folder)
+        finally:
+            shutil.rmtree(drafts, ignore_errors=True)
 
 
 def _sheets(report: Report) -> dict[str, bytes]:
@@ -160,6 +180,14 @@ def write_geoparquet(
         ConfigError: pyarrow is not installed.
         StorageError: the disk is full, read-only or broken.
     """
+    write_atomic(path, geoparquet(geometries, columns, crs))
+    return path
+
+
+def geoparquet(
+    geometries: Sequence[BaseGeometry | None], columns: Mapping[str, Sequence[object]], crs: CRS | str
+) -> bytes:
+    """The content of such a file."""
     with report_libraries():
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -171,8 +199,7 @@ def write_geoparquet(
     metadata = {"geo": json.dumps(_geo_metadata(geometries, CRS.from_user_input(crs)))}
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), buffer, compression="zstd")
-    write_atomic(path, buffer.getvalue())
-    return path
+    return buffer.getvalue()
 
 
 def _geo_metadata(geometries: Sequence[BaseGeometry | None], crs: CRS) -> dict[str, Any]:

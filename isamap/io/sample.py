@@ -14,7 +14,7 @@ from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.lonlat import LONLAT
-from isamap.domain.reference_sample import label
+from isamap.domain.reference_sample import SAME_DEG, SAME_M, label, repeated
 from isamap.errors import ConfigError, InputError, MissingInputError
 from isamap.io.store import storage_errors
 from isamap.io.vector import read_features
@@ -73,6 +73,25 @@ def read_sample(path: Path, layer: str | None = None) -> Sample:
 def in_degrees(crs: str) -> bool:
     """Whether coordinates are longitude and latitude."""
     return bool(CRS.from_user_input(crs).is_geographic)
+
+
+def check_single(sample: Sample, rows: NDArray[np.bool_], path: Path) -> None:
+    """Refuse points that count twice.
+
+    Args:
+        sample: all points.
+        rows: those that count, shape (point,).
+        path: of the sample, for the message.
+
+    Raises:
+        InputError: some of them lie where another one does.
+    """
+    number, first = repeated(sample.x[rows], sample.y[rows], SAME_DEG if in_degrees(sample.crs) else SAME_M)
+    if number:
+        x, y = sample.x[rows][first], sample.y[rows][first]
+        raise InputError(
+            f"{path}: {number} points lie where another one does (the first at {x:.10g} {y:.10g}): keep one of each"
+        )
 
 
 def _read_vector(path: Path, layer: str | None) -> Sample:

@@ -104,7 +104,7 @@ class Series:
                 path = frame.probability if frame and self._with_probability and frame.kind == ISA else None
                 there = path is not None and path.is_file()
                 self._percent.append(self._layer(stack, path, as_stored) if there and path else None)
-                self._evidence.append(of_percent(frame.threshold() if frame else 0.5))
+                self._evidence.append(of_percent(frame.threshold() if frame and there else 0.5))
             self._open = stack.pop_all()
         return self
 

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from isamap.domain.bits import BYTE_PX, Bits, packed, unpacked, without
-from isamap.domain.evaluation import BOUNDARY, CALIBRATION, DISTANCES_M, FRACTION, MEASURES, density_zones
+from isamap.domain.evaluation import BOUNDARY, CALIBRATION, DISTANCES_M, MEASURES, density_zones
 from isamap.domain.grid import Window, crop
 from isamap.domain.product import CLASSES, NODATA, PROBABILITY
 from isamap.domain.view import View
 from isamap.io.class_bits import bits_of, codes_of
 from isamap.io.classmap import ClassMap
+from isamap.io.label_polygons import LabelPolygons
 from isamap.io.products import Product
-from isamap.io.zones import LabelPolygons, Polygons, Units
+from isamap.io.raster_zones import ZoneLayer
+from isamap.io.zones import Polygons
 
 DENSITY = "density"
 PERCENT = 100
@@ -32,7 +34,7 @@ class Sight:
     """With the files that lie there; the first is the one that is drawn."""
     truth: Product | LabelPolygons
     """What they are held against, with the files that lie there."""
-    zones: Mapping[str, Units | None]
+    zones: Mapping[str, ZoneLayer | None]
     """Strata and units by kind; None: density strata."""
     area: Polygons | None = None
     """Only ground inside these counts."""
@@ -97,8 +99,8 @@ class Eyes:
         return replace(view, zones={kind: view.zones.get(kind, density) for kind in self.sight.zones})
 
     def _share(self, layer: ClassMap | LabelPolygons | None, grid: GeoBox) -> NDArray[np.float32] | None:
-        """ISA shares of a layer that has them, if they are counted."""
-        if not isinstance(layer, ClassMap) or FRACTION not in self.sight.measures or not layer.fractional:
+        """ISA shares of a layer that has them."""
+        if not isinstance(layer, ClassMap) or not layer.fractional:
             return None
         return layer.on(grid)
 

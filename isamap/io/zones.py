@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -15,7 +14,7 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.lonlat import LONLAT, into_crs
-from isamap.domain.product import NODATA
+from isamap.domain.unit_names import repeated_name, told_apart
 from isamap.domain.view import Zones
 from isamap.errors import InputError
 from isamap.io.vector import Features, file_and_layer, layer_names, load_gazetteer, read_features
@@ -79,6 +78,8 @@ class Units:
     polygons: Polygons
     names: dict[int, str]
     """By code."""
+    listed: bool = True
+    """Whether tables show every unit, also those without ground; of the packaged ones only those that have some."""
 
     def on(self, grid: GeoBox) -> Zones:
         """The zones of a grid."""
@@ -163,6 +164,9 @@ def _kept(text: str, source: Source | None, stamp: tuple[object, int], allow_ove
 def open_units(text: str, column: str | None = None, layer: str | None = None) -> Units:
     """Units by name (`provinces`, `prefectures`) or from a vector file.
 
+    Polygons of one name are parts of one unit, which is said: by mistake they may be two of one name. Where nobody chose
+    the column of names, a column of codes tells such apart.
+
     Args:
         text: a packaged level, or a path.
         column: that names the units; the first of `UNIT_FIELDS` that is there if left out.
@@ -175,89 +179,42 @@ def open_units(text: str, column: str | None = None, layer: str | None = None) -
         regions = [region for region in load_gazetteer().regions() if region.kind == LEVELS[text]]
         titles = [region.title for region in regions]
         names = [r.title if titles.count(r.title) == 1 else f"{r.title} ({r.name})" for r in regions]
-        return _units([region.geometry for region in regions], names, LONLAT)
+        return _units([region.geometry for region in regions], names, LONLAT, listed=False)
     path = Path(text)
     features = read_features(path, layer)
-    if column is None:
-        there = {key for row in features.attributes for key in row}
-        column = next((name for name in UNIT_FIELDS if name in there), None)
-    if column is None:
+    names = _names(features, column, path)
+    if repeated := repeated_name(names):
+        log.warning(
+            "%s: %d polygons are named %r and count as one unit%s: if they are several, name the column that tells them "
+            "apart, FILE:COLUMN",
+            path,
+            repeated[1],
+            repeated[0],
+            f" ({repeated[2]} names are like that)" if repeated[2] > 1 else "",
+        )
+    return _units(features.geometries, names, features.crs)
+
+
+def _names(features: Features, column: str | None, path: Path) -> list[str]:
+    """The name of each feature, from the column that is given or the one that is found."""
+    if column is not None:
+        return [str(name) for name in features.column(column, path)]
+    there = {key for row in features.attributes for key in row}
+    found = next((name for name in UNIT_FIELDS if name in there), None)
+    if found is None:
         raise InputError(
             f"{path} has no column {', '.join(UNIT_FIELDS)} to name its polygons: give FILE:COLUMN"
         )
-    return _units(features.geometries, [str(name) for name in features.column(column, path)], features.crs)
+    return told_apart([str(name) for name in features.column(found, path)], features.attributes, found)
 
 
-def _units(geometries: Sequence[BaseGeometry], names: Sequence[str], crs: str) -> Units:
+def _units(
+    geometries: Sequence[BaseGeometry], names: Sequence[str], crs: str, *, listed: bool = True
+) -> Units:
     codes = {name: code for code, name in enumerate(dict.fromkeys(names), start=1)}
     kept = [(g, codes[n]) for g, n in zip(geometries, names, strict=True) if g.geom_type.endswith("Polygon")]
     polygons = Polygons([g for g, _ in kept], [code for _, code in kept], crs)
-    units = Units(polygons, {code: name for name, code in codes.items()})
+    units = Units(polygons, {code: name for name, code in codes.items()}, listed)
     if pair := units.overlap():
         log.warning("units %s and %s overlap: their common ground counts for the second", *pair)
     return units
-
-
-@dataclass
-class LabelPolygons:
-    """Label polygons as a truth: 1 and 0 inside polygons, unknown elsewhere."""
-
-    polygons: Polygons
-
-    def on(self, grid: GeoBox) -> NDArray[np.uint8]:
-        """uint8 `(y, x)`: 1 ISA, 0 not, 255 unknown."""
-        return np.array([NODATA, 0, 1], np.uint8)[self.polygons.on(grid)]
-
-
-@lru_cache(maxsize=2)
-def labels_of(source: Source, stamp: tuple[Path, int]) -> LabelPolygons:
-    """The labels of a source as it was when it had this stamp; they are asked for in every tile."""
-    del stamp
-    return open_labels(source.path, source.column, source.layer)
-
-
-def open_labels(path: Path, column: str | None, layer: str | None = None) -> LabelPolygons:
-    """Labels from a vector file.
-
-    Args:
-        path: polygons.
-        column: with 1 for ISA and 0 for the rest; without it every polygon is ISA, and nothing is known elsewhere.
-        layer: of several in the file.
-
-    Raises:
-        InputError: no polygon, or other values than 0 and 1.
-    """
-    features = read_features(path, layer)
-    values = [_label(value) for value in features.column(column, path)] if column else []
-    if not column:
-        if known := _label_columns(features):
-            raise InputError(f"{path} has the column {known[0]!r} with 0 and 1: give {path}:{known[0]}")
-        values = [1] * len(features.geometries)
-    kept = [
-        (geometry, value)
-        for geometry, value in zip(features.geometries, values, strict=True)
-        if geometry.geom_type.endswith("Polygon") and value is not None
-    ]
-    if not kept:
-        raise InputError(f"{path} has no labelled polygon: labels are polygons, 1 ISA and 0 not")
-    if odd := sorted({str(value) for _, value in kept if value not in (0, 1)}):
-        raise InputError(f"{path}: column {column} has the values {', '.join(odd[:5])}: labels are 0 and 1")
-    codes = [1 + int(value) for _, value in kept]
-    order = np.argsort([-geometry.area for geometry, _ in kept], kind="stable").tolist()
-    return LabelPolygons(
-        Polygons([kept[index][0] for index in order], [codes[index] for index in order], features.crs)
-    )
-
-
-def _label(value: Any) -> Any:
-    """0 or 1 from a number or its text, None where there is none; anything else as it is."""
-    text = "" if value is None else str(value).strip().lower()
-    known = {"": None, "nan": None, "none": None, "0": 0, "0.0": 0, "1": 1, "1.0": 1, "false": 0, "true": 1}
-    return known.get(text, value)
-
-
-def _label_columns(features: Features) -> list[str]:
-    """Columns that hold both 0 and 1 and nothing else: labels that nobody named."""
-    names = sorted({name for row in features.attributes for name in row})
-    found = {name: {_label(row.get(name)) for row in features.attributes} - {None} for name in names}
-    return [name for name, values in found.items() if values == {0, 1}]

@@ -160,6 +160,7 @@ def scenario(args: argparse.Namespace) -> Iterator[str]:
         "monotone": {"method": "monotone"},
         "Viterbi": {},
         "Viterbi, no smallest patch": {"min_area_m2": 0},
+        "Viterbi, start share 0.5": {"chances": Chances(start=0.5)},
         "Viterbi, false alarm 0.03, miss 0.05": {"chances": Chances(false_alarm=0.03, miss=0.05)},
     }
     for name, options in cases.items():
@@ -264,15 +265,17 @@ def index_change(folder: Path, city: str, dates: tuple[str, str], shift: tuple[f
     return (green - green_after >= NDVI_DROP) & (built_after - built >= NDBI_RISE)
 
 
-def city_maps(args: argparse.Namespace, city: str) -> tuple[list[Path], tuple[str, str], tuple[float, float]]:
-    """Maps of both dates, the second brought onto the first; the dates, and the shift in pixels."""
+def city_maps(
+    args: argparse.Namespace, city: str, *, move: bool = True
+) -> tuple[list[Path], tuple[str, str], tuple[float, float]]:
+    """Maps of both dates, the second brought onto the first unless told not to; the dates, and the shift in pixels."""
     folder = args.data / "s2-oscd-change"
     with (folder / "index.csv").open() as file:
         entry = next(line for line in csv.DictReader(file) if line["city"] == city)
     dates = entry["date1"], entry["date2"]
     (one, profile, names), (other, _, _) = (image(folder / city / f"{city}-{date}-10m.tif") for date in dates)
     shift = measure(list(zip(one, other, strict=True)), 10)
-    seen = {dates[0]: one, dates[1]: moved(other, shift.rows, shift.cols)}
+    seen = {dates[0]: one, dates[1]: moved(other, shift.rows, shift.cols) if move else other}
     maps = [
         mapped(write_image(args.work / city / f"{d}-10m.tif", v, profile, names), args.model)
         for d, v in seen.items()
@@ -330,8 +333,11 @@ def worldcover(args: argparse.Namespace) -> Iterator[str]:
 def example(args: argparse.Namespace) -> Iterator[str]:
     """Chongqing 2017-2018, for the worked example."""
     yield "\n## Chongqing, Bishan, 2017 to 2018\n"
-    maps, _, shift = city_maps(args, "chongqing")
-    yield f"Second date {shift[1] * 10:+.1f} m east, {-shift[0] * 10:+.1f} m north of the first before it was moved.\n"
+    maps, _, shift = city_maps(args, "chongqing", move=False)
+    yield (
+        "The figures of the commands of the worked example. The second date lies "
+        f"{shift[1] * 10:+.1f} m east, {-shift[0] * 10:+.1f} m north of the first, and is not moved.\n"
+    )
     yield from head("reading", "gain (km2)", "loss (km2)", "ISA 2017 (km2)", "ISA 2018 (km2)")
     made = changed(maps, (2017, 2018), args.work / "chongqing" / "out", probability=True)[2]
     for method in ("raw", "monotone", "viterbi"):

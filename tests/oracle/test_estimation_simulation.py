@@ -13,6 +13,7 @@ import pytest
 from isamap.domain.accuracy import Confusion
 from isamap.domain.caution import cautious
 from isamap.domain.estimation import Stratum, Z, estimate
+from isamap.domain.estimation_parts import estimate_part
 from isamap.domain.sampling import STRATA, Census, Picker, allocate, strata_of
 
 DRAWS = 2000
@@ -207,3 +208,32 @@ def test_samples_picked_from_windows_of_a_map_estimate_its_true_area():
     values, errors = np.array([pair(one) for one in areas]).T
     assert abs(values.mean() - truth.sum()) < 3 * values.std(ddof=1) / np.sqrt(len(areas))
     assert 0.9 <= coverage(truth.sum(), values, errors) <= 0.99
+
+
+def test_areas_of_a_unit_of_known_size_hold_the_truth_and_are_sharper_than_with_an_estimated_size():
+    """Two units of two map classes each, 40 % and 25 % ISA; a quarter of the second unit's points is never labelled."""
+    rng = np.random.default_rng(7)
+    size, shares = 400_000, ((0.1, 0.9), (0.05, 0.7))  # ISA share where the map says no and yes
+    built = (0.375, 0.308)  # share that the map calls ISA
+    whole = [size * sum((1 - b, b)[k] for b in built) for k in (0, 1)]
+    strata = [Stratum(f"mapped {k}", pixels) for k, pixels in enumerate(whole)]
+    truth = [size * ((1 - b) * no + b * yes) for b, (no, yes) in zip(built, shares, strict=True)]
+    held, errors = np.zeros((2, DRAWS)), np.zeros((2, 2, DRAWS))
+    for draw in range(DRAWS):
+        mapped = np.repeat([0, 1], 300)
+        odds = np.array([[size * (1 - b), size * b] for b in built])
+        unit = (rng.random(600) < (odds[1] / odds.sum(axis=0))[mapped]).astype(int)
+        observed = (rng.random(600) < np.array(shares)[unit, mapped]).astype(int)
+        looked = (unit == 0) | (rng.random(600) < 0.75)
+        sample = mapped[looked], (mapped[looked], observed[looked])
+        for one in (0, 1):
+            inside = unit[looked] == one
+            known = estimate_part(strata, *sample, inside, size).area[1]
+            guessed = estimate_part(strata, *sample, inside).area[1]
+            held[one, draw] = known.low <= truth[one] <= known.high
+            errors[:, one, draw] = known.value - truth[one], guessed.value - truth[one]
+    assert ((held.mean(axis=1) >= 0.93) & (held.mean(axis=1) <= 0.97)).all(), held.mean(axis=1)
+    assert np.abs(errors[0].mean(axis=1) / truth).max() < 0.02  # what is not labelled hardly matters
+    assert np.abs(errors[1].mean(axis=1) / truth).max() > 0.1
+    rmse = np.sqrt((errors**2).mean(axis=2))
+    assert (rmse[0] < 0.8 * rmse[1]).all(), rmse

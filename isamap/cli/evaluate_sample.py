@@ -1,0 +1,56 @@
+"""`isamap evaluate --sample`: from options to estimates."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from isamap.core.evaluation_report import Evaluation
+    from isamap.io.products import Product
+
+
+def survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluation":
+    """Against a reference sample."""
+    from isamap.core import survey as recipe
+    from isamap.core.evaluation_report import Evaluation
+    from isamap.domain.sample_tables import Points
+    from isamap.io.zones import source_of, zones_of
+
+    source = source_of(given["sample"])
+    if source.column:
+        raise click.UsageError(
+            f"--sample takes FILE or FILE:LAYER: name the column {source.column} with --observed"
+        )
+    units = zones_of(given["units"], allow_overlap=given["allow_overlap"]) if given["units"] else None
+    asked = recipe.Survey(
+        source.path,
+        given["observed"],
+        given["stratum"],
+        given["strata_sizes"],
+        given["where"],
+        given["support"],
+        source.layer,
+        units,
+        given["plain_intervals"],
+    )
+    if given["shares"]:
+        blocks, unit = recipe.run_shares(products, asked)
+        points = {
+            name: Points(one.used, one.left_out, one.unlabelled, units=one.units, sizes=one.sizes)
+            for name, one in blocks.items()
+        }
+        return Evaluation(
+            shares={name: one.accuracy for name, one in blocks.items()}, points=points, unit=unit
+        )
+    results, unit = recipe.run(products, asked)
+    return Evaluation(
+        samples={name: result.accuracy for name, result in results.items()},
+        points={
+            name: Points(
+                *(r.used, r.left_out, r.unlabelled, r.counted, r.rare, r.strata, r.units, r.sizes),
+                plain=given["plain_intervals"],
+            )
+            for name, r in results.items()
+        },
+        unit=unit,
+    )

@@ -1,0 +1,82 @@
+"""How much ground label rasters know, and label polygons that lie on no map."""
+
+from collections.abc import Sequence
+from math import cos, radians
+
+import numpy as np
+import shapely
+from odc.geo.geobox import GeoBox
+
+from isamap.domain.grid import Window
+from isamap.domain.lonlat import LONLAT, into_crs
+from isamap.domain.product import NODATA
+from isamap.io.classmap import ClassMap, Sheet
+from isamap.io.label_polygons import LabelPolygons
+from isamap.io.placing import METRES_PER_DEGREE, ground_size_m
+from isamap.io.products import Product
+
+BLOCKS = 400
+"""Blocks of a raster that are read: of larger ones these stand for the others."""
+
+
+def known_m2(labels: Product) -> tuple[float, bool]:
+    """Ground that label rasters know, in m2, and whether all of it was read; of large ones blocks at even steps are.
+
+    Raises:
+        InputError: a raster is damaged.
+    """
+    area_m2, whole = 0.0, True
+    with labels.classes() as layer:
+        for sheet in layer.sheets:
+            blocks, every = _blocks(sheet)
+            read, known = _known(layer, sheet, blocks)
+            height, width = sheet.geobox.shape
+            area_m2 += known / read * height * width * _pixel_m2(sheet.geobox)
+            whole &= every
+    return area_m2, whole
+
+
+def _pixel_m2(grid: GeoBox) -> float:
+    """Ground under a pixel in the middle of a grid."""
+    if grid.crs is not None and grid.crs.geographic:
+        bottom, top = grid.boundingbox.bottom, grid.boundingbox.top
+        degrees2 = abs(float(grid.resolution.x * grid.resolution.y))
+        return degrees2 * METRES_PER_DEGREE**2 * cos(radians((bottom + top) / 2))
+    return float((ground_size_m(grid) or abs(grid.resolution.x)) ** 2)
+
+
+def _known(layer: ClassMap, sheet: Sheet, blocks: Sequence[Window]) -> tuple[int, int]:
+    """Pixels of some blocks, and those of them that are known."""
+    read = known = 0
+    for block in blocks:
+        values = layer.read(sheet, block)
+        read += values.size
+        known += int(np.count_nonzero(values != NODATA))
+    return read, known
+
+
+def _blocks(sheet: Sheet) -> tuple[list[Window], bool]:
+    """Blocks at even steps of their number, and whether they are all; steps are odd, for no column is every block's."""
+    height, width = sheet.geobox.shape
+    tall, wide = sheet.src.block_shapes[0]
+    corners = [(row, col) for row in range(0, height, tall) for col in range(0, width, wide)]
+    step = -(-len(corners) // BLOCKS)
+    across = -(-width // wide)
+    while step > 1 and across > 1 and np.gcd(step, across) > 1:
+        step += 1
+    chosen = corners[::step]
+    return [
+        Window(row, col, min(tall, height - row), min(wide, width - col)) for row, col in chosen
+    ], step == 1
+
+
+def polygons_beside(labels: LabelPolygons, boxes: Sequence[shapely.Geometry]) -> tuple[int, int]:
+    """Label polygons that meet no raster of the map, and how many there are.
+
+    Args:
+        labels: the polygons.
+        boxes: lon/lat polygon of each raster.
+    """
+    shapes = into_crs(labels.polygons.geometries, labels.polygons.crs, LONLAT)
+    met = shapely.STRtree(list(boxes)).query(shapes, predicate="intersects")[0]
+    return len(shapes) - np.unique(met).size, len(shapes)
