@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
+from affine import Affine
 from test_predict import CARD
 from tiny import write_model
 
@@ -15,9 +17,11 @@ import accuracy_images as images
 import accuracy_models as models
 import accuracy_scores as scores
 import tables
+import targets
 from accuracy_ground import BANDS, Area
 from accuracy_places import built_up_auc
 
+from isamap.io.ground import read_reflectance
 from isamap.model.checkpoint import pack
 from isamap.model.networks import NetworkConfig, build
 
@@ -177,3 +181,26 @@ def test_a_model_reads_its_own_bands_and_models_of_one_name_are_told_apart(town,
 
 def test_tables_are_markdown():
     assert list(tables.table(("a", "b"), [("x", 0.12345)])) == ["| a | b |", "| --- | --- |", "| x | 0.123 |"]
+
+
+def test_simulated_targets_are_scenes_that_training_takes(tmp_path, monkeypatch):
+    def area(data, name):
+        lr = np.stack([np.full((6, 5), value, np.float32) for value in (0.11, 0.12, 0.13, 0.0)])
+        return Area(name, lr, lr > 0, np.zeros((60, 50), np.uint8))
+
+    images = tmp_path / "data" / "dubai-aerial-1m" / "images"
+    images.mkdir(parents=True)
+    for name in targets.SIMULATED:
+        place = {"crs": "EPSG:32640", "transform": Affine(1, 0, 300_000, 0, -1, 2_780_000)}
+        with rasterio.open(
+            images / f"{name}.tif", "w", driver="GTiff", dtype="uint8", count=3, height=60, width=50, **place
+        ):
+            pass
+    monkeypatch.setattr(targets, "simulated_area", area)
+    targets.write(tmp_path / "data", tmp_path / "targets")
+    for name in targets.SIMULATED:
+        lr, present, grid = read_reflectance([tmp_path / "targets" / f"{name}.tif"], BANDS)
+        np.testing.assert_allclose(lr[:, 0, 0], [0.11, 0.12, 0.13, 0.0], atol=1e-6)
+        assert present.all(axis=(1, 2)).tolist() == [True, True, True, False]
+        assert not present[3].any()
+        assert grid.transform == Affine(10, 0, 300_000, 0, -10, 2_780_000)
