@@ -796,3 +796,18 @@ def test_a_band_that_is_marked_as_alpha_masks_the_labels(isamap, ground, truth, 
     assert ended.code == 0, ended.err
     assert figures(ended)["pixels"] == 700 * 400 - 3000
     assert figures(ended)["F1"] == pytest.approx(Confusion.count(wrong[:, :400], truth[:, :400]).f1)
+
+
+def test_labels_that_lie_on_the_map_are_read_once(isamap, ground, truth, monkeypatch):
+    from isamap.core import evaluate
+
+    def refuse(labels):
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(evaluate, "known_m2", refuse)
+    labels = truth.copy()
+    labels[:70] = 255
+    write(ground / "gap.tif", labels)
+    ended = isamap("evaluate", "map.tif", "--labels", "gap.tif", "--json", "--measures", "confusion")
+    assert ended.code == 0, ended.err
+    assert ended.document["products"]["map"]["coverage"]["share of all labels"] == 1

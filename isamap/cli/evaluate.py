@@ -207,6 +207,7 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any], how: "Engin
     """Against a truth that covers ground."""
     from isamap.core import evaluate as recipe
     from isamap.core.evaluation_report import Evaluation
+    from isamap.core.label_remarks import remarks
 
     area = given["region"] or given["bbox"] or given["aoi"]
     comparison = recipe.Comparison(
@@ -219,7 +220,7 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any], how: "Engin
         given["allow_overlap"],
     )
     tally = recipe.run(comparison, how)
-    return Evaluation(tally, remarks=recipe.remarks(comparison, tally))
+    return Evaluation(tally, remarks=remarks(comparison, tally))
 
 
 def _measures(text: str | None) -> tuple[str, ...]:

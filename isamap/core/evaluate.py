@@ -17,10 +17,10 @@ from isamap.engine.order import run_in_order
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError, IsamapError
-from isamap.io.label_area import known_m2, polygons_beside
+from isamap.io.label_area import known_m2
 from isamap.io.label_polygons import LabelPolygons, labels_of
 from isamap.io.partition import Part, squares, strips
-from isamap.io.products import Product, check_local, footprints, parse_product, tell_of_offset
+from isamap.io.products import Footprints, Product, check_local, footprints, parse_product, tell_of_offset
 from isamap.io.raster_zones import RASTERS, ZoneLayer, strata_layer
 from isamap.io.views import DENSITY, Eyes, Sight
 from isamap.io.zones import Polygons, Source, source_of, whole_path, zones_of
@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 
 LABEL_GSD_M = 1.0
 """Pixels on which polygons are compared."""
-MUCH = 0.99
-"""Less of the labels than this, compared, is said."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,8 @@ def run(comparison: Comparison, how: Engine = LOCAL) -> Tally:
     """
     if how.kind != "local":
         comparison = comparison.anywhere()
-    parts = _parts(comparison)
+    places = _places(comparison)
+    parts = _parts(comparison, places)
     work = partial(evaluate_part, comparison.without_ground())
     tally = Tally()
     faults: dict[str, IsamapError] = {}
@@ -118,44 +117,18 @@ def run(comparison: Comparison, how: Engine = LOCAL) -> Tally:
     _raise(list(faults.values()))
     _check(comparison, tally)
     _list_zones(comparison, tally)
-    if comparison.truth.product is not None and not comparison.truth.published:
-        tally.truth_m2 = known_m2(comparison.truth.product)[0]
+    tally.truth_m2 = _truth_m2(comparison, tally, places)
     return tally
 
 
-def remarks(comparison: Comparison, tally: Tally) -> tuple[str, ...]:
-    """What a reader of the figures should know of the labels."""
-    return *_unlabelled(comparison.truth), *_beside(comparison, tally)
-
-
-def _beside(comparison: Comparison, tally: Tally) -> tuple[str, ...]:
-    """Labels that lie beside the maps; with an area that is what was asked for."""
-    truth, first = comparison.truth, comparison.products[0]
-    if comparison.area is not None:
-        return ()
-    if tally.truth_m2:
-        share = tally.covered_m2.get(first.name, 0.0) / tally.truth_m2
-        if share < MUCH:
-            return (
-                f"{1 - share:.0%} of the labels lie where {first.name} maps nothing: they were not compared.",
-            )
-    if truth.labels is not None:
-        polygons = labels_of(truth.labels, truth.labels.stamp)
-        beside, number = polygons_beside(polygons, footprints(first).boxes)
-        if beside:
-            return (f"{beside} of {number} label polygons lie beside {first.name}: they were not compared.",)
-    return ()
-
-
-def _unlabelled(truth: Truth) -> tuple[str, ...]:
-    """Polygons without a label."""
-    if truth.labels is None:
-        return ()
-    unlabelled = labels_of(truth.labels, truth.labels.stamp).unlabelled
-    column = truth.labels.column
-    return (f"{unlabelled} polygons have no label in column {column}: nothing is known there.",) * (
-        unlabelled > 0
-    )
+def _truth_m2(comparison: Comparison, tally: Tally, places: Mapping[str, Footprints]) -> float | None:
+    """Ground that all label rasters know. Where they lie on the map as a whole, it has been counted already."""
+    truth, maps = comparison.truth, places[comparison.products[0].name]
+    if truth.product is None or truth.published:
+        return None
+    if comparison.area is None and places[""].within(maps):
+        return tally.covered_m2[""]
+    return known_m2(truth.product)[0]
 
 
 def _fault(outcome: local.Outcome[Part, Tally]) -> IsamapError:
@@ -206,19 +179,23 @@ def _list_zones(comparison: Comparison, tally: Tally) -> None:
                 tally.confusion.setdefault((product.name, kind, name), Confusion())
 
 
-def _parts(comparison: Comparison) -> list[Part]:
-    """The windows to be counted, by raster of the first product; windows without truth are left out."""
+def _places(comparison: Comparison) -> dict[str, Footprints]:
+    """Where the rasters of every product lie, by name, and those of the truth under `""`."""
     products = {product.name: product for product in comparison.products}
     if len(products) < len(comparison.products):
         raise InputError("two products have the same name: give them names (NAME=PATH)")
-    truth = comparison.truth.product
     places = {name: footprints(product) for name, product in products.items()}
-    finest_m = min([place.gsd_m for place in places.values()])
-    finest_m = min(finest_m, LABEL_GSD_M)
-    if truth is not None:
-        places[""] = footprints(truth)
+    if comparison.truth.product is not None:
+        places[""] = footprints(comparison.truth.product)
         tell_of_offset(places[""], places[comparison.products[0].name])
-        finest_m = min(place.gsd_m for place in places.values())
+    return places
+
+
+def _parts(comparison: Comparison, places: dict[str, Footprints]) -> list[Part]:
+    """The windows to be counted, by raster of the first product; windows without truth are left out."""
+    finest_m = min(place.gsd_m for place in places.values())
+    if "" not in places:
+        finest_m = min(finest_m, LABEL_GSD_M)
     cut = strips if comparison.matrices_alone else squares
     first = comparison.products[0].name
     parts = cut(first, places, finest_m, comparison.area)

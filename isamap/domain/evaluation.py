@@ -85,9 +85,7 @@ def _add(mine: dict[Any, Score], theirs: Mapping[Any, Score]) -> None:
 def count(view: View, measures: Collection[str] = MEASURES) -> Tally:
     """The tally of one window; ground counts where the truth and all products know it."""
     coverage = _coverage(view)
-    tally = Tally(
-        coverage=coverage, covered_m2={name: n * view.gsd_m**2 for name, n in coverage.items() if name}
-    )
+    tally = Tally(coverage=coverage, covered_m2={name: n * view.gsd_m**2 for name, n in coverage.items()})
     if not tally.coverage:
         return tally
     same = view.known is view.truth.known  # every product knows all that the truth knows

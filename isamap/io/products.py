@@ -177,6 +177,11 @@ class Footprints:
         """The smallest pixel size."""
         return min(abs(float(grid.resolution.x)) for grid in self.grids)
 
+    def within(self, other: "Footprints") -> bool:
+        """Whether all of it lies where another product has rasters, to a metre."""
+        own, others = (shapely.union_all(one.boxes) for one in (self, other))
+        return bool(shapely.covers(shapely.buffer(others, -0.9 * WIDER_DEG), shapely.buffer(own, -WIDER_DEG)))
+
     @cached_property
     def _tree(self) -> shapely.STRtree:
         return shapely.STRtree(self.boxes)
