@@ -140,7 +140,7 @@ def run(mapped: Path, reference: Path, measures: tuple[str, ...] | None = None) 
     from isamap.io.products import ISA, Product
 
     kind = ISA if reference.stem == "1m" or reference.is_dir() else CODES
-    truth = evaluate.Truth(Product("reference", map_files(reference), kind))
+    truth = evaluate.Truth(Product("reference", map_files(reference), kind), published=kind == CODES)
     products = (Product("map", map_files(mapped)),)
     evaluate.run(evaluate.Comparison(products, truth, measures=measures or MEASURES))
 
