@@ -14,19 +14,16 @@ from isamap.domain.estimation import SampleAccuracy, Stratum, estimate
 from isamap.domain.estimation_parts import estimate_part
 from isamap.domain.product import NODATA
 from isamap.domain.reference_sample import (
-    SAME_DEG,
-    SAME_M,
     condition,
     label,
     observed_codes,
     observed_shares,
-    repeated,
 )
 from isamap.errors import InputError
 from isamap.io.points import units_at
 from isamap.io.probe import check_support, classes_at, shares_at
 from isamap.io.products import Product
-from isamap.io.sample import Sample, in_degrees, read_sample
+from isamap.io.sample import Sample, check_single, read_sample
 from isamap.io.sample_ground import Ground, check_unstratified, in_strata, whole
 from isamap.io.unit_ground import unit_ground
 from isamap.io.zones import Units
@@ -208,7 +205,7 @@ def _points(sample: Sample, survey: Survey, looked: NDArray[np.bool_]) -> _Point
     rows = chosen & looked
     if not rows.any():
         raise InputError(f"{survey.path}: no point has an observed class in column {survey.observed!r}")
-    _check_repeated(sample, rows, survey.path)
+    check_single(sample, rows, survey.path, "keep one of each, or choose with --where")
     return _Points(sample, chosen, rows)
 
 
@@ -245,18 +242,6 @@ def _observed(sample: Sample, survey: Survey) -> NDArray[np.uint8]:
         return observed_codes(sample.column(survey.observed, survey.path), survey.observed)
     except InputError as error:
         raise InputError(f"{survey.path}: {error}") from error
-
-
-def _check_repeated(sample: Sample, rows: NDArray[np.bool_], path: Path) -> None:
-    """Refuse points that count twice."""
-    same = SAME_DEG if in_degrees(sample.crs) else SAME_M
-    number, first = repeated(sample.x[rows], sample.y[rows], same)
-    if number:
-        x, y = sample.x[rows][first], sample.y[rows][first]
-        raise InputError(
-            f"{path}: {number} points lie where another one does (the first at {x:.10g} {y:.10g}): "
-            "keep one of each, or choose with --where"
-        )
 
 
 def _check_met(name: str, rows: NDArray[np.bool_], unmapped: NDArray[np.bool_], path: Path) -> None:

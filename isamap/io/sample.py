@@ -75,13 +75,16 @@ def in_degrees(crs: str) -> bool:
     return bool(CRS.from_user_input(crs).is_geographic)
 
 
-def check_single(sample: Sample, rows: NDArray[np.bool_], path: Path) -> None:
+def check_single(
+    sample: Sample, rows: NDArray[np.bool_], path: Path, remedy: str = "keep one of each"
+) -> None:
     """Refuse points that count twice.
 
     Args:
         sample: all points.
         rows: those that count, shape (point,).
         path: of the sample, for the message.
+        remedy: what its reader can do.
 
     Raises:
         InputError: some of them lie where another one does.
@@ -90,7 +93,7 @@ def check_single(sample: Sample, rows: NDArray[np.bool_], path: Path) -> None:
     if number:
         x, y = sample.x[rows][first], sample.y[rows][first]
         raise InputError(
-            f"{path}: {number} points lie where another one does (the first at {x:.10g} {y:.10g}): keep one of each"
+            f"{path}: {number} points lie where another one does (the first at {x:.10g} {y:.10g}): {remedy}"
         )
 
 
