@@ -17,9 +17,12 @@ LAYERS = {
     "io": {"domain"},
     "domain": set(),
 }
-"""Which layers a layer may import besides itself; errors, config, progress and logs stand below or beside all."""
-FOUNDATION = {"errors": set(), "config": {"errors"}, "progress": set(), "logs": set()}
-SHARED_STEPS = {"mapping", "recipe", "differencing", "assembly", "composing", "grounds", "outcomes"}
+"""Which layers a layer may import besides itself; errors, config, progress, logs and digests stand below or beside all."""
+FOUNDATION = {"errors": set(), "config": {"errors"}, "progress": set(), "logs": set(), "digests": set()}
+SHARED_STEPS = {
+    *("mapping", "recipe", "differencing", "assembly", "composing", "grounds", "outcomes"),
+    "training_run",
+}
 """Core modules that recipes share; recipes never import each other."""
 
 FENCES = {

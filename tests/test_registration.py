@@ -1,10 +1,17 @@
 """Shifts between images, measured and undone."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent / "bench"))
+
+from shifted import moved
+
 from isamap.domain import registration
-from isamap.domain.registration import measure, moved, moved_classes
+from isamap.domain.registration import measure, moved_classes
 
 SIDE = 256
 

@@ -17,7 +17,6 @@ def test_every_row_is_complete():
         assert set(row.assets) == {*BANDS, SCL}
         assert "{year}" in row.attribution
         assert row.licence
-        assert row.url_docs
         assert row.requests_per_s > 0
     assert set(DEFAULT) <= set(SOURCES)
 

@@ -1,26 +1,24 @@
 """A mosaic on paper: its members, its grids, and every piece of work that it takes."""
 
 import hashlib
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from isamap import __version__
+from isamap import __version__, digests
 from isamap.domain import product
 from isamap.domain.catalogue import span
 from isamap.domain.grid import Tile
-from isamap.domain.lonlat import LONLAT, as_crs
+from isamap.domain.lonlat import EQUAL_AREA, LONLAT, as_crs
 from isamap.domain.mosaic import Member, projected
-from isamap.domain.overview import EQUAL_AREA, aligned_grid, cell_size, cells_over
+from isamap.domain.overview import aligned_grid, cell_size, cells_over
 from isamap.domain.region import Region
 from isamap.errors import InputError
 from isamap.io import store
@@ -69,6 +67,8 @@ class Request:
     """How to put it together."""
     cutline: BaseGeometry | None = None
     """Lon/lat area outside which nothing counts or is shown."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why a map is left out before anything is counted, by the id of its tile."""
 
     @cached_property
     def grid(self) -> GeoBox:
@@ -112,7 +112,7 @@ class Request:
                 cells.col_off,
                 cells.shape,
             ]
-            digest = _digest([__version__, member.sha256, place, _shape_digest(cut)])
+            digest = digests.of_json([__version__, member.sha256, place, _shape_digest(cut)])
             path = self.folder / COUNTS / f"{member.name}-{member.sha256[:8]}.tif"
             jobs.append(CountJob(member, self.grid, cells, path, digest, cut, self.options.overwrite))
         return jobs
@@ -168,7 +168,7 @@ class Request:
             geobox,
             tuple(members),
             store.Target(self.folder / SHEETS, stem),
-            {"code": f"isamap {__version__}", "inputs": inputs, "settings": _digest(settings)},
+            {"code": f"isamap {__version__}", "inputs": inputs, "settings": digests.of_json(settings)},
             span_of(members),
             {"isamap_version": __version__},
             cut,
@@ -177,11 +177,12 @@ class Request:
 
     def provenance(self, members: Sequence[Member]) -> dict[str, str]:
         """Everything that index and overview depend on."""
-        settings = [list(self.grid.transform)[:6], list(self.grid.shape), self.options.crs, self.missing]
+        left_out = [*self.missing, *self.refused]
+        settings = [list(self.grid.transform)[:6], list(self.grid.shape), self.options.crs, left_out]
         return {
             "code": f"isamap {__version__}",
             "inputs": inputs_digest(members, self.folder),
-            "settings": _digest([*settings, _shape_digest(self.cutline)]),
+            "settings": digests.of_json([*settings, _shape_digest(self.cutline)]),
         }
 
 
@@ -206,19 +207,20 @@ def of_area(area: Area, folder: Path | None, options: Options, *, cutline: bool)
 
     Raises:
         MissingInputError: not one tile is mapped.
-        InputError: the CRS is unknown.
+        InputError, StorageError: not one map can be read, or the CRS is unknown.
     """
     directory = product.map_directory(area.workspace, area.model, area.year)
-    members, missing = tile_members(directory, area.tiles)
+    found = tile_members(directory, area.tiles)
     name = area.region.slug
     return Request(
         name,
         f"{area.region.title} {area.year}",
-        tuple(members),
-        tuple(missing),
+        tuple(found.members),
+        tuple(found.missing),
         folder or product.mosaic_directory(area.workspace, area.model, area.year, name),
         _checked(options),
         area.region.geometry if cutline else None,
+        found.refused,
     )
 
 
@@ -248,11 +250,7 @@ def span_of(members: Sequence[Member]) -> tuple[str, str]:
 
 def inputs_digest(members: Sequence[Member], folder: Path) -> str:
     """Of the rasters, and of how they are called from a folder."""
-    return _digest([(href(member.path, folder), member.sha256) for member in members])
-
-
-def _digest(document: Any) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return digests.of_json([(href(member.path, folder), member.sha256) for member in members])
 
 
 def _shape_digest(shape: BaseGeometry | None) -> str:

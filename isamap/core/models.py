@@ -1,7 +1,6 @@
 """`isamap models`: the registry of models, their STAC items, and models as programs of their own."""
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +12,6 @@ from isamap.model import settling
 from isamap.model.checkpoint import NAME, PACKAGED, Card, find, known, load, load_card, registry
 from isamap.model.export import export as program
 from isamap.model.networks import cost_macs
-
-log = logging.getLogger(__name__)
 
 WINDOW_STEP_PX = 8
 """Windows of exported programs are multiples of this: the coarsest stride of any network."""

@@ -1,6 +1,5 @@
 """What lies in a workspace."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +7,6 @@ from isamap.domain import product
 from isamap.domain.grid import Tile
 from isamap.errors import MissingInputError
 from isamap.io import store
-
-log = logging.getLogger(__name__)
 
 
 def finished_maps(workspace: Path, model: str, year: int, tiles: Sequence[Tile]) -> tuple[Path, ...]:

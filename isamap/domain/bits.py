@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-UNKNOWN, NODATA = 2, 255
-"""Classes from the first one on say nothing; the second is what we write for them."""
+UNKNOWN = 2
+"""Classes from this one on say nothing."""
 WORD_PX, WORD_BYTES, BYTE_PX = 64, 8, 8
 CACHED_PX = 1 << 18
 Plane = NDArray[np.uint64]

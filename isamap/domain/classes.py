@@ -2,8 +2,7 @@
 
 `isa` is the scheme of the maps. `fbp24` is that of Five-Billion-Pixels (Tong, Xia and Zhu 2023, ISPRS J. 196, 178-196);
 codes and colours are those of its masks, and decoding by colour also reads GID's 15 classes, which share them. Its
-polygons are land use at 4 m: a residential block has lawns and trees. The mapping to ISA overstates it; the strict one
-leaves out the classes that are mixed most.
+polygons are land use at 4 m: a residential block has lawns and trees, so the mapping to ISA overstates it.
 """
 
 from collections.abc import Mapping
@@ -31,8 +30,6 @@ class LandClass:
     """Red, green, blue."""
     isa: bool
     """Whether it counts as impervious."""
-    mixed: bool = False
-    """Whether much of it is the opposite: the strict mapping knows nothing there."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +46,11 @@ class Scheme:
         """Colour table of a raster; unlabelled ground is transparent."""
         return {one.code: (*one.colour, 255) for one in self.classes} | {UNLABELLED: (0, 0, 0, 0)}
 
-    def to_isa(self, labels: NDArray[np.uint8], *, strict: bool = False) -> NDArray[np.uint8]:
-        """Labels of this scheme as ISA: 1, 0, 255 where unlabelled.
-
-        Args:
-            labels: uint8, any shape.
-            strict: 255 for mixed classes as well.
-        """
+    def to_isa(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Labels of this scheme, uint8 of any shape, as ISA: 1, 0, 255 where unlabelled."""
         table = np.full(256, UNLABELLED, np.uint8)
         for one in self.classes:
-            if not (strict and one.mixed):
-                table[one.code] = int(one.isa)
+            table[one.code] = int(one.isa)
         return table[labels]
 
     def count_isa(self, labels: NDArray[np.uint8]) -> int:
@@ -140,7 +131,7 @@ FBP24 = Scheme(
         LandClass(5, "garden land", (200, 0, 200), isa=False),
         LandClass(6, "arbor forest", (150, 0, 250), isa=False),
         LandClass(7, "shrub forest", (150, 150, 250), isa=False),
-        LandClass(8, "park", (200, 150, 200), isa=False, mixed=True),
+        LandClass(8, "park", (200, 150, 200), isa=False),
         LandClass(9, "natural meadow", (250, 200, 0), isa=False),
         LandClass(10, "artificial meadow", (200, 200, 0), isa=False),
         LandClass(11, "river", (0, 0, 200), isa=False),
@@ -150,13 +141,13 @@ FBP24 = Scheme(
         LandClass(15, "fish pond", (150, 200, 250), isa=False),
         LandClass(16, "snow", (250, 250, 250), isa=False),
         LandClass(17, "bareland", (200, 200, 200), isa=False),
-        LandClass(18, "rural residential", (200, 150, 150), isa=True, mixed=True),
-        LandClass(19, "stadium", (250, 200, 150), isa=True, mixed=True),
+        LandClass(18, "rural residential", (200, 150, 150), isa=True),
+        LandClass(19, "stadium", (250, 200, 150), isa=True),
         LandClass(20, "square", (150, 150, 0), isa=True),
         LandClass(21, "road", (250, 150, 150), isa=True),
         LandClass(22, "overpass", (250, 150, 0), isa=True),
         LandClass(23, "railway station", (250, 200, 250), isa=True),
-        LandClass(24, "airport", (200, 150, 0), isa=True, mixed=True),
+        LandClass(24, "airport", (200, 150, 0), isa=True),
     ),
 )
 SCHEMES = {scheme.name: scheme for scheme in (ISA, FBP24)}

@@ -1,7 +1,5 @@
 """What a composite is: its bands, its file, its numbers, and the STAC item beside it."""
 
-import hashlib
-import json
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap import __version__
+from isamap import __version__, digests
 from isamap.domain.cloudmask import MaskRules
 from isamap.domain.grid import MARGIN_PX
 from isamap.domain.product import BLOCK_PX, raster_item
@@ -51,7 +49,7 @@ def provenance(
     """
     listed = [scene.identity for scene in scenes]
     settings = settings_digest(method, year, months, rules)
-    return {"code": f"isamap {__version__}", "settings": settings, "scenes": _digest(listed)}
+    return {"code": f"isamap {__version__}", "settings": settings, "scenes": digests.of_json(listed)}
 
 
 def settings_digest(method: str, year: int, months: Sequence[int], rules: MaskRules) -> str:
@@ -64,11 +62,7 @@ def settings_digest(method: str, year: int, months: Sequence[int], rules: MaskRu
         "bands": BAND_NAMES,
         "margin_px": MARGIN_PX,
     }
-    return _digest(settings)
-
-
-def _digest(document: object) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return digests.of_json(settings)
 
 
 def period(year: int, months: Sequence[int] = ALL_MONTHS) -> tuple[str, str]:

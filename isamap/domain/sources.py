@@ -61,8 +61,6 @@ class Source:
     """SPDX name, or the terms in words."""
     attribution: str = ATTRIBUTION
     """What the licence wants said; `{year}` stands for the year of the scenes."""
-    url_docs: str = ""
-    """Where the catalogue is described."""
     note: str = ""
     """What a user should know."""
 
@@ -76,7 +74,6 @@ _ROWS = (
         hosts=("e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com",),
         offset="left-in",
         requests_per_s=50,
-        url_docs="https://github.com/Element84/earth-search",
         note="Collection 1, baseline 05.00 and later also for old dates, +1000 left in; gaps in 2016-2019 and 2022",
     ),
     Source(
@@ -86,7 +83,6 @@ _ROWS = (
         hosts=("sentinel-cogs.s3.us-west-2.amazonaws.com",),
         offset="declared",
         requests_per_s=50,
-        url_docs="https://github.com/Element84/earth-search",
         note="+1000 removed from most scenes, flags wrong for some (Element84/earth-search#66, #71): pixels decide",
     ),
     Source(
@@ -98,7 +94,6 @@ _ROWS = (
         token_url="https://planetarycomputer.microsoft.com/api/sas/v1/token/{collection}",  # noqa: S106  # an address
         offset="left-in",
         requests_per_s=10,
-        url_docs="https://planetarycomputer.microsoft.com/dataset/sentinel-2-l2a",
         note="+1000 left in; heavy searchers were banned (microsoft/PlanetaryComputer#427)",
     ),
     Source(
@@ -110,7 +105,6 @@ _ROWS = (
         offset="left-in",
         requests_per_s=30,  # 2000 a minute
         connections=4,
-        url_docs="https://documentation.dataspace.copernicus.eu/APIs/S3.html",
         note="ESA's own JPEG 2000 files, whole granules (some 600 MB a scene); needs S3 keys; "
         "4 connections and 12 TB a month (documentation.dataspace.copernicus.eu/Quotas.html)",
     ),

@@ -1,6 +1,5 @@
 """The looks at a tile on their way to its composite: which count, with which offset, and what they become."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,6 @@ from isamap.domain.compositing import Method
 from isamap.domain.scenes import Dropped, SceneItem, once_per_pass
 from isamap.domain.sources import BANDS, Source
 from isamap.errors import InputError, MissingInputError
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

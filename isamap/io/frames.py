@@ -1,6 +1,5 @@
 """The map of one year: how it is coded, how it was made, what it is made of."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isamap import digests
 from isamap.domain.product import NODATA, PROBABILITY
 from isamap.errors import InputError
 from isamap.io import store
@@ -107,13 +107,10 @@ class Frame:
         """
         probability = probability and self.kind == ISA and self.probability.is_file()
         paths = [self.path, *([self.probability] if probability else [])]
-        digests = []
-        for path in paths:
-            with path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        found = [digests.of_file(path) for path in paths]
         if self.kind == ISA:
-            store.check_asset(self.path, digests[0])
-        return [*digests, *([f"{self.threshold():g}"] if probability else [])]
+            store.check_asset(self.path, found[0])
+        return [*found, *([f"{self.threshold():g}"] if probability else [])]
 
 
 def _share(value: object) -> float | None:
@@ -126,16 +123,16 @@ def _share(value: object) -> float | None:
 
 
 def alike_years(
-    frames: Sequence[Frame | None], years: Sequence[int], digests: Sequence[list[str] | None]
+    frames: Sequence[Frame | None], years: Sequence[int], marks: Sequence[list[str] | None]
 ) -> tuple[tuple[int, int], ...]:
     """Pairs of years whose class maps are the same bytes, though each shows one year.
 
     Args:
         frames: a map per year, or None.
         years: of the maps.
-        digests: of each, or None.
+        marks: digests of what is read of each, or None.
     """
-    there = zip(frames, years, digests, strict=True)
+    there = zip(frames, years, marks, strict=True)
     known = [(year, one[0]) for frame, year, one in there if frame and one and not frame.of_many_years]
     return tuple((a, b) for (a, one), (b, other) in combinations(known, 2) if one == other)
 

@@ -1,8 +1,8 @@
 """Finished maps as members of a mosaic: found by their STAC items, opened, read in windows."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,13 +13,14 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
+from isamap import digests
 from isamap.domain.classes import ISA, SCHEMES
 from isamap.domain.grid import Tile, Window
 from isamap.domain.mosaic import Member
 from isamap.domain.product import CLASSES, NODATA
-from isamap.errors import InputError, MissingInputError
+from isamap.errors import InputError, MissingInputError, StorageError
 from isamap.io import store
-from isamap.io.guard import GDAL_ENV, check_complete, one_line, open_raster, reason
+from isamap.io.guard import GDAL_ENV, check_complete, check_file, one_line, open_raster, reason
 from isamap.io.placing import check_position, geobox_of
 
 MAX_OPEN = 16
@@ -30,25 +31,42 @@ KEPT = (
 )
 
 
-def tile_members(directory: Path, tiles: Sequence[Tile]) -> tuple[list[Member], list[str]]:
-    """Finished maps of tiles, and ids of the tiles that have none.
+@dataclass(frozen=True)
+class Found:
+    """What there is of the maps of an area."""
+
+    members: list[Member] = field(default_factory=list)
+    """Finished maps."""
+    missing: list[str] = field(default_factory=list)
+    """Ids of tiles that have none."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Why a map cannot be taken, by the id of its tile."""
+
+
+def tile_members(directory: Path, tiles: Sequence[Tile]) -> Found:
+    """The maps of tiles.
 
     Raises:
         MissingInputError: not one tile is mapped.
+        InputError, StorageError: not one map can be read.
     """
-    members, missing = [], []
+    found, fault = Found(), None
     for tile in tiles:
         path = directory / f"{tile}{CLASSES.suffix}"
-        item = store.read_item(path.with_suffix(".json")) if path.is_file() else None
-        if item is None:
-            missing.append(str(tile))
-        else:
-            members.append(_from_item(path, tile, item) or read_member(path))
-    if not members:
-        raise MissingInputError(
+        try:
+            item = store.read_item(path.with_suffix(".json")) if path.is_file() else None
+            if item is None:
+                found.missing.append(str(tile))
+            else:
+                found.members.append(_from_item(path, tile, item) or read_member(path))
+        except (InputError, StorageError) as error:
+            fault = error
+            found.refused[str(tile)] = str(error)
+    if not found.members:
+        raise fault or MissingInputError(
             f"{directory} holds no map of these {len(tiles)} tiles: run isamap infer first"
         )
-    return members, missing
+    return found
 
 
 def read_member(path: Path) -> Member:
@@ -67,7 +85,7 @@ def read_member(path: Path) -> Member:
         path,
         geobox,
         tile,
-        stored.sha256 or _digest(path),
+        stored.sha256 or digests.of_file(path),
         _properties(item),
         stored.size_bytes,
         stored.classes,
@@ -93,9 +111,10 @@ def check_member(member: Member) -> None:
     """Refuse a raster that is not the one its item describes, or lies elsewhere than its tile.
 
     Raises:
-        InputError: it is damaged, or was replaced.
+        InputError: it is damaged, was replaced, or may not be read.
     """
-    if _digest(member.path) != member.sha256:
+    check_file(member.path)
+    if digests.of_file(member.path) != member.sha256:
         raise InputError(
             f"{one_line(member.path)} is not the file its item describes (sha256 differs): make it again"
         )
@@ -164,11 +183,6 @@ def _check_classes(src: Any) -> None:
     if b or d or a != -e:
         raise InputError(f"{one_line(src.name)} is not north-up with square pixels")
     check_complete(src, 1)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Reader:

@@ -1,6 +1,5 @@
 """Shards: a site's imagery, fine image and labels as GeoTIFFs in place, written chip by chip."""
 
-import hashlib
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from isamap import __version__
+from isamap import __version__, digests
 from isamap.domain import chips
 from isamap.domain.alignment import LIMITS_M, Alignment
 from isamap.domain.classes import UNLABELLED
@@ -27,7 +26,6 @@ from isamap.io import store
 from isamap.io.registering import measure_site
 from isamap.io.site import Site, SiteJob
 
-HASH_BYTES = 1 << 22
 GDAL_FAULTS = (RasterioError,)
 
 
@@ -84,11 +82,7 @@ def digest(path: Path) -> str:
     """sha256 of a file."""
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file")
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(HASH_BYTES):
-            total.update(part)
-    return total.hexdigest()
+    return digests.of_file(path)
 
 
 def make_shard(job: ShardJob) -> Made:

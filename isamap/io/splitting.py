@@ -27,7 +27,6 @@ from isamap.io.store import storage_errors
 
 STRIP_PX = 512
 """Windows of imagery in which shards are counted."""
-PERCENT = 100
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ A file is read whole once; its digest is then kept for as long as size, inode an
 are (the time of the last change of state, ctime, cannot be set back). Copies have other times and the same stamp.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isamap import digests
 from isamap.domain.scenes import SceneItem
 from isamap.errors import InputError
 from isamap.io.guard import one_line
@@ -34,8 +34,8 @@ class Stamps:
     def kept(self, scene: SceneItem) -> str | None:
         """The stamp of a scene whose files are those that were read before, else None; no file is read."""
         known = self._kept(scene)
-        digests = [_still(known.get(name), self._root / name) for name in _names(scene)]
-        return None if None in digests else _stamp(scene, digests)
+        found = [_still(known.get(name), self._root / name) for name in _names(scene)]
+        return None if None in found else _stamp(scene, found)
 
     def of(self, scene: SceneItem) -> str:
         """The stamp of a scene; files that are not known are read.
@@ -45,7 +45,7 @@ class Stamps:
             StorageError: digests cannot be kept.
         """
         known, read = self._kept(scene), {}
-        digests = []
+        found = []
         for name in _names(scene):
             path = self._root / name
             digest = _still(known.get(name), path)
@@ -53,12 +53,12 @@ class Stamps:
                 mark, digest = _read(scene, name, path)
                 if mark is not None:
                     read[name] = [mark, digest]
-            digests.append(digest)
+            found.append(digest)
         if read:
             known.update(read)
             document = {"folder": str(self._root), "files": known}
             write_atomic(self._place(scene), json.dumps(document).encode())
-        return _stamp(scene, digests)
+        return _stamp(scene, found)
 
     def _kept(self, scene: SceneItem) -> dict[str, Any]:
         """What is known of the files of a scene."""
@@ -69,8 +69,8 @@ class Stamps:
         return self._known[place.name]
 
     def _place(self, scene: SceneItem) -> Path:
-        named = json.dumps([str(self._root), scene.id, _names(scene)])
-        return self._directory / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.json"
+        named = digests.of_json([str(self._root), scene.id, _names(scene)])
+        return self._directory / f"{named[:32]}.json"
 
 
 def _names(scene: SceneItem) -> list[str]:
@@ -78,9 +78,9 @@ def _names(scene: SceneItem) -> list[str]:
     return [asset.href for _, asset in sorted(scene.assets.items())]
 
 
-def _stamp(scene: SceneItem, digests: Sequence[str | None]) -> str:
-    pairs = list(zip(sorted(scene.assets), digests, strict=True))
-    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+def _stamp(scene: SceneItem, known: Sequence[str | None]) -> str:
+    pairs = list(zip(sorted(scene.assets), known, strict=True))
+    return digests.of_json(pairs)
 
 
 def _mark(path: Path) -> Mark:
@@ -102,8 +102,7 @@ def _read(scene: SceneItem, name: str, path: Path) -> tuple[Mark | None, str]:
     """Digest of a file, and what to know it by; None where it may be changing."""
     try:
         before, began = _mark(path), time.time_ns()
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = digests.of_file(path)
         settled = _mark(path) == before and began - max(before[1:3]) > SETTLED_S * 1e9
     except OSError as error:
         raise InputError(f"{scene.id}: {one_line(name)} cannot be read ({error.strerror})") from error

@@ -14,7 +14,6 @@ A crash before step 3 leaves the old product, one after step 5 the new, one in b
 the next run redoes the product, and the journal tells it which files may lie about.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
+from isamap import digests
 from isamap.errors import InputError
 from isamap.io.atomic import make_directory, sync, write_atomic, write_durably
 from isamap.io.claims import claim, claim_path
@@ -292,5 +292,4 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 def _checksum(path: Path) -> str:
     """sha256 of the file as a hexadecimal multihash, as STAC's file extension has it."""
-    with path.open("rb") as file:
-        return SHA256 + hashlib.file_digest(file, "sha256").hexdigest()
+    return SHA256 + digests.of_file(path)

@@ -22,6 +22,7 @@ import rasterio
 import tables
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from shifted import moved
 
 from isamap.core.change import check_lineages, map_jobs
 from isamap.core.differencing import Made, Options, make
@@ -30,7 +31,7 @@ from isamap.domain.change_tally import ALL
 from isamap.domain.changes import CHANGE, GAIN, LOSS, REVERSAL, first_year_layer
 from isamap.domain.grid import windows
 from isamap.domain.product import CLASSES
-from isamap.domain.registration import measure, moved
+from isamap.domain.registration import measure
 from isamap.domain.share import ndvi, normalised_difference
 from isamap.domain.transition import Chances
 from isamap.errors import InputError
