@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from odc.geo.geobox import GeoBox
 from PIL import Image
 from pyproj import Transformer
 from rasterio.warp import calculate_default_transform, reproject
@@ -17,9 +18,15 @@ from test_evaluate import LEFT, TOP, UTM, write
 from isamap.core import survey
 from isamap.domain.estimation import Stratum, estimate
 from isamap.domain.grid import Tile
+from isamap.domain.ground_area import pixel_area_m2
 from isamap.errors import InputError
 from isamap.io.classmap import ClassMap
 from isamap.io.products import parse_product
+
+PIXEL_KM2 = pixel_area_m2(GeoBox((600, 600), Affine(1, 0, LEFT, 0, -1, TOP), UTM)) / 1e6
+"""Of 1 m: UTM stretches ground here by 0.06 %."""
+GROUND_KM2 = 360_000 * PIXEL_KM2
+"""Of `map.tif`."""
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +69,13 @@ def test_a_simple_random_sample_gives_the_estimates(isamap, ground, city):
     points(ground / "s.csv", rows, cols, observed=observed)
     ended = isamap("evaluate", "map.tif", "--sample", "s.csv", "--json")
     assert ended.code == 0, ended.err
-    wanted = estimate([Stratum("all", 0.36)], np.zeros(400, int), mapped.astype(int), observed.astype(int))
+    wanted = estimate(
+        [Stratum("all", GROUND_KM2)], np.zeros(400, int), mapped.astype(int), observed.astype(int)
+    )
     found = ended.document["sample"]["map"]
     assert found["F1"]["value"] == pytest.approx(wanted.f1.value)
     assert found["area"]["1"]["value"] == pytest.approx(wanted.area[1].value)
-    assert found["area"]["1"]["low"] < 0.36 * city[0].mean() < found["area"]["1"]["high"]
+    assert found["area"]["1"]["low"] < GROUND_KM2 * city[0].mean() < found["area"]["1"]["high"]
 
 
 def test_strata_weigh_their_points(isamap, ground, city):
@@ -209,7 +218,7 @@ def test_a_drawn_sample_can_be_labelled_and_estimates_the_truth(isamap, ground, 
         *("--strata-sizes", "sample/strata.csv", "--json"),
     )
     assert ended.code == 0, ended.err
-    area, true = ended.document["sample"]["map"]["area"]["1"], 0.36 * city[0].mean()
+    area, true = ended.document["sample"]["map"]["area"]["1"], GROUND_KM2 * city[0].mean()
     assert ended.document["sample"]["map"]["unit"] == "km2"
     assert area["low"] < true < area["high"]
     assert ended.document["sample"]["map"]["mapped_area"]["1"] > area["high"]
@@ -278,8 +287,8 @@ def test_nodata_is_no_ground_of_a_simple_random_sample(isamap, ground, city):
     rows, cols, _, observed = drawn(city)
     points(ground / "s.csv", rows, cols, observed=observed)
     found = judged(isamap, "half.tif", "--sample", "s.csv")
-    assert found["area"]["0"]["value"] + found["area"]["1"]["value"] == pytest.approx(0.18)
-    assert found["mapped_area"]["1"] == pytest.approx((mapped == 1).sum() / 1e6)
+    assert found["area"]["0"]["value"] + found["area"]["1"]["value"] == pytest.approx(GROUND_KM2 / 2)
+    assert found["mapped_area"]["1"] == pytest.approx((mapped == 1).sum() * PIXEL_KM2)
 
 
 def test_ground_that_two_rasters_show_counts_once(isamap, ground, city):
@@ -291,8 +300,8 @@ def test_ground_that_two_rasters_show_counts_once(isamap, ground, city):
     rows, cols, _, observed = drawn(city)
     points(ground / "s.csv", rows, cols, observed=observed)
     found = judged(isamap, "two", "--sample", "s.csv")
-    assert found["area"]["0"]["value"] + found["area"]["1"]["value"] == pytest.approx(0.36)
-    assert found["mapped_area"]["1"] == pytest.approx(seen.sum() / 1e6)
+    assert found["area"]["0"]["value"] + found["area"]["1"]["value"] == pytest.approx(GROUND_KM2)
+    assert found["mapped_area"]["1"] == pytest.approx(seen.sum() * PIXEL_KM2)
     ended = isamap("evaluate", "two", "--design", "--size", 300, "-o", "d")
     assert ended.code == 0, ended.err
     table = strata_rows(ground / "d" / "strata.csv").values()
@@ -402,11 +411,13 @@ def test_edges_are_metres_whatever_the_pixels(isamap, ground):
         write(ground / f"g{gsd}.tif", values, gsd=gsd)
         assert isamap("evaluate", f"g{gsd}.tif", "--design", "--size", 100, "-o", f"d{gsd}").code == 0
         table = strata_rows(ground / f"d{gsd}" / "strata.csv")
-        areas[gsd] = {name: float(row["area_km2"]) * 1e6 / 400 for name, row in table.items()}
-    assert areas[0.5] == pytest.approx(areas[1.0])
-    assert areas[1.0] == pytest.approx({"ISA core": 197, "ISA edge": 3, "near ISA": 30, "far from ISA": 170})
+        areas[gsd] = {name: float(row["area_km2"]) / PIXEL_KM2 / 400 for name, row in table.items()}
+    assert areas[0.5] == pytest.approx(areas[1.0], rel=1e-5)
+    assert areas[1.0] == pytest.approx(
+        {"ISA core": 197, "ISA edge": 3, "near ISA": 30, "far from ISA": 170}, rel=1e-5
+    )
     assert areas[10.0] == pytest.approx(
-        {"ISA core": 190, "ISA edge": 10, "near ISA": 30, "far from ISA": 170}
+        {"ISA core": 190, "ISA edge": 10, "near ISA": 30, "far from ISA": 170}, rel=1e-5
     )
 
 
@@ -420,7 +431,9 @@ def test_the_map_is_counted_by_its_design(isamap, ground, city):
     rows, cols = np.floor(TOP - y).astype(int), np.floor(x - LEFT).astype(int)
     points(ground / "s.csv", rows, cols, observed=city[0][rows, cols], stratum=fields["stratum"])
     arguments = ("--sample", "s.csv", "--stratum", "stratum", "--strata-sizes", "d/strata.csv")
-    assert judged(isamap, "map.tif", *arguments)["mapped_area"]["1"] == pytest.approx(city[1].sum() / 1e6)
+    assert judged(isamap, "map.tif", *arguments)["mapped_area"]["1"] == pytest.approx(
+        city[1].sum() * PIXEL_KM2
+    )
     write(ground / "truth.tif", city[0])
     ended = isamap("evaluate", "truth.tif", *arguments, "--json")
     assert "counted on another map" in ended.err
@@ -436,7 +449,7 @@ def test_every_product_is_counted_on_the_ground_of_the_first(isamap, ground, cit
     points(ground / "s.csv", rows, cols, observed=observed)
     ended = isamap("evaluate", "map.tif", "--product", "wide.tif", "--sample", "s.csv", "--json")
     areas = {name: found["mapped_area"]["1"] for name, found in ended.document["sample"].items()}
-    assert areas == pytest.approx({"map": city[1].sum() / 1e6, "wide": city[0].sum() / 1e6})
+    assert areas == pytest.approx({"map": city[1].sum() * PIXEL_KM2, "wide": city[0].sum() * PIXEL_KM2})
 
 
 def test_a_survey_says_how_many_points_it_rests_on(ground, city):
@@ -623,8 +636,8 @@ def test_blocks_of_observed_shares_give_area_and_bias(isamap, ground, city):
     assert found["RMSE"]["value"] == pytest.approx(np.sqrt(((mapped - share) ** 2).mean()), abs=1e-6)
     assert found["bias"]["value"] == pytest.approx((mapped - share).mean(), abs=1e-6)
     assert found["bias"]["low"] > 0.05
-    assert found["area"]["1"]["value"] == pytest.approx(0.36 * share.mean())
-    assert found["area"]["1"]["low"] < 0.36 * city[0].mean() < found["area"]["1"]["high"]
+    assert found["area"]["1"]["value"] == pytest.approx(GROUND_KM2 * share.mean())
+    assert found["area"]["1"]["low"] < GROUND_KM2 * city[0].mean() < found["area"]["1"]["high"]
     assert {"index.html", "estimates.csv", "areas.csv", "estimates.png"} <= {
         path.name for path in (ground / "r").iterdir()
     }
@@ -704,9 +717,9 @@ def test_the_size_of_a_unit_is_counted_whatever_points_have_no_label(isamap, gro
     for name, here in (("West", west), ("East", ~west)):
         values = observed[here & [bool(text) for text in looked]]
         area = found[name]["area"]["1"]
-        assert area["value"] == pytest.approx(0.18 * values.mean())
+        assert area["value"] == pytest.approx(GROUND_KM2 / 2 * values.mean())
         deviation = values.std() * np.sqrt(values.size / (values.size - 1) * 1)
-        assert area["se"] == pytest.approx(0.18 * deviation / np.sqrt(values.size), rel=0.01)
+        assert area["se"] == pytest.approx(GROUND_KM2 / 2 * deviation / np.sqrt(values.size), rel=0.01)
     assert found["Away"]["points"] == 0
     assert found["Away"]["size"] is None
     assert found["Away"]["area"]["1"]["value"] is None

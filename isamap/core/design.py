@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from isamap.domain import sampling
+from isamap.domain.ground_area import SQUARE_KM, pixel_area_m2
 from isamap.errors import InputError
 from isamap.io.cover import Look, looks, places_of
 from isamap.io.drawn_sample import SAMPLE, DrawnPoints, StratumRow, write_drawn
@@ -40,7 +41,6 @@ LEAST = 2
 """Points that a stratum needs for a variance."""
 MOST = 1_000_000
 """Points that nobody will label, in a sample that is allocated one by one."""
-SQUARE_KM = 1e6
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ class Count:
     """Per stratum."""
     isa: dict[int, int]
     """Those of them that the map shows as ISA."""
+    km2: dict[int, float]
+    """Ground of each stratum."""
     windows: list[dict[int, int]]
     """Pixels per stratum of every window."""
 
@@ -198,10 +200,14 @@ def _plan(product: Product, others: Sequence[Product], zones: tuple[ZoneLayer, .
 def _count(plan: Plan) -> Count:
     """Pixels and mapped ISA of every stratum."""
     census, isa, windows = sampling.Census(), sampling.Census(), []
+    km2: dict[int, float] = {}
     for codes, look in plan.windows():
         windows.append(census.add(codes))
+        pixel_km2 = pixel_area_m2(look.grid) / SQUARE_KM
+        for code, pixels in windows[-1].items():
+            km2[code] = km2.get(code, 0.0) + pixels * pixel_km2
         isa.add(np.where(look.own == 1, codes, np.uint8(sampling.OUTSIDE)))
-    return Count(census.counts, {code: isa.counts.get(code, 0) for code in census.counts}, windows)
+    return Count(census.counts, {code: isa.counts.get(code, 0) for code in census.counts}, km2, windows)
 
 
 def _check_thinned(units: Drawn, wanted: sampling.Counts, design: Design, plan: Plan) -> None:
@@ -270,13 +276,12 @@ def _centres(
 
 def _write(plan: Plan, units: Drawn, count: Count, to: tuple[Path, Path | None]) -> tuple[Path, Path]:
     """Points to be labelled, and the strata they stand for, in a folder; with chips of an image."""
-    pixel_km2 = plan.gsd_m**2 / SQUARE_KM
     strata = [
         StratumRow(
             *(
                 plan.name(code),
                 pixels,
-                pixels * pixel_km2,
+                count.km2[code],
                 int((units.stratum == code).sum()),
                 count.isa[code],
             )

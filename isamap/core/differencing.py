@@ -3,8 +3,6 @@
 A tile whose item carries the same provenance is done; its counts are read back from the item.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -14,23 +12,25 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
-from isamap import __version__
+from isamap import __version__, digests
 from isamap.domain.change_tally import ALL, Tally
 from isamap.domain.changes import CHANGE, change_item, first_year_layer
 from isamap.domain.decoded import Decoded
 from isamap.domain.decoder import Decoder
 from isamap.domain.grid import Window, crop
 from isamap.domain.ground_area import pixel_area_m2
+from isamap.domain.own_ground import own_columns, own_pixels
 from isamap.domain.registration import Shift
 from isamap.domain.strips import STRIP_PX, Piece, pieces
 from isamap.domain.transition import COUNTED, Chances
+from isamap.domain.view import Zones
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError, IsamapError, MissingInputError, PartialError
 from isamap.io import store
 from isamap.io.cog import CogWriter
+from isamap.io.cover import tile_of
 from isamap.io.frames import Frame, alike_years
 from isamap.io.series import Series
 from isamap.io.zones import Units, source_of, zones_of
@@ -180,16 +180,16 @@ def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] |
 def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:
     """Everything the bytes of the product depend on."""
     kinds = [frame and frame.kind for frame in job.frames]
-    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED}
+    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "ground": "of the tile's own zone"}
     del settings["allow_overlap"]  # it lets something through, and changes nothing
     if options.units and (source := source_of(options.units)).path.is_file():
-        digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
+        digest = digests.of_file(source.path)
         chosen = [source.layer, source.column]
         settings["units"] = [digest, *chosen] if any(chosen) else digest
     return {
         "code": f"isamap {__version__}",
-        "inputs": hashlib.sha256(json.dumps(inputs).encode()).hexdigest(),
-        "settings": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        "inputs": digests.of_json(inputs),
+        "settings": digests.of_json(settings),
     }
 
 
@@ -216,7 +216,7 @@ def _publish(
                 stack.enter_context(CogWriter(path, series.geobox, layer, tags))
                 for path, layer in zip(paths, layers, strict=True)
             ]
-            tally = _stream(options, series, writers)
+            tally = _stream(options, job, series, writers)
         properties = {
             "isamap:provenance": provenance,
             "isamap:method": options.method,
@@ -237,7 +237,7 @@ class _Settled:
     rasters: tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
-def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> Tally:
+def _stream(options: Options, job: Job, series: Series, writers: Sequence[CogWriter]) -> Tally:
     """Reader thread, which decodes -> patches and counts on this thread -> writer thread, a few strips in flight."""
     shape = series.geobox.shape[0], series.geobox.shape[1]
     decoder = _decoder(options.years, options.chances, options.method, options.min_looks)
@@ -245,6 +245,8 @@ def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> T
     min_px = ceil(options.min_area_m2 / nominal_m2 - 0.01)  # a UTM pixel of 10 m has 99.9 to 100.2 m2
     margin = min(max(min_px - 1, 0), STRIP_PX)
     units = units_of(options)
+    tile = tile_of(next(frame.path for frame in job.frames if frame), series.geobox)
+    own = own_columns(tile, series.geobox) if tile else None
     tally = Tally(options.years)
 
     def decode(window: Window) -> Decoded:
@@ -254,7 +256,9 @@ def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> T
 
     def settle(piece: Piece) -> _Settled:
         decoded = piece.settled(min_px)
-        _count(tally, decoded, crop(series.geobox, piece.window), units)
+        grid = crop(series.geobox, piece.window)
+        zones = units.on(grid) if units else Zones(np.broadcast_to(np.int32(0), decoded.shape), {})
+        tally.count(decoded, zones, own_pixels(own, piece.window), pixel_area_m2(grid))
         return _Settled(piece.window, decoded.rasters())
 
     def write(settled: _Settled) -> None:
@@ -269,24 +273,6 @@ def _stream(options: Options, series: Series, writers: Sequence[CogWriter]) -> T
 def _decoder(years: tuple[int, ...], chances: Chances, method: str, min_looks: int) -> Decoder:
     """The same for all tiles, with the tables that it has made."""
     return Decoder(years, chances, method, min_looks)
-
-
-def _count(tally: Tally, decoded: Decoded, grid: GeoBox, units: Units | None) -> None:
-    """Add a strip to the tally of everything and to those of the units it meets."""
-    area_m2 = pixel_area_m2(grid)
-    whole = decoded.tally()
-    tally.add(ALL, whole, area_m2)
-    if units is None:
-        return
-    zones = units.on(grid)
-    there = zones.there()
-    if len(there) == 1:
-        if there[0] in zones.names:
-            tally.add(zones.names[there[0]], whole, area_m2)
-        return
-    for code, counts in decoded.tallies(zones.codes).items():
-        if code in zones.names:
-            tally.add(zones.names[code], counts, area_m2)
 
 
 def units_of(options: Options) -> Units | None:

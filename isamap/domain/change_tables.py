@@ -49,8 +49,8 @@ def areas(tally: Tally, method: str) -> Table:
     )
     note = (
         f"Method {method}: what it says of all ground with enough looks, in years without a map, too. The last two columns "
-        "are of that ground, as the map of the year has it. Ground area of pixels on the ellipsoid. Counts are biased: see "
-        "estimates."
+        "are of that ground, as the map of the year has it. Ground area of pixels on the ellipsoid; tiles count whole, also "
+        "beyond an area that was asked for, but not in another UTM zone. Counts are biased: see estimates."
     )
     return Table("areas", "Impervious area", columns, tuple(rows), note)
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.changes import FEW, SLOTS, UNSEEN
+from isamap.domain.decoded import Decoded
 from isamap.domain.transition import COUNTED, LOOKS, SHOWN, states
+from isamap.domain.view import Zones
 
 ALL = ""
 """Zone of everything."""
@@ -40,6 +42,30 @@ class Tally:
         self.area_m2.setdefault(zone, np.zeros(shape))
         self.pixels[zone] += counts
         self.area_m2[zone] += counts * pixel_area_m2
+
+    def count(
+        self, decoded: Decoded, zones: Zones, own: NDArray[np.bool_] | None, pixel_area_m2: float
+    ) -> None:
+        """Take in a reading, for everything and for each zone that has a name.
+
+        Args:
+            decoded: the reading of a window.
+            zones: of its pixels, codes from 0.
+            own: pixels that count, `(y, x)`; None: all.
+            pixel_area_m2: ground area of a pixel.
+        """
+        if own is not None:
+            beyond = int(zones.codes.max()) + 1
+            found = decoded.tallies(np.where(own, zones.codes, beyond))
+            found.pop(beyond, None)
+        elif len(there := zones.there()) == 1:
+            found = {there[0]: decoded.tally()}
+        else:
+            found = decoded.tallies(zones.codes)
+        self.add(ALL, sum(found.values(), np.zeros(1, np.int64)), pixel_area_m2)
+        for code, counts in found.items():
+            if code in zones.names:
+                self.add(zones.names[code], counts, pixel_area_m2)
 
     def __iadd__(self, other: "Tally") -> Self:
         for zone, counts in other.pixels.items():

@@ -1,7 +1,7 @@
 """The tile grid: 10.24 km squares of the Sentinel-2 UTM grids, their geoboxes and windows.
 
 A tile belongs to an area if the tile's part inside its own 6-degree zone and hemisphere meets the area, so
-zones neither overlap nor leave gaps. Zones are the plain 6-degree ones, without the Norway and Svalbard exceptions.
+zones neither overlap nor leave gaps.
 """
 
 import re
@@ -17,7 +17,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.lonlat import made_valid, polygon_parts, without_noise
+from isamap.domain.lonlat import M_PER_DEGREE, made_valid, polygon_parts, without_noise
+from isamap.domain.utm import ZONE_DEG, ZONES, epsg_of, near_zone, west_edge, zone_of
 from isamap.errors import InputError
 
 GSD_M = 10
@@ -28,19 +29,17 @@ MARGIN_PX = 32
 
 MAX_LAT = 84.0
 MIN_LAT = -80.0
-ZONES = 60
 
 # UTM is 166 021 to 833 979 m wide (at the equator); rows run from 0 to 84 degrees north and from 80 south to 0.
 _COLUMNS = range(16, 82)
 _ROWS = {"N": range(912), "S": range(108, 977)}
-_EPSG_BASE = {"N": 32600, "S": 32700}
 _LATITUDES = {"N": (0.0, MAX_LAT), "S": (MIN_LAT, 0.0)}
 _TILE_ID = re.compile(r"(\d{2})([NS])-(\d{4})-(\d{4})", re.ASCII)
 
 # An area that reaches less than this into a tile or zone is rounding: the centre of a 1 m pixel lies 0.5 m from
 # the edge of its tile, so no pixel of the area is lost.
 _EDGE_M = 0.25
-_EDGE_DEG = _EDGE_M / 111_320
+_EDGE_DEG = _EDGE_M / M_PER_DEGREE
 # A straight lon/lat edge bends by at most 1.2 cm in UTM between points this close.
 _SEGMENT_DEG = 0.01
 _POINTS_PER_SIDE = 32
@@ -86,7 +85,12 @@ class Tile:
     @property
     def epsg(self) -> int:
         """EPSG code of the tile's CRS."""
-        return _EPSG_BASE[self.hemisphere] + self.zone
+        return epsg_of(self.zone, self.hemisphere)
+
+    @property
+    def signed_zone(self) -> int:
+        """UTM zone, negative in the south."""
+        return self.zone if self.hemisphere == "N" else -self.zone
 
     def geobox(self, gsd_m: int = GSD_M, margin_px: int = 0) -> GeoBox:
         """Pixel grid of the tile.
@@ -107,11 +111,11 @@ class Tile:
         left, bottom = self.ix * TILE_M, self.iy * TILE_M
         square = shapely.box(left, bottom, left + TILE_M, bottom + TILE_M)
         square = shapely.segmentize(square, TILE_M / _POINTS_PER_SIDE)
-        to_utm, centre = _to_utm(self.epsg), _west_edge(self.zone) + 3
+        project = to_utm(self.epsg)
 
         def to_lonlat(points: np.ndarray) -> np.ndarray:
-            lon, lat = to_utm.transform(points[:, 0], points[:, 1], direction="INVERSE")
-            return np.column_stack([centre + (lon - centre + 180) % 360 - 180, lat])
+            lon, lat = project.transform(points[:, 0], points[:, 1], direction="INVERSE")
+            return np.column_stack([near_zone(lon, self.zone), lat])
 
         return shapely.intersection(
             shapely.transform(square, to_lonlat), _zone_box(self.zone, self.hemisphere)
@@ -155,7 +159,7 @@ def _checked(area: BaseGeometry) -> BaseGeometry:
 def _search(area: BaseGeometry, edge_m: float, edge_deg: float) -> list[Tile]:
     west, south, east, north = area.bounds
     hemispheres = [name for name, (low, high) in _LATITUDES.items() if south < high and north > low]
-    first, last = (min(int((lon + 180) // 6) + 1, ZONES) for lon in (west, east))
+    first, last = int(zone_of(west)), ZONES if east == 180 else int(zone_of(east))
     return [
         tile
         for zone in range(first, last + 1)
@@ -170,10 +174,10 @@ def _search_zone(
     parts = polygon_parts(shapely.intersection(area, _zone_box(zone, hemisphere, edge_deg)))
     if not parts:
         return
-    to_utm = _to_utm(_EPSG_BASE[hemisphere] + zone)
+    project = to_utm(epsg_of(zone, hemisphere))
     inside = shapely.transform(
         shapely.segmentize(shapely.MultiPolygon(parts), _SEGMENT_DEG),
-        lambda points: np.column_stack(to_utm.transform(points[:, 0], points[:, 1])),
+        lambda points: np.column_stack(project.transform(points[:, 0], points[:, 1])),
     )
     shapely.prepare(inside)
     ix, iy = _candidates(inside.bounds, hemisphere)
@@ -195,17 +199,14 @@ def _candidates(bounds: tuple[float, float, float, float], hemisphere: str) -> t
     return ix.ravel(), iy.ravel()
 
 
-def _west_edge(zone: int) -> int:
-    return zone * 6 - 186
-
-
 def _zone_box(zone: int, hemisphere: str, edge_deg: float = 0.0) -> BaseGeometry:
-    west, (south, north) = _west_edge(zone), _LATITUDES[hemisphere]
-    return shapely.box(west + edge_deg, south + edge_deg, west + 6 - edge_deg, north - edge_deg)
+    west, (south, north) = west_edge(zone), _LATITUDES[hemisphere]
+    return shapely.box(west + edge_deg, south + edge_deg, west + ZONE_DEG - edge_deg, north - edge_deg)
 
 
 @cache
-def _to_utm(epsg: int) -> Transformer:
+def to_utm(epsg: int) -> Transformer:
+    """From lon/lat to a UTM zone, x before y."""
     return Transformer.from_crs(4326, epsg, always_xy=True)
 
 

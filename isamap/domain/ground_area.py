@@ -4,11 +4,12 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
+from isamap.domain.lonlat import EQUAL_AREA
 from isamap.domain.mosaic import transformer
 
-EQUAL_AREA = "EPSG:6933"
-"""Lambert cylindrical equal-area on the WGS84 ellipsoid: areas in it are ground areas."""
 POINTS_PER_SIDE = 64
+SQUARE_KM = 1e6
+"""In m2."""
 
 
 def pixel_area_m2(geobox: GeoBox) -> float:

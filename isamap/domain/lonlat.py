@@ -13,10 +13,13 @@ from shapely.geometry.base import BaseGeometry
 from isamap.errors import InputError
 
 LONLAT = "EPSG:4326"
+EQUAL_AREA = "EPSG:6933"
+"""Equal-area cylindrical on the ellipsoid, true to scale at 30 degrees: areas in it are ground areas."""
+M_PER_DEGREE = 111_320.0
+"""Of a parallel at the equator; of a meridian 0.3 % more or up to 0.7 % less."""
 
 # A straight lon/lat edge bends by at most 1.2 cm in UTM between points this close.
 _SEGMENT_DEG = 0.01
-_EQUAL_AREA = "EPSG:6933"
 # Straight lon/lat edges cut into pieces of this length stay straight enough for areas right to 1 m2 per km2.
 _AREA_SEGMENT_DEG = 0.1
 # A straight edge in another CRS bends by a few millimetres in lon/lat between points this close.
@@ -48,7 +51,7 @@ def without_noise(geometry: BaseGeometry) -> BaseGeometry:
 
 def geodesic_area_km2(geometry: BaseGeometry) -> float:
     """Area of lon/lat polygons on the WGS84 ellipsoid, in km2; however wide, unlike with `pyproj.Geod`."""
-    to_equal_area = Transformer.from_crs(LONLAT, _EQUAL_AREA, always_xy=True)
+    to_equal_area = Transformer.from_crs(LONLAT, EQUAL_AREA, always_xy=True)
     flat = shapely.transform(
         shapely.segmentize(geometry, _AREA_SEGMENT_DEG),
         lambda points: np.column_stack(to_equal_area.transform(points[:, 0], points[:, 1])),
@@ -90,6 +93,23 @@ def as_crs(crs: Any) -> CRS:
     return found.to_2d()
 
 
+def check_bounds(bounds: Sequence[float], crs: CRS) -> None:
+    """Refuse coordinates that are no place on Earth; GEOS fails on the largest of them.
+
+    Args:
+        bounds: left, bottom, right and top, finite.
+        crs: theirs.
+
+    Raises:
+        InputError: they are too large for a place in that CRS.
+    """
+    largest = max(map(abs, bounds)) * (crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0)
+    if crs.is_projected and largest > _MAX_M:
+        raise InputError(f"coordinates {numbers(bounds)} lie outside the CRS {crs.name!r}")
+    if crs.is_geographic and math.degrees(largest) > 3 * _HALF_TURN:
+        raise _no_lonlat(bounds)
+
+
 def into_lonlat(geometry: BaseGeometry, crs: CRS) -> BaseGeometry:
     """Polygons in lon/lat, cut at 180 degrees; straight edges stay straight in their own CRS.
 
@@ -98,9 +118,8 @@ def into_lonlat(geometry: BaseGeometry, crs: CRS) -> BaseGeometry:
     """
     to_lonlat = Transformer.from_crs(crs, LONLAT, always_xy=True)
     unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+    check_bounds(geometry.bounds, crs)
     if crs.is_projected:
-        if np.abs(geometry.bounds).max() * unit > _MAX_M:
-            raise InputError(f"coordinates {numbers(geometry.bounds)} lie outside the CRS {crs.name!r}")
         _check_no_pole(geometry, to_lonlat)
         geometry = shapely.segmentize(made_valid(geometry), _SEGMENT_M / unit)
 
@@ -113,7 +132,39 @@ def into_lonlat(geometry: BaseGeometry, crs: CRS) -> BaseGeometry:
     moved = shapely.transform(geometry, moved_points)
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise InputError(f"the area lies outside the CRS {crs.name!r}: are its coordinates in that CRS?")
-    return _split_at_180(made_valid(without_noise(_unwrapped(moved) if crs.is_projected else moved)))
+    whole = made_valid(without_noise(_unwrapped(moved) if crs.is_projected else moved))
+    _check_lonlat(whole)
+    return _split_at_180(whole)
+
+
+def cut_at_180(outline: BaseGeometry, *, jumps: bool) -> BaseGeometry:
+    """A lon/lat outline cut at the 180th meridian if it crosses it, else as it is.
+
+    Args:
+        outline: polygons.
+        jumps: whether neighbouring points lie close together, and jump from one side to the other.
+    """
+    if jumps and any(map(leaps_over_180, polygon_parts(outline))):
+        outline = made_valid(without_noise(_unwrapped(outline)))
+    return _split_at_180(outline)
+
+
+def bbox_of(shapes: Iterable[BaseGeometry]) -> list[float]:
+    """West, south, east and north of lon/lat geometries that are cut at the 180th meridian.
+
+    West is the larger one where they lie on both sides of it (RFC 7946, 5.2).
+    """
+    parts = shapely.get_parts(np.array(list(shapes), dtype=object))
+    west, south, east, north = (float(side) for side in shapely.total_bounds(parts))
+    if (west, east) == (-_HALF_TURN, _HALF_TURN):
+        sides = shapely.bounds(parts)
+        sides = sides[np.argsort(sides[:, 0])]
+        reach = np.maximum.accumulate(sides[:, 2])
+        gaps = sides[1:, 0] - reach[:-1]
+        if gaps.size and gaps.max() > 0:
+            widest = int(gaps.argmax())
+            west, east = float(sides[widest + 1, 0]), float(reach[widest])
+    return [west, south, east, north]
 
 
 def _check_no_pole(geometry: BaseGeometry, to_lonlat: Transformer) -> None:
@@ -128,22 +179,39 @@ def _unwrapped(geometry: BaseGeometry) -> BaseGeometry:
     """Densified polygons whose longitudes run on beyond 180 degrees instead of jumping."""
 
     def run_on(points: np.ndarray) -> np.ndarray:
-        return np.column_stack([points[:, 0] % 360, points[:, 1]])
+        return np.column_stack([points[:, 0] + 360 * _turns(points[:, 0]), points[:, 1]])
 
     parts = polygon_parts(geometry)
-    jumps = [np.abs(np.diff(part.exterior.xy[0])).max() > _HALF_TURN for part in parts]
     return shapely.MultiPolygon(
-        [shapely.transform(part, run_on) if jump else part for part, jump in zip(parts, jumps, strict=True)]
+        [shapely.transform(part, run_on) if leaps_over_180(part) else part for part in parts]
     )
+
+
+def leaps_over_180(polygon: BaseGeometry) -> bool:
+    """Whether neighbouring points lie on either side of the 180th meridian; not of a ring round a pole."""
+    turns = _turns(np.asarray(polygon.exterior.xy[0]))
+    return bool(turns.any() and turns[-1] == 0)
+
+
+def _turns(lon: np.ndarray) -> np.ndarray:
+    """Times that the 180th meridian was crossed eastwards before each point of a ring, whole numbers."""
+    return -np.cumsum(np.round(np.diff(lon, prepend=lon[:1]) / 360))
+
+
+def _check_lonlat(geometry: BaseGeometry) -> None:
+    """Refuse what are no degrees."""
+    west, south, east, north = geometry.bounds
+    if max(-south, north) > _QUARTER_TURN or west < -3 * _HALF_TURN or east > 3 * _HALF_TURN:
+        raise _no_lonlat((west, south, east, north))
+
+
+def _no_lonlat(bounds: Sequence[float]) -> InputError:
+    return InputError(f"coordinates {numbers(bounds)} are no longitudes and latitudes: is the CRS right?")
 
 
 def _split_at_180(geometry: BaseGeometry) -> BaseGeometry:
     """Polygons cut at the 180th meridian, all longitudes within +-180 degrees."""
-    west, south, east, north = geometry.bounds
-    if max(-south, north) > _QUARTER_TURN or west < -3 * _HALF_TURN or east > 3 * _HALF_TURN:
-        raise InputError(
-            f"coordinates {numbers((west, south, east, north))} are no longitudes and latitudes: is the CRS right?"
-        )
+    west, _, east, _ = geometry.bounds
     if west >= -_HALF_TURN and east <= _HALF_TURN:
         return geometry
     pieces = [

@@ -16,13 +16,9 @@ from shapely.geometry.base import BaseGeometry
 from isamap.domain.classes import ISA, SCHEMES, Scheme
 from isamap.domain.grid import Tile
 from isamap.domain.lonlat import LONLAT, geodesic_area_km2, into_crs
+from isamap.domain.own_ground import own_columns
 from isamap.errors import InputError
 
-ZONE_DEG = 6
-EQUATOR_M = 10_000_000
-"""Northing of the equator on southern UTM grids."""
-EDGE_POINTS = 65
-"""Points of a meridian along a tile: straight between them to 0.02 mm."""
 MIN_OVERLAP_KM2 = 1e-4
 """Maps of the user's own may touch; the outline of a pixel row is no overlap."""
 
@@ -115,27 +111,9 @@ class Member:
     def owned(self) -> NDArray[np.int64] | None:
         """First column and column behind the last of each row that the member shows, shape (y, 2).
 
-        None if that is all of them. A pixel belongs to the zone in which its centre lies, so the tiles of two zones
-        never show the same ground twice.
+        None if that is all of them.
         """
-        if self.tile is None:
-            return None
-        left, bottom, right, top = self.geobox.boundingbox
-        west = self.tile.zone * ZONE_DEG - 186
-        to_utm = transformer(LONLAT, self.crs)
-        _, lat = transformer(self.crs, LONLAT).transform([left, right] * 2, [bottom, bottom, top, top])
-        lats = np.linspace(min(lat) - 0.01, max(lat) + 0.01, EDGE_POINTS)
-        height, width = self.geobox.shape
-        rows = top - (np.arange(height) + 0.5) * self.gsd
-        spans = []
-        for lon in (west, west + ZONE_DEG):
-            x, y = to_utm.transform(np.full(EDGE_POINTS, lon), lats)
-            edge = (np.interp(rows, y, x) - left) / self.gsd - 0.5
-            spans.append(np.clip(np.ceil(edge), 0, width).astype(np.int64))
-        if self.tile.hemisphere == "S":
-            spans[1] = np.where(rows < EQUATOR_M, spans[1], spans[0])
-        whole = bool((spans[0] == 0).all() and (spans[1] == width).all())
-        return None if whole else np.stack(spans, axis=1)
+        return None if self.tile is None else own_columns(self.tile, self.geobox)
 
 
 @lru_cache(maxsize=64)

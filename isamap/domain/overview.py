@@ -16,13 +16,11 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.grid import Window, crop
+from isamap.domain.lonlat import M_PER_DEGREE
 from isamap.domain.mosaic import transformer
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
 
-EQUAL_AREA = "EPSG:6933"
-"""Equal-area cylindrical, true to scale at 30 degrees: cells weigh the same, and along the Yangtze look square."""
-M_PER_DEGREE = 111_320.0
 COUNT_PX = 512
 """Windows in which pixels are laid on cells by an affine transform: it is off by 2 mm at most (1 m pixels)."""
 NODES = np.linspace(0, 1, 5)

@@ -47,16 +47,18 @@ def spread(starts: Places, lengths: Places) -> Places:
     return places
 
 
-def small_patches(plane: Plane, width: int, min_px: int) -> Runs:
-    """Runs of 8-connected patches of fewer than `min_px` pixels; patches at the edge are kept.
+def small_patches(plane: Plane, width: int, min_px: int, longest_px: int | None = None) -> Runs:
+    """Runs of 8-connected patches of fewer than `min_px` pixels; long patches and those at the edge are kept.
 
-    A patch that reaches the edge may go on beyond it. So a window read with a margin of `min_px - 1` pixels gives
-    its inner pixels the answer that the whole raster would give: no patch that small reaches across the margin.
+    A patch that reaches the edge may go on beyond it. So a window read with a margin of `longest_px` or `min_px - 1`
+    pixels gives its inner pixels the answer that the whole raster would give: no patch that counts as small reaches
+    across the margin.
 
     Args:
         plane: a bit for each pixel of a patch.
         width: its columns.
         min_px: pixels of the smallest patch that is not small.
+        longest_px: rows and columns from the first to the last of the longest patch that may be small; None: however long.
     """
     height, stride = len(plane), stride_of(width)
     turns = _turns(plane)
@@ -71,8 +73,23 @@ def small_patches(plane: Plane, width: int, min_px: int) -> Runs:
     )
     kept = np.zeros(len(starts), np.bool_)
     kept[patch[small[at_edge]]] = True
+    if longest_px is not None and min_px - 1 > longest_px:  # others have not the pixels to be that long
+        kept[patch[small]] |= _long(patch[small], (begin, end), stride, longest_px)
     chosen = small[~kept[patch[small]]]
     return Runs(starts[chosen], ends[chosen], (height, width))
+
+
+def _long(patch: Places, runs: tuple[Places, Places], stride: int, longest_px: int) -> NDArray[np.bool_]:
+    """Whether the patch of each run, all of whose runs are given, reaches over more than so many rows or columns."""
+    starts, ends = runs
+    rows, far = starts // stride, np.iinfo(np.intp).max
+    long, count = np.zeros(len(patch), np.bool_), patch.max(initial=-1) + 1
+    for first, last in ((rows, rows), (starts % stride, (ends - 1) % stride)):
+        begin, end = np.full(count, far), np.full(count, -1)
+        np.minimum.at(begin, patch, first)
+        np.maximum.at(end, patch, last)
+        long |= (end - begin >= longest_px)[patch]
+    return long
 
 
 def _turns(plane: Plane) -> NDArray[np.uint64]:

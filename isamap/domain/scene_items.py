@@ -13,6 +13,7 @@ from typing import Any
 from isamap.domain.footprint import footprint_of
 from isamap.domain.scene import Asset, SceneItem
 from isamap.domain.sources import BANDS, SCL, Source
+from isamap.domain.utm import epsg_of
 from isamap.errors import InputError
 
 MAX_TEXT = 2048
@@ -174,7 +175,7 @@ def _zone(mgrs: str) -> int | None:
     """EPSG code of the UTM zone of an MGRS tile."""
     if not mgrs or not 1 <= int(mgrs[:2]) <= 60:
         return None
-    return (32600 if mgrs[2] >= "N" else 32700) + int(mgrs[:2])
+    return epsg_of(int(mgrs[:2]), "N" if mgrs[2] >= "N" else "S")
 
 
 def _epsg(holders: list[Mapping[str, Any]]) -> int | None:

@@ -14,7 +14,7 @@ from isamap.domain.product import BLOCK_PX
 from isamap.domain.words import WORD_PX
 
 STRIP_PX = BLOCK_PX
-"""Rows of a strip: one row of blocks."""
+"""Rows of a strip: one row of blocks. A strip sees no further beside it, so longer patches are kept."""
 PANEL_PX = 24 * BLOCK_PX
 """Columns of a strip at most: a tile has fewer, and a wider raster is read panel by panel."""
 
@@ -37,7 +37,7 @@ class Piece:
     def settled(self, min_px: int) -> Decoded:
         """The strip's reading without changes in patches of fewer than `min_px` pixels; once."""
         if self.changes is not None:
-            small = small_patches(self.changes, self.decoded.shape[1], min_px)
+            small = small_patches(self.changes, self.decoded.shape[1], min_px, STRIP_PX)
             self.decoded.undo(small.rows(self.above, self.above + self.window.height))
         return self.decoded.crop(slice(self.left, self.left + self.window.width))
 

@@ -48,15 +48,16 @@ class Look:
 
 
 def tile_of(path: Path, grid: GeoBox) -> Tile | None:
-    """The tile that a raster is by its name, if it lies there."""
+    """The tile that a raster is by its name up to the first dot, if it lies there and is not rotated."""
     try:
-        tile = Tile.parse(path.stem)
+        tile = Tile.parse(path.name.partition(".")[0])
     except InputError:
         return None
     left, bottom, right, top = tile.geobox().boundingbox
     own = grid.boundingbox
     beside = max(left - own.left, bottom - own.bottom, own.right - right, own.top - top)
-    return tile if grid.crs == f"EPSG:{tile.epsg}" and beside <= BESIDE_M else None
+    there = grid.axis_aligned and grid.crs == f"EPSG:{tile.epsg}" and beside <= BESIDE_M
+    return tile if there else None
 
 
 def places_of(product: Product) -> Footprints:

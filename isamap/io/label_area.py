@@ -8,11 +8,11 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from isamap.domain.grid import Window
-from isamap.domain.lonlat import LONLAT, into_crs
+from isamap.domain.lonlat import LONLAT, M_PER_DEGREE, into_crs
 from isamap.domain.product import NODATA
 from isamap.io.classmap import ClassMap, Sheet
 from isamap.io.label_polygons import LabelPolygons
-from isamap.io.placing import METRES_PER_DEGREE, ground_size_m
+from isamap.io.placing import ground_size_m
 from isamap.io.products import Product
 
 BLOCKS = 400
@@ -41,7 +41,7 @@ def _pixel_m2(grid: GeoBox) -> float:
     if grid.crs is not None and grid.crs.geographic:
         bottom, top = grid.boundingbox.bottom, grid.boundingbox.top
         degrees2 = abs(float(grid.resolution.x * grid.resolution.y))
-        return degrees2 * METRES_PER_DEGREE**2 * cos(radians((bottom + top) / 2))
+        return degrees2 * M_PER_DEGREE**2 * cos(radians((bottom + top) / 2))
     return float((ground_size_m(grid) or abs(grid.resolution.x)) ** 2)
 
 

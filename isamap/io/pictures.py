@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from isamap.domain.lonlat import M_PER_DEGREE
 from isamap.domain.product import NODATA
 from isamap.domain.report import Figure, shown
 from isamap.io.sheet import INK, MUTED, PAPER, WIDTH_IN, Heading, finish, label, new_sheet
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 MAP_PX, CHIP_PX = 800, 200
 """Longer side of a map, and of each picture of a chip, when drawn."""
-M_PER_DEGREE = 111_320.0
 PLATE = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
 """Behind scale bar and north arrow."""
 AGREEMENT = {

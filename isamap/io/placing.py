@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from isamap.domain.grid import GSD_M, MAX_LAT, MIN_LAT, is_on_grid
+from isamap.domain.lonlat import M_PER_DEGREE
 from isamap.domain.mosaic import transformer
 from isamap.domain.overview import places
+from isamap.domain.utm import epsg_of, zone_of
 from isamap.errors import InputError
 from isamap.io.guard import MAX_SIDE_PX, one_line
 
@@ -24,7 +26,6 @@ PIXEL_ERROR_M = 1e-6
 """1 cm over a granule."""
 SHIFT_PX = 1e-3
 """Corners further than this (1 cm) from the grid are another grid."""
-METRES_PER_DEGREE = 111_320
 EDGE_POINTS = 101
 """Points along each side whose UTM position is taken."""
 
@@ -116,7 +117,7 @@ def utm_grid(src: Any, gsd_m: float = GSD_M) -> GeoBox:
         raise InputError(
             f"{one_line(src.name)}: lies outside the UTM zones (80 S - 84 N): it cannot be reprojected"
         )
-    epsg = (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1
+    epsg = epsg_of(int(zone_of(lon)), "N" if lat >= 0 else "S")
     height, width = geobox.shape
     along = np.linspace(0, 1, EDGE_POINTS)
     x, y = _places(
@@ -138,7 +139,7 @@ def ground_size_m(geobox: GeoBox) -> float | None:
     """Size of a pixel on the ground where the CRS does not show it true (degrees, feet, Web Mercator); else None."""
     crs: Any = geobox.crs
     if not crs.projected:
-        return abs(float(geobox.resolution.y)) * METRES_PER_DEGREE
+        return abs(float(geobox.resolution.y)) * M_PER_DEGREE
     unit_m = crs.proj.axis_info[0].unit_conversion_factor
     area = pyproj.Proj(crs.proj).get_factors(*_centre(geobox)).areal_scale
     if unit_m == 1 and abs(area - 1) <= MAX_AREA_ERROR:

@@ -11,9 +11,13 @@ from pyproj import Transformer
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
+from isamap.domain.lonlat import LONLAT
 from isamap.domain.product import NODATA
+from isamap.domain.utm import signed_zone_of
 from isamap.errors import InputError
+from isamap.io.cover import tile_of
 from isamap.io.guard import one_line, open_raster, reason
+from isamap.io.placing import geobox_of
 from isamap.io.sample import Sample
 from isamap.io.zones import Units
 
@@ -24,7 +28,9 @@ POINT_PX = 1e-6
 def values_at(
     paths: Sequence[Path], x: NDArray[np.float64], y: NDArray[np.float64], crs: str
 ) -> NDArray[np.uint8]:
-    """Value of the pixel under each point, 255 where no raster has any; the first raster that knows counts.
+    """Value of the pixel under each point, 255 where no raster has any.
+
+    The first raster that knows counts, tiles in their own zone alone, as in `cover`.
 
     Args:
         paths: one-band uint8 rasters with nodata 255.
@@ -36,12 +42,15 @@ def values_at(
         InputError: a raster is damaged.
     """
     found = np.full(x.shape, NODATA, np.uint8)
+    zones = signed_zone_of(*Transformer.from_crs(crs, LONLAT, always_xy=True).transform(x, y))
     for path in paths:
         with open_raster(path) as src:
             there = Transformer.from_crs(crs, src.crs.to_wkt(), always_xy=True).transform(x, y)
             inverse = ~src.transform
             cols, rows = (np.floor(place) for place in inverse * there)
             inside = (rows >= 0) & (rows < src.height) & (cols >= 0) & (cols < src.width) & (found == NODATA)
+            if tile := tile_of(path, geobox_of(src)):
+                inside &= zones == tile.signed_zone
             try:
                 for point in np.flatnonzero(inside).tolist():
                     area = RasterWindow(int(cols[point]), int(rows[point]), 1, 1)

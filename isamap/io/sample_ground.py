@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isamap.domain.estimation import Stratum
+from isamap.domain.ground_area import SQUARE_KM, pixel_area_m2
 from isamap.domain.product import NODATA
 from isamap.domain.reference_sample import Strata, label, strata_of_table
 from isamap.errors import InputError
@@ -18,7 +19,6 @@ from isamap.io.sample import Sample, read_table
 
 log = logging.getLogger(__name__)
 
-SQUARE_KM = 1e6
 STRATUM = "stratum"
 """Column whose meaning nobody has to be told."""
 NEARLY_ALL = 0.999
@@ -110,7 +110,7 @@ def whole(products: Sequence[Product], points: int) -> Ground:
     """All ground that the first product maps, in one stratum; the classes of every product counted on it."""
     size, areas = 0.0, {product.name: np.zeros(2) for product in products}
     for look in looks(products):
-        pixel_km2 = abs(float(look.grid.resolution.x * look.grid.resolution.y)) / SQUARE_KM
+        pixel_km2 = pixel_area_m2(look.grid) / SQUARE_KM
         valid = look.own != NODATA
         size += float(np.count_nonzero(valid)) * pixel_km2
         for product, classes in zip(products, look.classes, strict=True):

@@ -5,7 +5,6 @@ without a word, and one answers `query` with an empty list. What a catalogue sen
 and a search that goes in circles is refused: part of an answer is none.
 """
 
-import hashlib
 import json
 import logging
 import re
@@ -20,8 +19,10 @@ from typing import Any
 import numpy as np
 import pyproj
 
+from isamap import digests
 from isamap.domain.grid import GSD_M, MARGIN_PX, TILE_M, Tile
 from isamap.domain.sources import Source
+from isamap.domain.utm import near_zone
 from isamap.errors import BusyError
 from isamap.io.http import Client, Unanswered
 from isamap.io.stac_pages import Pages, SearchLimits
@@ -152,7 +153,7 @@ def _kept(source: Source, tile: Tile, start: str, end: str, directory: Path) -> 
         "start": start,
         "end": end,
     }
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    digest = digests.of_json(asked)
     name = re.sub(r"[^A-Za-z0-9]+", "-", source.name.partition("://")[2] or source.name).strip("-")[:60]
     return _Kept(asked, directory / f"{name}-{digest[:20]}.json")
 
@@ -202,8 +203,7 @@ def group_bounds(tile: Tile) -> Bounds:
     along = np.linspace(0, GROUP * TILE_M + 2 * MARGIN_M, EDGE_POINTS)
     east, north = (grid.ravel() for grid in np.meshgrid(left + along, bottom + along))
     lon, lat = pyproj.Transformer.from_crs(tile.epsg, 4326, always_xy=True).transform(east, north)
-    centre = tile.zone * 6 - 183
-    lon = centre + (lon - centre + 180) % 360 - 180
+    lon = near_zone(lon, tile.zone)
     west, south = (floor(values.min() * 1000) / 1000 for values in (lon, lat))
     east_deg, north_deg = (ceil(values.max() * 1000) / 1000 for values in (lon, lat))
     return (

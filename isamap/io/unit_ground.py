@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isamap.domain.estimation import Stratum
+from isamap.domain.ground_area import SQUARE_KM, pixel_area_m2
 from isamap.domain.product import NODATA
 from isamap.io.cover import looks
 from isamap.io.products import Product
@@ -13,7 +14,6 @@ from isamap.io.zones import Units
 
 SAME_GROUND = 0.01
 """Strata that together are this much larger or smaller than the map stand for other ground."""
-SQUARE_KM = 1e6
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def unit_ground(product: Product, units: Units) -> UnitGround:
     most = max(units.names, default=0)
     pixels, km2, whole = np.zeros(most + 1), np.zeros(most + 1), np.zeros(2)
     for look in looks([product]):
-        pixel_km2 = abs(float(look.grid.resolution.x * look.grid.resolution.y)) / SQUARE_KM
+        pixel_km2 = pixel_area_m2(look.grid) / SQUARE_KM
         codes = units.on(look.grid).codes[look.own != NODATA]
         found = np.bincount(codes, minlength=most + 1)
         pixels += found

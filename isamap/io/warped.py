@@ -18,9 +18,10 @@ from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.grid import Window, crop, windows
 from isamap.domain.lonlat import LONLAT
-from isamap.domain.mosaic import ZONE_DEG, Member, transformer
+from isamap.domain.mosaic import Member, transformer
 from isamap.domain.overview import places
 from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, Layer, class_layer, map_item
+from isamap.domain.utm import signed_zone_of
 from isamap.io import store
 from isamap.io.cog import CogWriter
 from isamap.io.members import Reader, check_member
@@ -122,7 +123,7 @@ class Sampler:
         classes = np.full((grid.shape[0], grid.shape[1]), NODATA, np.uint8)
         zones = _zones(grid)
         for crs, (members, tree) in self._groups.items():
-            if not any(member.tile is None or _zone_of(member) in zones for member in members):
+            if not any(member.tile is None or member.tile.signed_zone in zones for member in members):
                 continue
             x, y = positions(grid, crs)
             if not (np.isfinite(x).all() and np.isfinite(y).all()):
@@ -131,8 +132,8 @@ class Sampler:
                 member = members[index]
                 if member.tile is None:
                     self._take(member, (x, y), None, classes)
-                elif _zone_of(member) in zones:
-                    self._take(member, (x, y), zones[_zone_of(member)], classes)
+                elif (zone := member.tile.signed_zone) in zones:
+                    self._take(member, (x, y), zones[zone], classes)
         return classes
 
     def _take(
@@ -180,22 +181,11 @@ def _nodes(grid: GeoBox, crs: str) -> tuple[NDArray[np.float64], NDArray[np.floa
 def _zones(grid: GeoBox) -> dict[int, NDArray[np.bool_] | None]:
     """UTM zones on a grid, southern ones negative, each with its pixels; None stands for all."""
     lon, lat = _nodes(grid, LONLAT)
-    corners = _zone_numbers(lon, lat)
+    corners = signed_zone_of(lon, lat)
     if (corners == corners[0, 0]).all():
         return {int(corners[0, 0]): None}
-    numbers = _zone_numbers(*positions(grid, LONLAT))
+    numbers = signed_zone_of(*positions(grid, LONLAT))
     return {int(number): numbers == number for number in np.unique(numbers)}
-
-
-def _zone_numbers(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.int64]:
-    numbers = ((lon + 180) // ZONE_DEG).astype(np.int64) % 60 + 1
-    return np.where(lat >= 0, numbers, -numbers)
-
-
-def _zone_of(member: Member) -> int:
-    """Number of a tile's zone, negative in the south."""
-    tile = member.tile
-    return 0 if tile is None else tile.zone if tile.hemisphere == "N" else -tile.zone
 
 
 def _weights(count: int) -> NDArray[np.float64]:

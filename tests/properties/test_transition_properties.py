@@ -92,7 +92,7 @@ def test_areas_and_matrices_equal_brute_force(count, seed):
         np.testing.assert_array_equal(seen[t], last == 2)
 
 
-def flooded(mask, min_px):
+def flooded(mask, min_px, longest_px):
     """Pixels of small 8-connected patches off the edge, one patch after the other."""
     todo, small = {tuple(place) for place in np.argwhere(mask).tolist()}, []
     while todo:
@@ -104,7 +104,8 @@ def flooded(mask, min_px):
             todo -= near
             front += near
         at_edge = any(r in (0, mask.shape[0] - 1) or c in (0, mask.shape[1] - 1) for r, c in patch)
-        small += [] if at_edge or len(patch) >= min_px else sorted(patch)
+        long = any(max(axis) - min(axis) >= longest_px for axis in zip(*patch, strict=True))
+        small += [] if at_edge or long or len(patch) >= min_px else sorted(patch)
     return sorted(small)
 
 
@@ -113,30 +114,36 @@ def flooded(mask, min_px):
     st.integers(1, 14) | st.integers(60, 140),
     st.floats(0.05, 0.9),
     st.integers(1, 40),
+    st.integers(1, 12),
     st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=200, deadline=None)
-def test_small_patches_equal_a_flood_fill(height, width, share, min_px, seed):
+def test_small_patches_equal_a_flood_fill(height, width, share, min_px, longest_px, seed):
     mask = np.random.default_rng(seed).random((height, width)) < share
-    places = np.transpose(small_patches(plane_of(mask), mask.shape[1], min_px).pixels())
-    assert [tuple(place) for place in places.tolist()] == flooded(mask, min_px)
+    places = np.transpose(small_patches(plane_of(mask), mask.shape[1], min_px, longest_px).pixels())
+    assert [tuple(place) for place in places.tolist()] == flooded(mask, min_px, longest_px)
 
 
-@given(st.integers(1, 9), st.integers(1, 30), st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
-def test_a_margin_of_the_smallest_patch_gives_each_window_the_answer_of_the_whole(min_px, step, seed):
+@given(st.integers(1, 25), st.integers(1, 9), st.integers(1, 30), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_a_margin_as_long_as_small_patches_gives_each_window_the_answer_of_the_whole(
+    min_px, longest_px, step, seed
+):
     mask = np.random.default_rng(seed).random((33, 41)) < 0.35
-    whole = np.zeros(mask.shape, np.bool_)
-    whole[small_patches(plane_of(mask), mask.shape[1], min_px).pixels()] = True
-    margin, parts = min_px - 1, np.zeros(mask.shape, np.bool_)
+
+    def small(part):
+        found = np.zeros(part.shape, np.bool_)
+        found[small_patches(plane_of(part), part.shape[1], min_px, longest_px).pixels()] = True
+        return found
+
+    margin, parts = min(min_px - 1, longest_px), np.zeros(mask.shape, np.bool_)
     for row in range(0, 33, step):
         for col in range(0, 41, step):
             top, left = max(0, row - margin), max(0, col - margin)
-            window = mask[top : row + step + margin, left : col + step + margin]
-            found = np.zeros(window.shape, np.bool_)
-            found[small_patches(plane_of(window), window.shape[1], min_px).pixels()] = True
+            found = small(mask[top : row + step + margin, left : col + step + margin])
             inner = found[row - top : row - top + step, col - left : col - left + step]
             parts[row : row + step, col : col + step] = inner
+    whole = small(mask)
     np.testing.assert_array_equal(parts, whole)
 
 
