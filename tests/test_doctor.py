@@ -10,6 +10,7 @@ import pytest
 import tiny
 
 from isamap.core import doctor as recipe
+from isamap.engine import machine
 from isamap.io import system
 
 
@@ -203,3 +204,11 @@ def test_a_broken_environment_is_exit_5(broken, name, tmp_path):
     assert done.returncode == 5, done.stderr
     states = {line["name"]: line["state"] for line in json.loads(done.stdout)["checks"]}
     assert states[name] == "problem"
+
+
+def test_cores_are_those_that_workers_are_counted_by(isamap, tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")  # no Linux
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    (tmp_path / "cpu.max").write_text("300000 100000")
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    assert state_of(isamap("doctor", "--json"), "CPU")["found"].startswith("3 cores, ")

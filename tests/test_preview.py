@@ -6,14 +6,15 @@ from PIL import Image
 
 from isamap.domain.grid import windows
 from isamap.domain.product import CLASSES, NODATA
+from isamap.io import preview
 from isamap.io.cog import CogWriter
 from isamap.io.preview import BAR_PX, GAP_PX, PANEL_PX, Thumbnail, _round_length, write_preview
 
 BANDS = ("B02", "B03", "B04", "B08")
 
 
-def thumbnail(lr, valid, step):
-    made = Thumbnail(valid.shape, BANDS)
+def thumbnail(lr, valid, step, gsd_m=10):
+    made = Thumbnail(valid.shape, BANDS, gsd_m)
     for window in windows(valid.shape, step):
         made.add(window, lr[:, *window.slices], valid[window.slices])
     return made
@@ -28,7 +29,7 @@ def scene():
     return lr, valid
 
 
-def picture(tmp_path, scene):
+def picture(tmp_path, scene, gsd_m=10):
     lr, valid = scene
     isa = np.kron(np.where(valid, 1, NODATA), np.ones((10, 10))).astype(np.uint8)
     isa[300:, :450] = 0
@@ -36,7 +37,7 @@ def picture(tmp_path, scene):
     with CogWriter(tmp_path / "map.tif", geobox, CLASSES, {}) as cog:
         for window in windows(isa.shape, 512):
             cog.write(window, isa[window.slices])
-    write_preview(tmp_path / "map.png", thumbnail(lr, valid, 51), tmp_path / "map.tif")
+    write_preview(tmp_path / "map.png", thumbnail(lr, valid, 51, gsd_m), tmp_path / "map.tif")
     with Image.open(tmp_path / "map.png") as image:
         assert image.format == "PNG"
         return np.asarray(image.convert("RGB"))
@@ -82,12 +83,12 @@ def test_a_thumbnail_does_not_depend_on_the_windows(scene, step, monkeypatch):
 
 
 def test_a_thumbnail_of_nothing_is_white():
-    made = Thumbnail((20, 20), BANDS)
+    made = Thumbnail((20, 20), BANDS, 10)
     assert (np.asarray(made.picture((20, 20))) == 255).all()
 
 
 def test_a_scene_without_visible_bands_shows_its_first():
-    assert Thumbnail((20, 20), ("B08", "B11")).bands == [0]
+    assert Thumbnail((20, 20), ("B08", "B11"), 10).bands == [0]
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,10 @@ def test_a_scene_without_visible_bands_shows_its_first():
 )
 def test_scale_bars_have_round_lengths(length, expected):
     assert _round_length(length) == pytest.approx(expected)
+
+
+def test_the_input_is_named_by_its_own_pixel_size(tmp_path, scene, monkeypatch):
+    said = []
+    monkeypatch.setattr(preview.ImageDraw.ImageDraw, "text", lambda _, place, text, **how: said.append(text))
+    picture(tmp_path, scene, gsd_m=3)
+    assert said[0].endswith("   input, 3 m")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from isamap import __version__
+from isamap.engine.machine import cores
 from isamap.errors import CheckError
 from isamap.io import system
 
@@ -157,10 +158,10 @@ def _projections() -> Iterator[Line]:
 def _machine() -> Iterator[Line]:
     from isamap.model import facts
 
-    used, cores = facts.threads()
-    limited = used < cores and "OMP_NUM_THREADS" in os.environ
+    used, usable = facts.threads(), cores()
+    limited = used < usable and "OMP_NUM_THREADS" in os.environ
     todo = "unset OMP_NUM_THREADS unless you want that" if limited else ""
-    yield Line("CPU", "warning" if limited else "ok", f"{cores} cores, torch uses {used} threads", todo)
+    yield Line("CPU", "warning" if limited else "ok", f"{usable} cores, torch uses {used} threads", todo)
     for found in facts.accelerators():
         size = f", {found.memory_gb:g} GB" if found.memory_gb is not None else ""
         yield Line("device", "ok", f"{found.name}{size}: models run in {found.precision}")

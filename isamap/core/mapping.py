@@ -3,8 +3,6 @@
 A map whose item carries the same provenance is done and left alone.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap import __version__
+from isamap import __version__, digests
 from isamap.domain import product
 from isamap.domain.composite import made_of
 from isamap.domain.grid import Window, refine
 from isamap.domain.panels import batches
+from isamap.engine.machine import cores
 from isamap.engine.pages import Ceiling, keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import InputError
@@ -124,7 +123,8 @@ class Mapper:
 
     def __init__(self, options: Options) -> None:
         keep_pages()
-        device.use_threads(options.threads)
+        share = max(1, cores() // -options.threads) if options.threads < 0 else options.threads
+        device.use_threads(share)
         self.options = options
         self.predictor = Predictor(find(options.model), options.device, options.threshold)
         self.batch = options.batch or (8 if self.predictor.device.type == "cuda" else 1)
@@ -180,7 +180,7 @@ class Mapper:
             "code": f"isamap {__version__}",
             "model": self.predictor.card.weights_sha256,
             "inputs": digest,
-            "settings": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+            "settings": digests.of_json(settings),
             "layers": [layer.key for layer in self.options.layers],
         }
 
@@ -200,7 +200,7 @@ class Mapper:
         shape = (core.shape[0], core.shape[1])
         layers = self.predictor.layers(probability=self.options.probability)
         with store.publish(job.target) as publication:
-            thumbnail = Thumbnail(shape, scene.bands)
+            thumbnail = Thumbnail(shape, scene.bands, card.network.gsd_m)
             with ExitStack() as stack:
                 beside = stack.enter_context(ThreadPoolExecutor(1))
                 writers = [
@@ -257,10 +257,12 @@ class Mapper:
                 thumbnail.add(piece.window, piece.lr[:, *inner], piece.valid[inner])
                 tally.valid += int(np.count_nonzero(prediction.isa != product.NODATA))
                 tally.isa += self.predictor.count_isa(prediction.isa)
-                bar.advance(piece.window.height * piece.window.width / 1e4)
+                bar.advance(piece.window.height * piece.window.width * pixel_km2)
 
-        area_km2 = shape[0] * shape[1] / 1e4
-        with Progress(area_km2, "km2", job.name, show=self.options.show_progress) as bar:
+        pixel_km2 = self.predictor.card.network.gsd_m**2 / 1e6
+        with Progress(
+            shape[0] * shape[1] * pixel_km2, "km2", job.name, show=self.options.show_progress
+        ) as bar:
             jobs = batches(shape, self.options.window_px, self.batch, scene.panel_px)
             stream(raster.checked(scene, jobs), read, compute, write)
         return tally

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from isamap.domain.classes import SCHEMES, Scheme
+from isamap.domain.footprint import footprint_of
+from isamap.domain.lonlat import bbox_of
 from isamap.domain.product import NODATA, Layer, footprint
+from isamap.errors import InputError
 
 Check = Literal[
     "coverage",
@@ -103,7 +105,7 @@ def item_faults(item: Mapping[str, Any], stem: str, year: int | None) -> Iterato
     provenance, model = (properties.get(f"isamap:{name}") for name in ("provenance", "model"))
     if not isinstance(provenance, dict) or {"code", "model", "inputs", "settings"} - set(provenance):
         yield "says not what the map was made from (isamap:provenance)"
-    if not isinstance(model, dict) or not isinstance(model.get("threshold"), int | float):
+    if not isinstance(model, dict) or not 0 <= number_of(model.get("threshold")) <= 1:
         yield "says not with which model and threshold (isamap:model)"
     if properties.get("datetime") is not None:
         yield "has a datetime beside the span that it speaks of"
@@ -119,34 +121,41 @@ def place_fault(item: Mapping[str, Any], geobox: GeoBox) -> str | None:
     said = properties.get("proj:code"), properties.get("proj:shape")
     if said != (f"EPSG:{epsg}" if epsg else None, list(geobox.shape)):
         return f"says {said[0]} {said[1]}, the raster is EPSG:{epsg} {list(geobox.shape)}"
-    transform = properties.get("proj:transform")
-    if not isinstance(transform, list) or not np.allclose(
-        transform[:6], list(geobox.transform)[:6], 0, PIXEL_ERROR_M
-    ):
+    transform = _numbers(properties.get("proj:transform"))[:6]
+    if not _alike(transform, list(geobox.transform)[:6], PIXEL_ERROR_M):
         return "has another proj:transform than the raster"
-    bounds = list(footprint(geobox).bounds)
-    if not all(np.allclose(said, bounds, 0, PLACE_ERROR_DEG) for said in _bounds_said(item)):
+    bounds = bbox_of([footprint(geobox)])
+    if not all(
+        _alike(said, bounds, PLACE_ERROR_DEG) for said in (_numbers(item.get("bbox")), _bounds_of(item))
+    ):
         return "has a bbox or geometry that is not the raster's footprint"
     return None
 
 
-def _bounds_said(item: Mapping[str, Any]) -> Iterator[Sequence[float]]:
-    """West, south, east and north of an item's bbox and of its geometry; NaN where they cannot be read."""
-    unknown = [math.nan] * 4
-    match item.get("bbox"):
-        case [
-            int() | float(),
-            int() | float(),
-            int() | float(),
-            int() | float(),
-        ] as bbox:  # of two dimensions
-            yield bbox
-        case _:
-            yield unknown
+def number_of(value: object) -> float:
+    """A number that an item gives; NaN where it is none."""
     try:
-        yield shapely.geometry.shape(item["geometry"]).bounds or unknown
-    except (shapely.errors.ShapelyError, KeyError, TypeError, ValueError, AttributeError, IndexError):
-        yield unknown
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _numbers(value: object) -> list[float]:
+    """The numbers of a list that an item gives; none where it is no list."""
+    return [number_of(one) for one in value] if isinstance(value, list) else []
+
+
+def _alike(said: Sequence[float], found: Sequence[float], error: float) -> bool:
+    return len(said) == len(found) and np.allclose(said, found, 0, error)
+
+
+def _bounds_of(item: Mapping[str, Any]) -> list[float]:
+    """West, south, east and north of an item's geometry; nothing where it has none that can be read."""
+    try:
+        outline = footprint_of({"geometry": item.get("geometry")})
+    except InputError:
+        return []
+    return [] if outline is None else bbox_of([outline])
 
 
 def grid_fault(geobox: GeoBox, expected: GeoBox | None) -> str | None:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import shapely
-
+from isamap.domain.lonlat import bbox_of
 from isamap.domain.mosaic import Make, Member
 from isamap.domain.product import FAR_FUTURE, FIRST_ACQUISITION
 
@@ -24,7 +23,8 @@ def collection(
     import pystac
 
     starts, ends = zip(*(span(member) for member, _ in members), strict=True)
-    bounds = [float(side) for side in shapely.total_bounds([member.footprint for member, _ in members])]
+    bounds = bbox_of(member.footprint for member, _ in members)
+    pixels = " and ".join(f"{gsd:g}" for gsd in sorted({member.gsd for member, _ in members}))
     extent = pystac.Extent(
         pystac.SpatialExtent([bounds]),
         pystac.TemporalExtent([[datetime.fromisoformat(min(starts)), datetime.fromisoformat(max(ends))]]),
@@ -32,7 +32,7 @@ def collection(
     made = pystac.Collection(
         id=name,
         title=title,
-        description=f"{title}: impervious surface at 1 m, {len(members)} maps, and their overview.",
+        description=f"{title}: impervious surface at {pixels} m, {len(members)} maps, and their overview.",
         extent=extent,
         license="other",
         summaries=pystac.Summaries(

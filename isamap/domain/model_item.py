@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import shapely
+
 from isamap.domain.bands import BANDS
 from isamap.domain.classes import SCHEMES
+from isamap.domain.lonlat import bbox_of
 from isamap.domain.product import FIRST_ACQUISITION
 
 MLM = "https://stac-extensions.github.io/mlm/v1.5.0/schema.json"
@@ -28,8 +31,7 @@ def model_item(card: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, A
             `made` (time of the weights, RFC 3339).
     """
     boxes = [list(map(float, box)) for box in card["training"].get("footprint") or []]
-    bbox = [min(b[0] for b in boxes), min(b[1] for b in boxes)] if boxes else []
-    bbox += [max(b[2] for b in boxes), max(b[3] for b in boxes)] if boxes else []
+    bbox = bbox_of(shapely.box(*box) for box in boxes) if boxes else []
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.1.0",

@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.classes import Scheme
 from isamap.domain.grid import Tile
+from isamap.domain.lonlat import LONLAT, bbox_of, cut_at_180
 
 NODATA = 255
 """Of both map rasters: no look at the ground, or a missing band."""
@@ -47,7 +48,7 @@ class Layer:
 CLASSES = Layer(
     key="isa",
     suffix=".tif",
-    title="Impervious surface, 1 m: 0 pervious, 1 impervious, 255 nodata",
+    title="Impervious surface: 0 pervious, 1 impervious, 255 nodata",
     description="impervious surface",
     overview="MODE",
     colours={0: (236, 240, 232, 255), 1: (178, 34, 52, 255), NODATA: (0, 0, 0, 0)},
@@ -55,7 +56,7 @@ CLASSES = Layer(
 PROBABILITY = Layer(
     key="probability",
     suffix=".prob.tif",
-    title="Probability of impervious surface, 1 m: percent, 255 nodata",
+    title="Probability of impervious surface: percent, 255 nodata",
     description="probability of impervious surface, percent",
     overview="AVERAGE",
     colours={},
@@ -141,9 +142,9 @@ def year_span(year: int) -> tuple[str, str]:
 
 
 def footprint(geobox: GeoBox) -> BaseGeometry:
-    """Lon/lat outline of a grid, as items have it."""
-    outline: BaseGeometry = geobox.footprint("EPSG:4326", npoints=16).geom
-    return outline
+    """Lon/lat outline of a grid, as items have it: in two parts where it crosses the 180th meridian (RFC 7946, 3.1.9)."""
+    outline: BaseGeometry = geobox.footprint(LONLAT, npoints=16).geom
+    return cut_at_180(outline, jumps=geobox.crs != LONLAT)
 
 
 def raster_item(stem: str, geobox: GeoBox, span: tuple[str, str], properties: Mapping[str, Any]) -> Any:
@@ -163,7 +164,7 @@ def raster_item(stem: str, geobox: GeoBox, span: tuple[str, str], properties: Ma
     return pystac.Item(
         id=stem,
         geometry=mapping(outline),
-        bbox=list(outline.bounds),
+        bbox=bbox_of([outline]),
         datetime=None,
         start_datetime=start,
         end_datetime=end,
@@ -191,7 +192,7 @@ def map_item(
 
     Args:
         stem: of the files, and id of the item.
-        geobox: of the 1 m rasters.
+        geobox: of the rasters.
         span: start and end of the time the map speaks of, RFC 3339.
         layers: rasters of the product.
         properties: more item properties, provenance among them.

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import shapely
 from odc.geo.geobox import GeoBox
 
 from isamap.domain import references
 from isamap.domain.composite import period
 from isamap.domain.grid import MARGIN_PX, Tile
-from isamap.domain.lonlat import LONLAT
-from isamap.domain.product import raster_item
+from isamap.domain.lonlat import LONLAT, into_crs, polygon_parts
+from isamap.domain.product import footprint, raster_item
 from isamap.domain.sources import Source
 from isamap.errors import ConfigError
 
@@ -108,9 +109,19 @@ def _name(lat: int, lon: int) -> str:
 
 
 def tile_bounds(tile: Tile, crs: Any = LONLAT) -> Bounds:
-    """Box of a tile with its margin in another CRS; lon/lat unless one is given."""
-    box = tile.geobox(margin_px=MARGIN_PX).footprint(crs, npoints=32).boundingbox
-    return box.left, box.bottom, box.right, box.top
+    """Box of a tile with its margin in another CRS; lon/lat unless one is given.
+
+    It ends at the 180th meridian, as the sheets do: what lies beyond is ground of the tile's neighbour in the other zone.
+    """
+    geobox = tile.geobox(margin_px=MARGIN_PX)
+    parts = polygon_parts(footprint(geobox))
+    if len(parts) > 1:
+        own = max(parts, key=lambda part: shapely.intersection(part, tile.footprint()).area)
+        (shape,) = into_crs([own], LONLAT, str(crs))
+    else:
+        shape = geobox.footprint(crs, npoints=32).geom
+    west, south, east, north = shape.bounds
+    return west, south, east, north
 
 
 def provenance(product: Published, code: str) -> dict[str, Any]:

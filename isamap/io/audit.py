@@ -1,6 +1,5 @@
 """The audit of one finished map: its item, its files, their headers, and every pixel."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import rasterio
 from rasterio.errors import RasterioError
 
+from isamap import digests
 from isamap.domain.audit import (
     AFRESH,
     AGAIN,
@@ -18,6 +18,7 @@ from isamap.domain.audit import (
     Finding,
     grid_fault,
     item_faults,
+    number_of,
     place_fault,
     scheme_of,
     traits_of,
@@ -135,13 +136,8 @@ def _file_findings(
             yield Finding(stem, "file", f"{path.name} is missing", AGAIN)
         elif path.stat().st_size != size:
             yield Finding(stem, "file", f"{path.name} has {path.stat().st_size} bytes, not {size}", AGAIN)
-        elif not quick and store.SHA256 + _sha256(path) != checksum:
+        elif not quick and store.SHA256 + digests.of_file(path) != checksum:
             yield Finding(stem, "file", f"{path.name} is not the file its item describes (sha256)", AGAIN)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _raster_findings(
@@ -211,7 +207,7 @@ def _validity(subject: Subject, item: Mapping[str, Any]) -> tuple[Validity | Non
     stem, path = subject.target.stem, subject.composite
     if subject.tile is None or path is None or not path.is_file():
         return None, ()
-    if _sha256(path) != item["properties"]["isamap:provenance"]["inputs"]:
+    if digests.of_file(path) != item["properties"]["isamap:provenance"]["inputs"]:
         return None, (Finding(stem, "stale", "the composite has changed since the map was made", AGAIN),)
     try:
         return validity(path, subject.tile), ()
@@ -260,7 +256,7 @@ def _share_findings(stem: str, properties: Mapping[str, Any], tally: Tally, path
     shares = {"valid_share": tally.valid / (height * width), "isa_share": tally.isa / max(tally.valid, 1)}
     for name, share in shares.items():
         said = properties.get(f"isamap:{name}")
-        if not isinstance(said, int | float) or not abs(said - share) <= SHARE_ERROR:  # NaN is no share
+        if not abs(number_of(said) - share) <= SHARE_ERROR:  # NaN is no share
             yield Finding(stem, "share", f"item says {name} {said}, the pixels {share:.6f}", AFRESH)
     if not tally.valid:
         yield Finding(stem, "one-class", "the map is all nodata", "look at its composite", "warning")

@@ -1,6 +1,5 @@
 """The audit of a chip store: its files against their checksums, its layers against their items, its index against both."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
+from isamap import digests
 from isamap.domain.audit import Finding
 from isamap.domain.chips import HR, LABELS, LR, SPLIT, STEM, ChipRow, ShardRow
 from isamap.domain.grid import Window, windows
@@ -60,9 +60,10 @@ def audit_chips(folder: Path, *, quick: bool = False) -> AuditedStore:
     if not manifest.is_file():
         raise MissingInputError(f"{folder} holds no finished chip store ({STEM}.json): run isamap tile")
     with store.storage_errors(manifest):
-        findings = list(_files(folder, quick=quick))
-        damaged = {finding.tile for finding in findings}
+        findings: list[Finding] = []
         try:
+            findings += _files(folder, quick=quick)
+            damaged = {finding.tile for finding in findings}
             with open_chips(folder) as chips:
                 findings += _contents(chips, damaged, quick=quick)
                 if holder(folder / RUN_LOCK) is None:  # a run at work has not written its manifest
@@ -70,7 +71,10 @@ def audit_chips(folder: Path, *, quick: bool = False) -> AuditedStore:
                 return AuditedStore(tuple(findings), len(chips.sources), len(chips.chips))
         except (InputError, MissingInputError) as fault:
             findings.append(Finding(STEM, "item", _brief(fault, folder), AGAIN))
-            return AuditedStore(tuple(findings), 0, 0)
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as fault:
+            text = f"the manifest or an item of its shards has a value of a wrong kind ({fault})"
+            findings.append(Finding(STEM, "item", text, AFRESH))
+        return AuditedStore(tuple(findings), 0, 0)
 
 
 def _brief(fault: Exception, folder: Path) -> str:
@@ -104,11 +108,8 @@ def _file_fault(folder: Path, asset: Any, *, quick: bool) -> str | None:
     size = path.stat().st_size
     if size != asset.get("file:size"):
         return f"{path.name} has {size} bytes, not {asset.get('file:size')}"
-    if not quick:
-        with path.open("rb") as file:
-            found = store.SHA256 + hashlib.file_digest(file, "sha256").hexdigest()
-        if found != asset.get("file:checksum"):
-            return f"{path.name} is not the file its item describes (sha256)"
+    if not quick and store.SHA256 + digests.of_file(path) != asset.get("file:checksum"):
+        return f"{path.name} is not the file its item describes (sha256)"
     return None
 
 

@@ -1,6 +1,5 @@
 """The audit of one finished composite: its item, its file, every pixel against what the item says of it."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from rasterio.errors import RasterioError
 from rio_cogeo.cogeo import cog_validate
 
+from isamap import digests
 from isamap.domain.audit import Finding, grid_fault, place_fault
 from isamap.domain.composite import ASSET, BAND_NAMES, NODATA, look_statistics, made_of
 from isamap.domain.grid import MARGIN_PX, Tile
@@ -56,7 +56,8 @@ def _findings(one: Candidate) -> Iterator[Finding]:
     if not item_path.exists():
         return
     item = store.read_item(item_path)
-    asset = ((item or {}).get("assets") or {}).get(ASSET)
+    assets = (item or {}).get("assets")
+    asset = assets.get(ASSET) if isinstance(assets, dict) else None
     if item is None or not made_of(item) or not isinstance(asset, dict):
         yield Finding(name, "item", f"{item_path.name} of the composite is no item of isamap", AGAIN)
         return
@@ -79,9 +80,7 @@ def _file_fault(one: Candidate, asset: Mapping[str, Any]) -> str:
         return f"has {size} bytes, not {asset.get('file:size')}"
     if one.quick:
         return ""
-    with one.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    same = asset.get("file:checksum") == store.SHA256 + digest
+    same = asset.get("file:checksum") == store.SHA256 + digests.of_file(one.path)
     return "" if same else "is not the file its item describes (sha256)"
 
 

@@ -22,7 +22,8 @@ INK, PAPER = (40, 40, 40), (255, 255, 255)
 class Thumbnail:
     """The true-colour input, thinned while its windows pass by."""
 
-    def __init__(self, shape: tuple[int, int], bands: tuple[str, ...]) -> None:
+    def __init__(self, shape: tuple[int, int], bands: tuple[str, ...], gsd_m: float) -> None:
+        self.gsd_m = gsd_m
         self.step = max(1, -(-max(shape) // PANEL_PX))
         self.bands = [bands.index(b) for b in ("B04", "B03", "B02") if b in bands] or [0]
         thin = tuple(-(-side // self.step) for side in shape)
@@ -62,19 +63,29 @@ def write_preview(path: Path, thumbnail: Thumbnail, classes: Path, layer: Layer 
     sheet = Image.new("RGB", (2 * size[0] + GAP_PX, size[1] + BAR_PX), PAPER)
     sheet.paste(thumbnail.picture(size), (0, 0))
     sheet.paste(mapped, (size[0] + GAP_PX, 0))
-    _legend(ImageDraw.Draw(sheet), size, gsd_m * shrink, layer)
+    _legend(ImageDraw.Draw(sheet), size, (gsd_m * shrink, thumbnail.gsd_m), layer)
     with storage_errors(path):
         sheet.save(path, format="PNG", compress_type=zlib.Z_RLE)  # faster than level 1 and smaller
 
 
-def _legend(draw: ImageDraw.ImageDraw, size: tuple[int, int], m_per_px: float, layer: Layer) -> None:
-    """Scale bar under the input, colours under the map; a scheme of many classes is only named."""
+def _legend(
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], pixels_m: tuple[float, float], layer: Layer
+) -> None:
+    """Scale bar under the input, colours under the map; a scheme of many classes is only named.
+
+    Args:
+        draw: the sheet.
+        size: of a panel.
+        pixels_m: of the sheet, and of the input.
+        layer: of the map.
+    """
+    m_per_px, gsd_m = pixels_m
     font = ImageFont.load_default(size=20)
     top = size[1] + 16
     length_m = _round_length(size[0] * m_per_px / 4)
     draw.rectangle((8, top + 10, 8 + length_m / m_per_px, top + 16), fill=INK)
     label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
-    draw.text((16 + length_m / m_per_px, top), f"{label}   Sentinel-2, 10 m", fill=INK, font=font)
+    draw.text((16 + length_m / m_per_px, top), f"{label}   input, {gsd_m:g} m", fill=INK, font=font)
     left = size[0] + GAP_PX
     if layer.key != CLASSES.key:
         draw.text((left, top), layer.description, fill=INK, font=font)

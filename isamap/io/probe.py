@@ -13,11 +13,11 @@ from isamap.domain.evaluation import mean_shares
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
+from isamap.io.class_bits import HALF, codes_of
 from isamap.io.cover import places_of, tile_of
 from isamap.io.products import Product, grid_of
 from isamap.io.sample import Sample
 
-HALF = 0.5
 MAX_SUPPORT_M = 1000.0
 
 
@@ -32,9 +32,8 @@ def check_support(support_m: float) -> None:
 
 
 def classes_at(product: Product, sample: Sample, support_m: float) -> NDArray[np.uint8]:
-    """Class of a product at each point, 255 where it maps nothing; the majority of a square with `support_m`."""
-    share = shares_at(product, sample, support_m)
-    return np.where(np.isnan(share), NODATA, share > HALF).astype(np.uint8)
+    """Class of a product at each point, or of a square around it: 1 where at least half is ISA, 255 where it maps nothing."""
+    return codes_of(shares_at(product, sample, support_m))
 
 
 def shares_at(product: Product, sample: Sample, support_m: float) -> NDArray[np.float32]:
@@ -89,4 +88,4 @@ def _share(values: NDArray[Any]) -> float:
     """Mean of the known pixels of a square."""
     share = values if values.dtype.kind == "f" else np.where(values == NODATA, np.nan, values)
     mean, valid = mean_shares(share.astype(np.float32), max(share.shape))
-    return float(mean[0, 0]) if valid[0, 0] > HALF else np.nan
+    return float(mean[0, 0]) if valid[0, 0] >= HALF else np.nan

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from isamap.domain import references
-from isamap.domain.lonlat import LONLAT
+from isamap.domain.lonlat import LONLAT, M_PER_DEGREE, cut_at_180
 from isamap.domain.mosaic import transformer
 from isamap.domain.overview import places
 from isamap.domain.product import NODATA
 from isamap.errors import InputError, MissingInputError
 from isamap.io.classmap import ClassMap, map_files
 from isamap.io.guard import one_line, open_raster
-from isamap.io.placing import METRES_PER_DEGREE, check_position, geobox_of, ground_size_m, utm_grid
+from isamap.io.placing import check_position, geobox_of, ground_size_m, utm_grid
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ class Footprints:
 
 def widened(area: Any, reach_m: float) -> Any:
     """A lon/lat polygon, at least so much wider."""
-    return shapely.buffer(area, reach_m / METRES_PER_DEGREE * WIDER) if reach_m else area
+    return shapely.buffer(area, reach_m / M_PER_DEGREE * WIDER) if reach_m else area
 
 
 def outline(grid: GeoBox) -> Any:
@@ -211,7 +211,7 @@ def outline(grid: GeoBox) -> Any:
     ring = np.stack(transformer(str(grid.crs), LONLAT).transform(x, y), axis=1)
     if not np.isfinite(ring).all():
         return shapely.Polygon()
-    return shapely.buffer(shapely.polygons(ring), WIDER_DEG)
+    return shapely.buffer(cut_at_180(shapely.polygons(ring), jumps=grid.crs != LONLAT), WIDER_DEG)
 
 
 def footprints(product: Product) -> Footprints:

@@ -9,11 +9,8 @@ from isamap.errors import ModelError
 
 
 def use_threads(count: int) -> None:
-    """Let torch use `count` threads; 0 leaves it one per core, -n gives this process an nth of those it may use."""
-    if count < 0:
-        own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        count = max(1, own // -count)
-    if count > 0:
+    """Let torch use `count` threads; 0 leaves it one per core."""
+    if count:
         torch.set_num_threads(count)
 
 

@@ -1,6 +1,5 @@
 """What the model side of this installation can do, for `isamap doctor`."""
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -22,9 +21,9 @@ class Accelerator:
     """Of a GPU."""
 
 
-def threads() -> tuple[int, int]:
-    """Threads that torch uses, and cores this process may run on."""
-    return torch.get_num_threads(), len(os.sched_getaffinity(0))
+def threads() -> int:
+    """Threads that torch uses."""
+    return torch.get_num_threads()
 
 
 def accelerators() -> list[Accelerator]:
