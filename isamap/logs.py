@@ -41,9 +41,22 @@ def settings() -> tuple[int, str] | None:
     return _settings[-1] if _settings else None
 
 
+def is_json() -> bool:
+    """Whether `configure` was asked for JSON."""
+    return bool(_settings) and _settings[-1][1] == "json"
+
+
+def line(text: str, level: int) -> str:
+    """A line for stderr that is no log line: as it is, or as a record where the log is JSON."""
+    if not is_json():
+        return text
+    return JsonFormatter().format(logging.LogRecord("isamap", level, "", 0, text, None, None))
+
+
 def configure(level: int, log_format: str) -> None:
     """Send isamap's log lines from `level` up, and others' warnings, to stderr."""
     _settings[:] = [(level, log_format)]
+    logging.captureWarnings(is_json())
     handler = _Handler()
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)

@@ -152,12 +152,6 @@ def test_a_batch_size_that_is_no_number_is_exit_2(infer):
         pytest.param(("infer", "--input", "no.tif", "--model", "MODEL"), 66, "no.tif", id="input"),
         pytest.param(("infer", "--tiles", TILE, "--year", "2021", "--model", "none"), 66, "none", id="model"),
         pytest.param(("models", "none"), 66, "none", id="model-to-show"),
-        pytest.param(
-            ("infer", "--tiles", TILE, "--year", "2021", "--model", "MODEL", "--no-fetch"),
-            66,
-            TILE[:0],
-            id="tiles",
-        ),
         pytest.param(("infer", "--tiles", "@no.txt", "--year", "2021"), 66, "no.txt", id="list-of-tiles"),
         pytest.param(("infer", "--aoi", "no.geojson", "--year", "2021"), 66, "no.geojson", id="aoi"),
         pytest.param(("--debug", "regions", "--json", "nowhere"), 1, "Traceback", id="debug"),
@@ -188,7 +182,7 @@ def test_a_year_without_composites_says_where_they_belong(isamap, model):
     ended = isamap("infer", *area, "--model", model, "--no-fetch")
     assert ended.code == 66
     assert "ws/composites/2021" in ended.err
-    assert names(Path()) == set()
+    assert names(Path()) == {"ws", "ws/runs", "ws/runs/infer-tiny-2021.json"}
 
 
 def damage(path, change):
@@ -700,6 +694,35 @@ def test_on_error_stop_ends_at_the_first_failed_tile_with_its_own_code(isamap, d
     assert NEXT_TILE not in ended.err
 
 
+def test_a_run_that_is_stopped_leaves_document_and_reports(isamap, damaged, model):
+    ended = over_tiles(isamap, damaged, model, "--on-error", "stop", "--json", "--report", "r.json")
+    assert (ended.code, ended.document["requested"], ended.document["failed"]) == (65, 2, 1)
+    assert [row["name"] for row in ended.document["maps"]] == [TILE]
+    for path in (Path("r.json"), damaged / "runs" / "infer-tiny-2021.json"):
+        assert json.loads(path.read_text()) == ended.document
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("--tiles", TILE, "--year", 2021, "--workspace", "ws"), id="tile"),
+        pytest.param(
+            ("--tiles", f"{TILE},{NEXT_TILE}", "--year", 2021, "--workspace", "ws", "--shard", "2/2"),
+            id="shard",
+        ),
+        pytest.param(("--input", "nothere.tif"), id="raster"),
+    ],
+)
+def test_a_lone_map_without_input_leaves_document_and_reports(isamap, model, arguments):
+    more = () if "--input" in arguments else ("--no-fetch",)
+    ended = isamap("infer", *arguments, *more, "--model", model, "--json", "--report", "r.json")
+    assert (ended.code, ended.document["requested"], ended.document["missing"]) == (66, 1, 1)
+    assert re.fullmatch(r"isamap: [^\n]+\n", ended.err)
+    reports = [Path("r.json"), *Path("ws/runs").glob("*.json")]
+    assert len(reports) == (1 if "--input" in arguments else 2)
+    assert [json.loads(path.read_text()) for path in reports] == [ended.document] * len(reports)
+
+
 def test_max_tiles_ends_after_that_many(isamap, damaged, model):
     ended = over_tiles(isamap, damaged, model, "--max-tiles", 1, "--json")
     assert ended.code == 65  # one map, its own fault
@@ -713,7 +736,7 @@ def test_a_list_of_tiles_may_come_from_a_file(isamap, damaged, model):
 
 
 def test_a_list_of_tiles_may_have_comments_and_a_byte_order_mark(isamap, damaged, model):
-    text = f"# of today\n{tiny.TILES[0]}\n  # and of tomorrow\n{tiny.TILES[1]}\n"
+    text = f"# of today\n{tiny.TILES[0]}  # the town\n  # and of tomorrow\n{tiny.TILES[1]}#\n"
     Path("tiles.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
     ended = over_tiles(isamap, damaged, model, "-n", "--json", tiles=["@tiles.txt"])
     assert (ended.code, ended.document["requested"]) == (0, 2)

@@ -124,7 +124,7 @@ def commands():
     """Every isamap command that cron or systemd would run."""
     for line in (EXAMPLES / "isamap.cron").read_text().splitlines():
         if match := re.match(r"(?:[\d*]+ +){5}(isamap .*)", line):
-            yield re.split(r" 2>>| \|\| ", match[1])[0]
+            yield re.split(r" >/dev/null | \|\| ", match[1])[0]
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str
     unit.read(EXAMPLES / "isamap.service")
@@ -145,6 +145,82 @@ def test_cron_and_systemd_run_commands_that_there_are(line):
     context = cli.commands[name].make_context(name, arguments, parent=root)
     assert context.params["workspace"].is_absolute()
     assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "mailed"),
+    [
+        (0, ""),
+        (75, ""),
+        (3, "isamap: 1 of 2 maps are not made\n"),
+        (143, "isamap: 1 of 2 maps are not made\n"),
+    ],
+)
+def test_cron_mails_the_last_word_of_a_run_that_failed_and_nothing_else(command, tmp_path, code, mailed):
+    fake = tmp_path / "bin" / "isamap"
+    fake.write_text(
+        f'#!/bin/sh\necho maps/a.tif\necho "a tile" >&2\necho "isamap: 1 of 2 maps are not made" >&2\nexit {code}\n'
+    )
+    lines = (EXAMPLES / "isamap.cron").read_text().splitlines()
+    (log,) = (line.removeprefix("LOG=") for line in lines if line.startswith("LOG="))
+    (infer,) = (line for line in lines if " isamap infer " in line)
+    words = re.split(" +", infer, maxsplit=5)[5]
+    assert words.replace(" --workers auto", "") in re.sub(
+        r"^.*\* +", "", (tiny.REPOSITORY / "docs" / "infer.md").read_text(), flags=re.MULTILINE
+    )
+    environment = command | {"LOG": str(tmp_path / "infer.log")}
+    done = subprocess.run(
+        ["sh", "-c", words], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert (done.stdout, done.stderr) == (mailed, "")
+    assert (tmp_path / "infer.log").read_text().count("\n") == 2
+    assert log.startswith("/data/isamap/"), "where the user of the crontab may write"
+
+
+def test_stopping_the_service_is_no_failure():
+    assert "SuccessExitStatus=75 130 143\n" in (EXAMPLES / "isamap.service").read_text()
+
+
+def test_a_task_that_is_queued_again_keeps_its_log():
+    assert "#SBATCH --open-mode=append\n" in (EXAMPLES / "slurm-array.sh").read_text()
+
+
+CLUSTER = """
+class LocalCluster:
+    scheduler_address = "tcp://nowhere"
+    def __init__(self, **_): pass
+    def scale(self, jobs): pass
+    def __enter__(self): return self
+    def __exit__(self, *_): print("closed", flush=True)
+SLURMCluster = PBSCluster = SGECluster = LSFCluster = LocalCluster
+"""
+RUN = """
+import signal, sys
+def stop(*_):
+    print("cleaned up", flush=True)
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+print("at work", flush=True)
+signal.pause()
+"""
+
+
+def test_a_signal_ends_the_run_cleanly_and_then_the_dask_workers(command, tmp_path):
+    for name, text in {
+        "dask_jobqueue/__init__.py": CLUSTER,
+        "dask_jobqueue/local.py": CLUSTER,
+        "isamap.py": RUN,
+    }.items():
+        path = tmp_path / "stubs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    script = [sys.executable, str(EXAMPLES / "dask-jobqueue.py"), "local", "1", "--region", "yreb"]
+    environment = command | {"PYTHONPATH": str(tmp_path / "stubs")}
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path) as run:
+        assert run.stdout.readline() == "at work\n"
+        run.terminate()
+        said = run.stdout.read()
+    assert (said, run.returncode) == ("cleaned up\nclosed\n", 143)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")

@@ -17,6 +17,7 @@ from tiled import EAST, INNER, SIDE, WEST, noise, write_map
 from isamap.domain.classes import FBP24
 from isamap.domain.product import class_layer
 from isamap.errors import StorageError
+from isamap.io import store
 
 TILES = f"{WEST},{EAST}"
 MAPS = {WEST: {(4608, 0): noise(2, (512, 512))}, EAST: {(4608, 6144): noise(3, (512, 512))}}
@@ -196,6 +197,31 @@ def test_a_map_damaged_after_the_mosaic_was_made_is_named(make, workspace, damag
     assert (ended.code, list(ended.document["failed"]), ended.document["skipped"]) == (3, [EAST], False)
     path.write_bytes(content)
     assert make().code == 0
+
+
+@pytest.mark.parametrize("kind", ["item", "raster"])
+def test_a_map_that_may_not_be_read_is_left_out_and_named(make, monkeypatch, kind):
+    if kind == "item":
+        real = store.read_item
+
+        def closed(path):
+            if path.name == f"{EAST}.json":
+                raise StorageError(
+                    f"cannot read {path}: Permission denied: make {path} readable for this user"
+                )
+            return real(path)
+
+        monkeypatch.setattr(store, "read_item", closed)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != f"{EAST}.tif")
+    ended = make()
+    assert (ended.code, ended.document["requested"]) == (3, 2)
+    assert list(ended.document["failed"]) == [EAST]
+    assert "readable for this user" in ended.document["failed"][EAST]
+    assert EAST in ended.err
+    item = json.loads(stem_of(ended).with_suffix(".json").read_text())
+    assert item["properties"]["isamap:missing"] == [EAST]
+    monkeypatch.undo()
 
 
 def test_maps_of_a_class_scheme_are_counted_by_what_is_impervious(make, workspace, tmp_path):

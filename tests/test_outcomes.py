@@ -92,6 +92,11 @@ def test_a_run_stops_at_the_first_fault_that_it_must_not_go_on_after(stop_on, st
     assert open_still == ["closed", *left], "engines end their workers when outcomes are closed"
 
 
+def test_rows_are_in_order_after_a_stop_too():
+    report, _, _ = run([("c", None), ("a", None), ("b", FULL)])
+    assert [row.name for row in report.rows] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_bar_counts_what_has_ended_unless_it_is_alone(count, monkeypatch):
     terminal = io.StringIO()

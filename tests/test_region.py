@@ -255,11 +255,25 @@ def test_points_beside_polygons_are_left_out_and_said(caplog):
         ([shapely.Polygon([(118, 32), (119, 32), (118, 32)])], "no surface"),
         ([shapely.Polygon([(118, 32), (119, float("inf")), (119, 32)])], "finite"),
         ([shapely.box(500_000, 3_500_000, 510_000, 3_510_000)], "no longitudes"),
+        ([shapely.Polygon([(1e308, 1), (2, 1), (2, 2)])], "no longitudes"),
+        ([shapely.Polygon([(118, -1e308), (119, 1e308), (119, 32)])], "no longitudes"),
+        ([shapely.box(179.9, 1, -179.9, 2)], "cut what crosses the 180th meridian"),
+        ([SQUARE, shapely.MultiPolygon([shapely.box(-100, 1, 100, 2)])], "points between"),
     ],
 )
 def test_shapes_without_a_surface_on_earth_are_refused(shapes, word):
     with pytest.raises(InputError, match=word):
         from_geometries(shapes)
+
+
+def test_coordinates_beyond_any_projection_are_refused():
+    with pytest.raises(InputError, match="outside the CRS"):
+        from_geometries([shapely.Polygon([(1e308, 1), (2, 1), (2, 2)])], "EPSG:32650")
+
+
+def test_an_area_wider_than_half_the_globe_is_taken_with_points_between():
+    band = shapely.segmentize(shapely.box(-100, 1, 100, 2), 90)
+    assert from_geometries([band]).area_km2 == pytest.approx(from_bbox((-100, 1, 100, 2)).area_km2)
 
 
 def test_longitudes_from_0_to_360_are_brought_within_180():

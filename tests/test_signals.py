@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -111,3 +112,19 @@ def test_no_thread_of_a_stream_outlives_a_signal(raising, stage, monkeypatch):
         stream(range(10**6), lambda job: job, compute, written.append)
     assert len(written) < 10**6
     assert [t.name for t in threading.enumerate() if t.name.startswith("isamap-")] == []
+
+
+def test_a_window_that_takes_long_is_broken_off(raising):
+    """On a starved machine one takes a minute; the steps of which it consists are short."""
+    steps = []
+
+    def compute(value):
+        strike()
+        for step in range(1000):
+            steps.append(step)
+            time.sleep(0.01)
+        return value
+
+    with pytest.raises(StoppedError):
+        stream(range(3), lambda job: job, compute, lambda _: pytest.fail("wrote"))
+    assert len(steps) < 1000

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,30 @@ def test_no_workspace_is_exit_66_and_two_areas_exit_2(isamap):
     ended = isamap("status", "--workspace", "nowhere")
     assert (ended.code, "nowhere" in ended.err) == (66, True)
     assert isamap("status", "--tiles", TILE, "--region", "yreb").code == 2
+
+
+def test_a_folder_that_may_not_be_read_is_exit_74_in_one_line(workspace):
+    closed = workspace / "maps" / "fast" / "2021"
+    closed.chmod(0)
+    plain = []
+    if os.geteuid() == 0:  # root may read anything
+        if not shutil.which("setpriv"):
+            pytest.skip("setpriv is not installed")
+        plain = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    try:
+        done = subprocess.run(
+            [*plain, sys.executable, "-m", "isamap", "status", "--workspace", str(workspace)],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tiny.REPOSITORY,
+        )
+    finally:
+        closed.chmod(0o755)
+    assert (done.returncode, done.stdout) == (74, "")
+    assert done.stderr == (
+        f"isamap: cannot read {closed}: Permission denied: make {closed} readable for this user\n"
+    )
 
 
 def test_an_empty_workspace_has_nothing_to_tell(isamap, tmp_path):

@@ -23,6 +23,7 @@ from isamap.domain.classes import FBP24
 from isamap.domain.grid import MARGIN_PX, Tile
 from isamap.domain.product import CLASSES, PROBABILITY, class_layer
 from isamap.domain.pyramid import halve
+from isamap.errors import StorageError
 from isamap.io import store
 from isamap.io.cog import CogWriter
 from isamap.io.placing import geobox_of
@@ -427,7 +428,7 @@ def test_a_file_that_the_disk_does_not_give_is_a_finding(isamap, maps, monkeypat
     def refuse(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("isamap.io.audit.hashlib.file_digest", refuse)
+    monkeypatch.setattr("isamap.digests.of_file", refuse)
     ended = isamap("verify", maps)
     assert (ended.code, checks(ended)) == (5, [(STEM, "file")])
     assert "Input/output error" in ended.out
@@ -738,3 +739,14 @@ def test_a_tile_whose_content_is_moved_shows_at_the_seam(isamap, workspace):
     remake(maps_of(workspace), move, stem=NEXT_TILE)
     ended = over(isamap, workspace)
     assert (ended.code, checks(ended)) == (5, [(f"{TILE} {NEXT_TILE}", "seam")])
+
+
+def test_a_map_that_the_disk_does_not_give_is_not_to_be_made_again(monkeypatch, tmp_path):
+    def closed(subject):
+        raise StorageError(f"cannot read {subject}: Permission denied: make {subject} readable for this user")
+
+    monkeypatch.setattr(recipe, "audit", closed)
+    subject = recipe.Subject(store.Target(tmp_path, tiny.TILES[0]))
+    (finding,) = recipe.run([subject], recipe.Report())
+    assert (finding.check, finding.todo) == ("file", "make it readable, then verify again")
+    assert "infer" not in finding.line

@@ -5,9 +5,10 @@
 16 jobs are queued, each one worker with 8 cores; the run begins with the first and uses every other as it starts. The
 run itself is `isamap infer`, here on the machine that starts this: it needs `pip install isamap[dask]`, the workspace
 on a file system that all nodes share, and a login session that lives long enough (tmux). A worker that ends with its
-job loses the tile it had, nothing else.
+job loses the tile it had, nothing else. SIGTERM ends the run cleanly, then the workers.
 """
 
+import signal
 import subprocess
 import sys
 
@@ -29,11 +30,14 @@ def main() -> int:
     """Queue the workers, run isamap, end the workers; the exit code is isamap's."""
     kind, count, *arguments = sys.argv[1:]
     where = {} if kind == "local" else WALLTIME
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with CLUSTERS[kind](**JOB, **where) as cluster:
         cluster.scale(jobs=int(count))
         engine = ["--engine", "dask", "--scheduler-address", cluster.scheduler_address]
         command = [sys.executable, "-m", "isamap", "infer", *arguments, *engine]
-        return subprocess.run(command, check=False).returncode
+        with subprocess.Popen(command) as run:
+            signal.signal(signal.SIGTERM, lambda *_: run.terminate())
+            return run.wait()
 
 
 if __name__ == "__main__":

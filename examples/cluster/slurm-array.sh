@@ -8,6 +8,7 @@
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@60
 #SBATCH --output=isamap-%A-%a.log
+#SBATCH --open-mode=append
 #
 # Map an area with the tasks of a Slurm array: each does every eighth tile.
 #

@@ -1,10 +1,9 @@
 """The command line: parsing and printing, exit codes, signals. The only user of click."""
 
-import errno
 import os
 import signal
 import sys
-from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,6 +17,7 @@ from isamap.cli.fetch import fetch
 from isamap.cli.infer import infer
 from isamap.cli.models import models
 from isamap.cli.mosaic import mosaic
+from isamap.cli.output import last_word, patient_stdout, refuse
 from isamap.cli.regions import regions
 from isamap.cli.status import status
 from isamap.cli.tile import tile
@@ -33,17 +33,7 @@ Exit codes: 0 done or nothing to do; 1 a bug; 2 usage; 3 some maps failed; 5 a c
 """
 
 
-class _Commands(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        """The command's own outcome; click would call a reader that has gone (`| head`) exit 1, a bug."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the very end
-            ctx.exit(0)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="isamap")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -65,32 +55,41 @@ def _stop(signum: int, _: FrameType | None) -> None:
     raise Stopped(128 + signum)
 
 
-def _say(text: str) -> None:
-    """A last word on stderr; where it cannot be written, the exit code still counts."""
-    with suppress(OSError):
-        click.echo(text, err=True)
-
-
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+    with patient_stdout():
+        sys.exit(_run(args))
+
+
+def _run(args: list[str] | None) -> int:
+    """Exit code of the command line, after its last word."""
     context: dict[str, Any] = {"debug": False}
     try:
-        sys.exit(cli.main(args, prog_name="isamap", obj=context, standalone_mode=False) or 0)
+        return cli.main(args, prog_name="isamap", obj=context, standalone_mode=False) or 0
     except click.ClickException as fault:
-        fault.show()
-        sys.exit(fault.exit_code)
+        refuse(fault)
+        return fault.exit_code
     except IsamapError as fault:
         if context["debug"]:
             raise
-        _say(f"isamap: {' '.join(str(fault).split())}")
-        sys.exit(fault.exit_code)
-    except OSError as fault:  # the disk under a redirected stdout or stderr is full
-        if fault.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        last_word(" ".join(str(fault).split()))
+        return fault.exit_code
+    except OSError as fault:
+        if context["debug"] or not (word := _storage_word(fault)):
             raise
-        _say(f"isamap: cannot write to stdout or stderr: {fault.strerror}")
-        sys.exit(StorageError.exit_code)
+        last_word(word)
+        return StorageError.exit_code
     except Stopped as stop:
-        _say("isamap: stopped by a signal; run the same command again to resume")
-        sys.exit(stop.code)
+        last_word("stopped by a signal; run the same command again to resume")
+        return int(stop.code or 0)
+
+
+def _storage_word(fault: OSError) -> str:
+    """What the disk refuses, that of stdout too; empty where a fault is none of the disk."""
+    from isamap.io.locks import NO_SPACE, STORAGE_FAULTS, storage_error
+
+    if isinstance(fault.filename, str | os.PathLike) and fault.errno in STORAGE_FAULTS:
+        return " ".join(str(storage_error(Path(fault.filename), fault)).split())
+    return f"cannot write to stdout or stderr: {fault.strerror}" if fault.errno in NO_SPACE else ""

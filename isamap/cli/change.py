@@ -1,12 +1,13 @@
 """`isamap change`."""
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import engines, options
+from isamap.cli import engines, options, output
 from isamap.errors import InputError
 
 if TYPE_CHECKING:
@@ -225,4 +226,4 @@ def _print(tables: "list[Table]", warnings: tuple[str, ...]) -> None:
             click.echo("  " + "  ".join(cells).rstrip())
         click.echo()
     for text in warnings:
-        click.echo(f"warning: {text}", err=True)
+        output.remark(f"warning: {text}", logging.WARNING)

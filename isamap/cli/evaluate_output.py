@@ -1,10 +1,13 @@
 """What `isamap evaluate` prints and writes."""
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from isamap.cli import output
 
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
@@ -34,7 +37,7 @@ def show(found: "Evaluation", given: dict[str, Any]) -> None:
         if paths:
             click.echo(paths[0])
     for warning in found.warnings():
-        click.echo(f"warning: {warning}", err=True)
+        output.remark(f"warning: {warning}", logging.WARNING)
     report.check(found, given["min_f1"], given["max_bias"])
 
 

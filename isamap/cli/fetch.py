@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import engines, options
+from isamap.cli import engines, options, output
 
 if TYPE_CHECKING:
     from isamap.domain.fetch_tables import Report
@@ -124,29 +124,36 @@ def _fetch_product(tiles: "list[Tile]", given: dict[str, Any], how: "Engine") ->
 
 def _finish(report: "Report", given: dict[str, Any], name: str) -> None:
     """Keep and show the report; the exit code says whether all is well."""
-    from isamap.domain.fetch_tables import lines
     from isamap.io.store import write_atomic
 
-    document = report.document()
-    content = (json.dumps(document, indent=1) + "\n").encode()
-    write_atomic(Path(given["workspace"]) / "runs" / engines.report_name(name, given["shard"]), content)
-    if given["as_json"]:
-        click.echo(json.dumps(document))
-    else:
-        for row in document["tiles"]:
-            if "path" in row:
-                click.echo(row["path"])
-    if not given["quiet"] and not given["as_json"]:
-        for line in lines(report.rows):
-            click.echo(line, err=True)
-        if len(document["tiles"]) > 1 or not report.faults:  # a lone fault speaks for itself
-            counts = ", ".join(
-                f"{document[key]} {key}" for key in ("fetched", "skipped", "failed", "missing")
-            )
-            click.echo(f"requested {document['requested']}: {counts}", err=True)
-    if given["report"]:
-        write_atomic(given["report"], content)
+    content = (json.dumps(report.document(), indent=1) + "\n").encode()
+    own = Path(given["workspace"]) / "runs" / engines.report_name(name, given["shard"])
+    try:
+        for path in filter(None, (own, given["report"])):
+            write_atomic(path, content)
+    finally:
+        _print(report, as_json=given["as_json"], quiet=given["quiet"])
     report.raise_for_failures()
+
+
+def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:
+    """Paths on stdout, the tables on stderr."""
+    from isamap.domain.fetch_tables import lines
+
+    document = report.document()
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    for row in document["tiles"]:
+        if "path" in row:
+            click.echo(row["path"])
+    if quiet:
+        return
+    for line in lines(report.rows):
+        output.remark(line)
+    if len(document["tiles"]) > 1 or not report.faults:  # a lone fault speaks for itself
+        counts = ", ".join(f"{document[key]} {key}" for key in ("fetched", "skipped", "failed", "missing"))
+        output.remark(f"requested {document['requested']}: {counts}")
 
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:

@@ -1,13 +1,14 @@
 """`isamap infer`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from isamap.cli import engines, options
+from isamap.cli import engines, options, output
 
 if TYPE_CHECKING:
     from isamap.core.composing import Live
@@ -127,11 +128,11 @@ def infer(**given: Any) -> None:
         stop_at_failure=given["on_error"] == "stop",
         live=live,
     )
-    if not given["inputs"]:
-        recipe.write_report(report, _own_report(given))
-    _print(report, as_json=given["as_json"], quiet=given["quiet"])
-    if given["report"]:
-        recipe.write_report(report, given["report"])
+    try:
+        for path in _reports(given):
+            recipe.write_report(report, path)
+    finally:
+        _print(report, as_json=given["as_json"], quiet=given["quiet"])
     report.raise_for_failures()
 
 
@@ -155,6 +156,8 @@ def _options(given: dict[str, Any]) -> "Options":
     batch = given["batch_size"]
     if batch != "auto" and not (batch.isdigit() and int(batch) > 0):
         raise click.BadParameter("a positive number or auto", param_hint="--batch-size")
+    if given["threshold"] is not None:
+        _check_threshold(given["model"])
     return Options(
         model=given["model"],
         threshold=given["threshold"],
@@ -166,6 +169,17 @@ def _options(given: dict[str, Any]) -> "Options":
         overwrite=given["overwrite"],
         show_progress=given["workers"] == 1 and given["engine"] == "local" and not given["quiet"],
     )
+
+
+def _check_threshold(model: str) -> None:
+    """Refuse a threshold where a model maps the likeliest of several classes."""
+    from isamap.model.checkpoint import find, load_card
+
+    network = load_card(find(model)).network
+    if network.outputs > 1:
+        raise click.UsageError(
+            f"--threshold goes with models of ISA: maps of {network.classes} show the likeliest class"
+        )
 
 
 def _live(given: dict[str, Any]) -> "Live | None":
@@ -227,11 +241,13 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
     return recipe.tile_jobs(tiles, given["year"], given["workspace"], given["out"], given["model"])
 
 
-def _own_report(given: dict[str, Any]) -> Path:
-    """The report that a run over an area leaves in the workspace."""
-    model = Path(given["model"]).stem
-    name = engines.report_name(f"infer-{model}-{given['year']}", given["shard"])
-    return Path(given["workspace"]) / "runs" / name
+def _reports(given: dict[str, Any]) -> Iterator[Path]:
+    """Where the report goes: that of a run over an area into the workspace too."""
+    if not given["inputs"]:
+        stem = f"infer-{Path(given['model']).stem}-{given['year']}"
+        yield Path(given["workspace"]) / "runs" / engines.report_name(stem, given["shard"])
+    if given["report"]:
+        yield given["report"]
 
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
@@ -251,4 +267,4 @@ def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:
             click.echo(path)
     if not quiet and (len(report.rows) > 1 or not report.faults):  # a lone fault speaks for itself
         counts = ", ".join(f"{document[key]} {key}" for key in ("mapped", "skipped", "failed", "missing"))
-        click.echo(f"requested {document['requested']}: {counts}", err=True)
+        output.remark(f"requested {document['requested']}: {counts}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import engines, options
+from isamap.cli import engines, options, output
 
 if TYPE_CHECKING:
     from isamap.core.assembly import Options, Request
@@ -71,9 +71,11 @@ def mosaic(**given: Any) -> None:
         return
     recipe.check_libraries()
     report = recipe.run(request, differ, how=how, wait=given["wait"])
-    _print(report, as_json=given["as_json"], quiet=given["quiet"])
-    if given["report"]:
-        recipe.write_report(report, given["report"])
+    try:
+        if given["report"]:
+            recipe.write_report(report, given["report"])
+    finally:
+        _print(report, as_json=given["as_json"], quiet=given["quiet"])
     report.raise_for_failures()
 
 
@@ -145,7 +147,6 @@ def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:
     if not quiet:
         counts = f"{document['mapped']} mapped, {len(document['missing'])} missing, {len(document['failed'])} failed"
         share = "" if document["isa_share"] is None else f"; {100 * document['isa_share']:.2f} % of "
-        click.echo(
-            f"requested {document['requested']}: {counts}{share}{document['mapped_km2']:g} km2 impervious",
-            err=True,
+        output.remark(
+            f"requested {document['requested']}: {counts}{share}{document['mapped_km2']:g} km2 impervious"
         )

@@ -74,7 +74,7 @@ AREA = (
     option(
         "--tiles",
         metavar="ID,...|@FILE",
-        help="Grid tiles by id, or a file with one id per line; # begins a comment line.",
+        help="Grid tiles by id, or a file with one id per line; # begins a comment.",
     ),
 )
 json_output = option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
@@ -260,7 +260,7 @@ def area_of(given: dict[str, Any]) -> "Region":
 
 
 def _tile_ids(text: str) -> list[str]:
-    """Ids from `a,b,c` or from the lines of `@file`, with or without a byte order mark; `#` begins a comment line."""
+    """Ids from `a,b,c` or from the lines of `@file`, with or without a byte order mark; `#` begins a comment."""
     if not text.startswith("@"):
         return [part.strip() for part in text.split(",") if part.strip()]
     from isamap.errors import MissingInputError
@@ -269,7 +269,8 @@ def _tile_ids(text: str) -> list[str]:
         lines = Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as fault:
         raise MissingInputError(f"{text[1:]} cannot be read as a list of tiles: {fault}") from fault
-    return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
+    ids = (line.partition("#")[0].strip() for line in lines)
+    return [text for text in ids if text]
 
 
 def print_plan(plan: dict[str, Any], keys: Iterable[str], width: int, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import options
+from isamap.cli import options, output
 
 if TYPE_CHECKING:
     from isamap.core.status import Composites, Standing
@@ -70,7 +70,7 @@ def status(**given: Any) -> None:
             click.echo(json.dumps(document, ensure_ascii=False))
         else:
             _print(standings, fetched, document["free_bytes"])
-        if given["watch"] is None:
+        if given["watch"] is None or not output.is_read():
             return
         time.sleep(given["watch"])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import options
+from isamap.cli import options, output
 
 if TYPE_CHECKING:
     from isamap.core.tile import Report, Request
@@ -245,18 +245,15 @@ def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:
     for shard in document["shards"]:
         for shift in shard["shifts"]:
             sure = "" if shift["trusted"] else ", too faint to be trusted"
-            click.echo(
+            output.remark(
                 f"{shard['name']}: lies {shift['east_m']:+.1f} m east, {shift['north_m']:+.1f} m north of its imagery "
-                f"by {shift['by']} (peak {shift['peak']:.2f}{sure})",
-                err=True,
+                f"by {shift['by']} (peak {shift['peak']:.2f}{sure})"
             )
     for split, count in document["chips"].items():
         share = document["isa_share"].get(split)
         ground = document["labelled_km2"].get(split, 0.0)
         text = "" if share is None else f", {100 * share:.1f} % ISA"
-        click.echo(f"{split:>8}  {count} chips, {ground:g} km2{text}", err=True)
+        output.remark(f"{split:>8}  {count} chips, {ground:g} km2{text}")
     for pair, metres in document["distance_m"].items():
         if metres is not None:
-            click.echo(
-                f"{pair:>11}  {metres:g} m apart ({document['buffer_m']['wanted']:g} m wanted)", err=True
-            )
+            output.remark(f"{pair:>11}  {metres:g} m apart ({document['buffer_m']['wanted']:g} m wanted)")

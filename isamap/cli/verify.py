@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import engines, options
+from isamap.cli import engines, options, output
 
 if TYPE_CHECKING:
     from isamap.io.audit import Subject
@@ -63,7 +63,7 @@ def verify(**given: Any) -> None:
         click.echo(json.dumps(report.document(), ensure_ascii=False))
     report.check(strict=given["strict"])
     if not given["quiet"] and not given["as_json"]:
-        click.echo(f"{report.maps} maps and {report.edges} edges: nothing is off", err=True)
+        output.remark(f"{report.maps} maps and {report.edges} edges: nothing is off")
 
 
 def _verify_stores(given: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ def _verify_stores(given: dict[str, Any]) -> None:
     report.check()
     if not given["quiet"] and not given["as_json"]:
         counts = f"chip stores {report.stores}, shards {report.shards}, chips {report.chips}"
-        click.echo(f"{counts}: nothing is off", err=True)
+        output.remark(f"{counts}: nothing is off")
 
 
 def _subjects(given: dict[str, Any]) -> "list[Subject]":

@@ -48,8 +48,14 @@ class Row:
 class Report:
     """Every map that was asked for."""
 
+    requested: int = 0
+    """Maps; after a stop there are fewer rows."""
     rows: list[Row] = field(default_factory=list)
+    """One for each map that was worked on."""
     faults: list[IsamapError] = field(default_factory=list)
+    """Of those that failed, as they came."""
+    stopped: IsamapError | None = None
+    """Fault that the run did not go on after."""
 
     def count(self, state: str) -> int:
         """Rows in one state."""
@@ -59,16 +65,18 @@ class Report:
         """The report as a JSON document."""
         counts = {state: self.count(state) for state in ("mapped", "skipped", "failed", "missing")}
         rows = [{k: v for k, v in asdict(row).items() if v not in (None, ())} for row in self.rows]
-        return {"schema": SCHEMA, "command": "infer", "requested": len(self.rows), **counts, "maps": rows}
+        return {"schema": SCHEMA, "command": "infer", "requested": self.requested, **counts, "maps": rows}
 
     def raise_for_failures(self) -> None:
-        """A lone map fails with its own error, several with PartialError."""
+        """A lone map and a run that was stopped fail with their own error, several maps with PartialError."""
         bad = self.count("failed") + self.count("missing")
-        if bad and len(self.rows) == 1:
+        if self.stopped is not None:
+            raise self.stopped
+        if bad and self.requested == 1:
             raise self.faults[0]
         if bad:
             raise PartialError(
-                f"{bad} of {len(self.rows)} maps are not made: the report names them, rerun to resume"
+                f"{bad} of {self.requested} maps are not made: the report names them, rerun to resume"
             )
 
 
@@ -110,23 +118,23 @@ def run(
         options: how to map.
         how: where they are made.
         wait: wait for another run on the same directory instead of refusing.
-        stop_at_failure: raise the first failure instead of going on.
+        stop_at_failure: stop at the first failure instead of going on.
         live: how to make composites of grid tiles that have none; None: such tiles are missing.
+
+    Returns:
+        Every map that was worked on, also where nothing could go on after one of them.
 
     Raises:
         BusyError: another run holds the directory.
-        MissingInputError: the only map has no input.
-        StorageError, ModelError: nothing could go on.
-        IsamapError: the first failure, with `stop_at_failure`.
+        IsamapError: the run could not begin.
     """
+    report = Report(len(jobs))
     if not jobs:  # a shard of few tiles may be empty
-        return Report()
-    if live is None and len(jobs) == 1 and not any(path.is_file() for path in jobs[0].source.paths):
-        first = jobs[0].source.paths[0]
-        fault = "is a folder, not a raster" if first.is_dir() else "does not exist"
-        todo = ": run isamap fetch, or leave out --no-fetch" if jobs[0].margin_px else ""
-        raise MissingInputError(f"{first} {fault}{todo}")
-    report = Report()
+        return report
+    if live is None and len(jobs) == 1 and (fault := _lacks_input(jobs[0])):
+        report.rows.append(_row(local.Outcome(jobs[0], None, fault)))
+        report.faults.append(fault)
+        return report
     if live is not None and not _all_there(jobs):
         composer(live.settings)  # a wrong source is no fault of a tile
     directories = [jobs[0].target.directory]
@@ -136,16 +144,31 @@ def run(
         held.callback(release)
         for directory in directories:
             held.enter_context(occupy(directory, shard=how.shard_name, wait=wait))
-        collect(
-            report,
-            _outcomes(jobs, options, how, live),
-            _row,
-            count=len(jobs),
-            unit="map",
-            label="infer",
-            stop_on=IsamapError if stop_at_failure else (StorageError, ModelError),
-        )
+        try:
+            collect(
+                report,
+                _outcomes(jobs, options, how, live),
+                _row,
+                count=len(jobs),
+                unit="map",
+                label="infer",
+                stop_on=IsamapError if stop_at_failure else (StorageError, ModelError),
+            )
+        except IsamapError as fault:
+            if fault not in report.faults:  # an engine that does not start
+                raise
+            report.stopped = fault
     return report
+
+
+def _lacks_input(job: Job) -> MissingInputError | None:
+    """Why the only map of a run cannot be made, without a folder or a model for it."""
+    if any(path.is_file() for path in job.source.paths):
+        return None
+    first = job.source.paths[0]
+    fault = "is a folder, not a raster" if first.is_dir() else "does not exist"
+    todo = ": run isamap fetch, or leave out --no-fetch" if job.margin_px else ""
+    return MissingInputError(f"{first} {fault}{todo}")
 
 
 def _all_there(jobs: Sequence[Job]) -> bool:

@@ -62,7 +62,7 @@ class Report:
         return {
             "schema": SCHEMA,
             "command": "mosaic",
-            "requested": len(self.request.members) + len(self.request.missing),
+            "requested": _requested(self.request),
             "mapped": len(self.request.members),
             "missing": list(self.request.missing),
             "failed": self.failed,
@@ -132,15 +132,20 @@ def plan(request: Request) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "command": "mosaic",
-        "requested": len(request.members) + len(request.missing),
+        "requested": _requested(request),
         "mapped": len(request.members),
         "missing": len(request.missing),
+        "refused": len(request.refused),
         "counted_before": counted,
         "overview_cells": list(request.grid.shape),
         "sheets": len(sheets),
         "sheets_made_before": sum(job.target.item_path.is_file() for job in sheets),
         "read_gb": round(sum(member.path.stat().st_size for member in request.members) / 1e9, 3),
     }
+
+
+def _requested(request: Request) -> int:
+    return len(request.members) + len(request.missing) + len(request.refused)
 
 
 def run(request: Request, differ: str | None = None, *, how: Engine = LOCAL, wait: bool = False) -> Report:
@@ -156,7 +161,9 @@ def run(request: Request, differ: str | None = None, *, how: Engine = LOCAL, wai
         BusyError: another run holds the folder.
         StorageError: nothing could go on.
     """
-    report = Report(request, differ)
+    report = Report(request, differ, failed=dict(request.refused))
+    for name, why in request.refused.items():
+        log.error("%s: %s", name, why)
     with occupy(request.folder, wait=wait):
         _count(report, how)
         _publish(report)

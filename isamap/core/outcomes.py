@@ -60,18 +60,20 @@ def collect(
     Raises:
         IsamapError: the first fault that is one of `stop_on`.
     """
-    with closing(_each(outcomes)) as ended, Progress(count, unit, label, show=count > 1) as bar:
-        for outcome in ended:
-            line = row(outcome)
-            report.rows.append(line)
-            if outcome.fault is not None:
-                if count > 1:
-                    log.error("%s: %s", line.name, line.error)
-                report.faults.append(outcome.fault)
-                if isinstance(outcome.fault, stop_on):
-                    raise outcome.fault
-            bar.advance()
-    report.rows.sort(key=lambda line: line.name)
+    try:
+        with closing(_each(outcomes)) as ended, Progress(count, unit, label, show=count > 1) as bar:
+            for outcome in ended:
+                line = row(outcome)
+                report.rows.append(line)
+                if outcome.fault is not None:
+                    if count > 1:
+                        log.error("%s: %s", line.name, line.error)
+                    report.faults.append(outcome.fault)
+                    if isinstance(outcome.fault, stop_on):
+                        raise outcome.fault
+                bar.advance()
+    finally:
+        report.rows.sort(key=lambda line: line.name)
 
 
 def _each(outcomes: Iterable[Outcome[Job, Result]]) -> Generator[Outcome[Job, Result], None, None]:

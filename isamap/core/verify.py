@@ -13,7 +13,7 @@ from isamap.domain.grid import Tile
 from isamap.domain.seams import STRIP_PX, compare
 from isamap.engine import LOCAL, Engine, local
 from isamap.engine.order import run_in_order
-from isamap.errors import CheckError, InputError, IsamapError, MissingInputError
+from isamap.errors import CheckError, InputError, IsamapError, MissingInputError, StorageError
 from isamap.io import store
 from isamap.io.audit import Audited, Subject, audit
 from isamap.io.audit_composite import Candidate, audit_composite
@@ -27,6 +27,8 @@ SCHEMA = 1
 """Of `--json`."""
 ALONE = "verify it alone and read the log"
 """What to do about a map whose audit did not end."""
+UNREAD = "make it readable, then verify again"
+"""What to do about a map that the disk did not give."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,9 @@ def _findings(outcome: local.Outcome[Subject, Audited]) -> Iterator[Finding]:
 
 
 def _todo(outcome: local.Outcome[Any, Any]) -> str:
-    """What to do after a fault: the file is to blame, or its audit killed the workers."""
+    """What to do after a fault: the file is to blame, the disk, or its audit killed the workers."""
+    if isinstance(outcome.fault, StorageError):
+        return UNREAD
     return ALONE if type(outcome.fault) is IsamapError else AGAIN
 
 

@@ -19,10 +19,12 @@ from isamap.domain.grid import TILE_M, Tile, tiles_over
 from isamap.domain.lonlat import (
     LONLAT,
     as_crs,
+    check_bounds,
     check_lonlat_bbox,
     checked_bbox,
     geodesic_area_km2,
     into_lonlat,
+    leaps_over_180,
     made_valid,
     numbers,
     polygon_parts,
@@ -214,7 +216,7 @@ def from_geometries(
         name: what to call it, e.g. the file's stem; made safe and unique for this shape.
 
     Raises:
-        InputError: no polygon, coordinates that are not on the globe, or an unknown CRS.
+        InputError: no polygon, coordinates that are not on the globe, edges round the globe, or an unknown CRS.
     """
     source = as_crs(crs)
     given = [shapely.force_2d(item) for item in geometries if item is not None and not item.is_empty]
@@ -222,6 +224,14 @@ def from_geometries(
         raise InputError(f"{name} is empty: it has no geometry")
     if not np.isfinite(shapely.get_coordinates(given)).all():
         raise InputError(f"{name} has coordinates that are not finite")
+    check_bounds(shapely.total_bounds(given).tolist(), source)
+    if source.is_geographic and any(
+        leaps_over_180(polygon) for item in given for polygon in polygon_parts(item)
+    ):
+        raise InputError(
+            f"{name} has an edge over more than 180 degrees of longitude: cut what crosses the 180th meridian there "
+            "into a MultiPolygon, or give --bbox with XMIN > XMAX; an area so wide needs points between"
+        )
     polygons = [polygon for item in given for polygon in polygon_parts(made_valid(item))]
     if not polygons:
         kinds = ", ".join(sorted({item.geom_type for item in given}))

@@ -24,8 +24,8 @@ def held_signals(wake: Callable[[], None]) -> Iterator[None]:
     end the process anyway. A second signal ends it at once.
 
     Args:
-        wake: called when the first one arrives: ask the block to come to its end. It must neither raise nor
-            take a lock, which the interrupted thread may hold.
+        wake: called when the first one arrives: ask the block to come to its end. It must take no lock, which
+            the interrupted thread may hold, and may raise only what the block there expects.
 
     Raises:
         Whatever the signal's handler raises, once the block has ended.

@@ -27,9 +27,17 @@ class _Stop:
     """Asks everyone to stop. A `threading.Event` would lock itself out when a signal's handler sets it."""
 
     asked = False
+    computing = False
+    """Whether the calling thread computes, which a signal may break off: a window takes a minute on a starved machine."""
 
     def ask(self) -> None:
         self.asked = True
+
+    def signalled(self) -> None:
+        """Called in a signal's handler, thus on the calling thread."""
+        self.asked = True
+        if self.computing:
+            raise _Stopped
 
 
 class _Channel(Generic[Read]):
@@ -117,11 +125,11 @@ def stream(
             write(outputs.get())
 
     threads = [_Worker(reading, stop, "reader"), _Worker(writing, stop, "writer")]
-    with held_signals(stop.ask):
+    with held_signals(stop.signalled):
         for thread in threads:
             thread.start()
         try:
-            _pump(inputs, outputs, compute)
+            _pump(inputs, outputs, compute, stop)
             threads[1].join()
         finally:
             stop.ask()
@@ -132,11 +140,19 @@ def stream(
             raise thread.fault
 
 
-def _pump(inputs: _Channel[Read], outputs: _Channel[Made], compute: Callable[[Read], Made]) -> None:
-    """Compute until the inputs end or a thread stops the others."""
+def _pump(
+    inputs: _Channel[Read], outputs: _Channel[Made], compute: Callable[[Read], Made], stop: _Stop
+) -> None:
+    """Compute until the inputs end, a thread stops the others, or a signal everybody."""
     try:
         while True:
-            outputs.put(compute(_next(inputs, outputs)))
+            read = _next(inputs, outputs)
+            try:
+                stop.computing = True
+                made = compute(read)
+            finally:
+                stop.computing = False
+            outputs.put(made)
     except _Stopped:
         return
 

@@ -73,11 +73,11 @@ def open_raster(path: Path, driver: str = "") -> Any:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file with something in it, before anything of it is read.
+    """Refuse what is no file with something in it for this user, before anything of it is read.
 
     Raises:
         MissingInputError: there is no such file.
-        InputError: it is something else, or empty.
+        InputError: it is something else, closed to this user, or empty.
     """
     is_virtual = str(path.absolute()).startswith("/vsi")  # to GDAL, even where a folder is called so
     if is_virtual or (_PSEUDO_PATH.match(str(path)) and not os.path.lexists(path)):
@@ -88,6 +88,8 @@ def check_file(path: Path) -> None:
         raise MissingInputError(f"{one_line(path)}: no such file")
     if not path.is_file():
         raise InputError(f"{one_line(path)}: is no regular file: give a GeoTIFF (or .jp2)")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{one_line(path)}: may not be read: make it readable for this user")
     if path.stat().st_size == 0:
         raise InputError(f"{one_line(path)}: is empty (0 bytes): fetch it again")
 

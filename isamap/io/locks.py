@@ -102,7 +102,16 @@ def storage_error(path: Path, err: Exception, needed_bytes: int | None = None) -
     if number is None or number in NO_SPACE:
         facts += _space(path, needed_bytes)
         return StorageError(f"cannot write {path}: {', '.join(facts)}: free space there and rerun")
+    if closed := _closed(path):
+        return StorageError(f"cannot read {path}: {', '.join(facts)}: make {closed} readable for this user")
     return StorageError(f"cannot use {path}: {', '.join(facts)}: make it writable or choose another place")
+
+
+def _closed(path: Path) -> Path | None:
+    """What this user may not read: the file or folder, or the folder above in which nobody may look for it."""
+    place = next((place for place in (path, *path.absolute().parents) if os.path.lexists(place)), path)
+    wanted = os.R_OK | os.X_OK if place.is_dir() else os.R_OK
+    return None if os.access(place, wanted) else place
 
 
 def dangling_link(path: Path) -> Path | None:

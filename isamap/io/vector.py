@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -159,17 +160,17 @@ def _geojson_items(
 
 
 def _geometry(path: Path, index: int, item: Any) -> BaseGeometry:
+    fault = f"{path}: feature {index} has no readable geometry"
+    kind = item.get("type") if isinstance(item, dict) else None
+    if not isinstance(kind, str):
+        raise InputError(f"{fault}: it says no type, such as Polygon")
     try:
-        geometry: BaseGeometry = shapely.geometry.shape(item)
-    except (
-        shapely.errors.ShapelyError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-    ) as error:
-        raise InputError(f"{path}: feature {index} has no readable geometry: {error}") from error
+        with np.errstate(invalid="ignore"):  # NaN is refused where it is used
+            geometry: BaseGeometry = shapely.geometry.shape(item)
+    except shapely.errors.ShapelyError as error:
+        raise InputError(f"{fault}: {error}") from error
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(f"{fault}: its coordinates are not those of a {kind[:40]}") from error
     return geometry
 
 

@@ -5,6 +5,7 @@ run costs a third of a second, and no thread is lost in the fork. `--every 9` tr
 """
 
 import argparse
+import json
 import os
 import random
 import re
@@ -29,6 +30,7 @@ ALSO = (
 )
 """GDAL's system calls are not Python's: die before and after its calls too."""
 STEM = "town-20180402-isa"
+REPORT = "runs/report.json"
 GRACE_S = 10
 """Within which a signalled run must have ended."""
 
@@ -97,7 +99,7 @@ class Ground:
         """Command line of a run in the current folder."""
         return [
             *("infer", "--input", str(self.scene), "--model", str(self.model), "-o", "out"),
-            *("--device", "cpu", "--report", "runs/report.json", *more),
+            *("--device", "cpu", "--report", REPORT, *more),
         ]
 
     def start(self, folder: Path, *more: str, before: Callable[[], object] = lambda: None) -> int:
@@ -286,10 +288,10 @@ def _refused(ground: Ground, folder: Path, code: int, *, heard: bool = True) -> 
     faults = [] if code == 74 else [f"exit code {code}"]
     if heard and not (message and re.match(r"isamap: cannot \w+ \S*/\S+:", message[0])):
         faults.append(f"said {message}")
-    old = files_in(ground.old)
-    return faults + [
-        f"{name} has changed" for name, content in files_in(folder).items() if content != old.get(name)
-    ]
+    old, found = files_in(ground.old), files_in(folder)
+    if found.get(REPORT) != old.get(REPORT) and json.loads(found.pop(REPORT))["failed"] != 1:
+        faults.append(f"{REPORT} does not tell of the failure")
+    return faults + [f"{name} has changed" for name, content in found.items() if content != old.get(name)]
 
 
 CAMPAIGNS = {
