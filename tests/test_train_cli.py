@@ -1,7 +1,9 @@
 """`isamap train` from a recipe and GeoTIFFs to weights that `isamap infer` loads, also across kills."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from isamap.io.atomic import write_atomic
 from isamap.model import settling
 from isamap.model.checkpoint import load
 from isamap.model.checkpoint import load_card as read_card
+from isamap.model.training import Trainer
 from isamap.model.validation import THRESHOLDS, look, probabilities
 
 REPOSITORY = Path(__file__).parents[1]
@@ -323,6 +326,54 @@ def test_a_finished_run_that_is_overwritten_is_made_again(data, straight, tmp_pa
     assert figures(tmp_path) == figures(straight)
 
 
+@pytest.mark.parametrize("lost", ["", "training-state.safetensors"])
+def test_a_run_whose_ground_has_changed_is_refused_unless_it_is_given_up(data, tmp_path, lost):
+    own, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(data, own)
+    weights = train_run(own / "recipe.toml", data=own, out=out, steps=2)
+    if lost:
+        (out / lost).unlink()
+    with rasterio.open(own / "town-rgb.tif", "r+") as dst:
+        dst.write(dst.read() + 1)
+    before = contents(out)
+    with pytest.raises(
+        InputError, match=r"data/town-rgb\.tif is not what the run in .*--overwrite trains anew"
+    ):
+        train_run(own / "recipe.toml", data=own, out=out, steps=2)
+    assert contents(out) == before
+    train_run(own / "recipe.toml", data=own, out=out, steps=2, overwrite=True)
+    with rasterio.open(own / "town-rgb.tif") as src:
+        assert src.read(1).min() == 61
+    named = read_card(weights).training["data"]["town-rgb.tif"]
+    assert named == hashlib.sha256((own / "town-rgb.tif").read_bytes()).hexdigest()
+
+
+def test_a_run_of_a_version_whose_record_had_no_digests_is_held_against_its_card(data, straight, tmp_path):
+    own, out, packed = tmp_path / "data", tmp_path / "out", Trainer.state
+    shutil.copytree(data, own)
+
+    def dying(path, content):
+        write_atomic(path, content)
+        if path.name == "training.json":
+            raise Killed
+
+    def older(run, record):
+        return packed(run, {key: value for key, value in record.items() if key != "data"})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("isamap.core.train.store.write_atomic", dying)
+        patch.setattr(Trainer, "state", older)
+        with pytest.raises(Killed):
+            train_run(own / "recipe.toml", data=own, out=out)
+    split = (own / "town-split.tif").read_bytes()
+    (own / "town-split.tif").write_bytes(split + b"\0")
+    with pytest.raises(InputError, match=r"town-split\.tif is not what the run in"):
+        train_run(own / "recipe.toml", data=own, out=out)
+    (own / "town-split.tif").write_bytes(split)
+    train_run(own / "recipe.toml", data=own, out=out)
+    assert figures(out) == figures(straight)
+
+
 def last_recipe(data):
     path = data / "last.toml"
     path.write_text(RECIPE.replace("[schedule]", '[schedule]\nkeep = "last"'))
@@ -429,6 +480,32 @@ def changed(data, *pairs):
         ([("town-isa.tif", "town-far.tif")], InputError, r"town-far\.tif has no label on .*town-10m\.tif"),
         ([('description = "for tests"', 'description = "t"\nthreshold = 1.5')], ConfigError, "threshold: "),
         ([("channels = 8", "channels = 8\nstd = [0.1, 0.1, 0, 0.1]")], ConfigError, r"network\.std\.2: "),
+        (
+            [("exclude = [0, 100, 0, 100]", "exclude = [0, 100, 0, 401]")],
+            InputError,
+            r"town-isa\.tif: exclude reaches beyond its \(400, 400\) rows and columns",
+        ),
+        ([("0, 100, 0, 100", "0, 400, 0, 400")], InputError, r"town-isa\.tif has no label to train on"),
+        (
+            [('split = "town-split.tif"', 'split = "town-split.tif"\ntrain = 7')],
+            InputError,
+            r"town-split\.tif has no labelled pixel of value 7 to train on",
+        ),
+        (
+            [('name = "unlabelled"', 'name = "unlabelled"\nshift_px = [0, 40]')],
+            InputError,
+            r"scene unlabelled: shift_px is \[0, 40\]: its dates would not meet",
+        ),
+        (
+            [("[chips]", '[target]\nmethod = "dpa"\n[chips]')],
+            ConfigError,
+            "the target has no ground: name scenes",
+        ),
+        (
+            [('name = "fast"', 'name = "bilinear"'), ("chip_px = 8", "chip_px = 10")],
+            ConfigError,
+            "chip_px is 10: bilinear takes multiples of 4",
+        ),
     ],
 )
 def test_a_recipe_that_cannot_work_says_why(data, tmp_path, pairs, error, message):
@@ -444,9 +521,18 @@ def test_imagery_with_its_baseline_offset_left_in_is_said_once_for_each_date(dat
     assert "town-lifted.tif: the darkest pixels have reflectance 0.1" in warned[0]
 
 
+def test_a_pair_that_only_validates_needs_nothing_to_train_on(data):
+    path = changed(
+        data, ("pairs = 1", "pairs = 0"), ('split = "town-split.tif"', 'split = "town-split.tif"\ntrain = 7')
+    )
+    (source,), (kept,) = grounds.pair_sources(read_recipe(path), data)
+    assert (source.isa == 255).all()
+    assert (kept.isa != 255).any()
+
+
 def test_ground_without_validation_is_named(data, tmp_path):
     path = changed(data, ('split = "town-split.tif"', 'split = "town-split.tif"\nvalidate_on = 9'))
-    with pytest.raises(InputError, match=r"town-split\.tif has no pixel of value 9"):
+    with pytest.raises(InputError, match=r"town-split\.tif has no labelled pixel of value 9 to validate on"):
         train_run(path, data=data, out=tmp_path, device="cpu")
 
 
@@ -555,8 +641,6 @@ def test_a_target_without_statistics_of_its_own_leaves_the_scaling_alone(data, t
 
 def test_the_card_says_where_and_on_which_bytes(straight, data):
     _, card, _ = figures(straight)
-    import hashlib
-
     named = card["training"]["data"]
     assert named.keys() == {
         *("town-10m.tif", "town-20m.tif", "town-all.tif", "town-isa.tif", "town-rgb.tif", "town-split.tif")

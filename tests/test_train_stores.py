@@ -7,6 +7,7 @@ import fbp_folder
 import numpy as np
 import pytest
 import rasterio
+import tiny
 import torch
 import towns
 from affine import Affine
@@ -18,8 +19,8 @@ from isamap.core.recipe import read_recipe
 from isamap.domain.classes import FBP24
 from isamap.domain.splits import Rules
 from isamap.domain.tiling import Source, TileRecipe
-from isamap.errors import InputError
-from isamap.model.checkpoint import load
+from isamap.errors import ConfigError, InputError
+from isamap.model.checkpoint import load, load_card
 from isamap.model.stores import StoreSource
 
 HEAD = """
@@ -233,6 +234,64 @@ def retiled(town, tmp_path):
         return tmp_path / "recipe.toml"
 
     return make
+
+
+def test_the_image_of_unlabelled_ground_teaches_neither_from_memory_nor_chip_by_chip(tmp_path, monkeypatch):
+    made = towns.make_town(128, 128)
+    towns.write_town(
+        tmp_path,
+        replace(made, isa=np.where(np.arange(made.isa.shape[1]) % 7, made.isa, 255).astype(np.uint8)),
+    )
+    files = {"imagery": ("imagery.tif",), "image": ("image.tif",), "labels": ("isa.tif",)}
+    source = Source(name="town", licence="CC0-1.0", **files)
+    cut(tmp_path, tmp_path / "chips", source, chip_px=32, split=Rules(val=0.2, buffer_m=160))
+    (tmp_path / "recipe.toml").write_text(TOWN)
+    recipe = read_recipe(tmp_path / "recipe.toml")
+    for size in (grounds.IN_MEMORY_BYTES, 0):
+        monkeypatch.setattr(grounds, "IN_MEMORY_BYTES", size)
+        (source,), _ = grounds.store_sources(recipe, tmp_path)
+        chip = source.cut(np.random.default_rng(0), 32)
+        assert (chip.isa == 255).any()
+        assert chip.known.any()
+        assert not chip.known[chip.isa == 255].any()
+
+
+def no_validation(town, path, *more):
+    path.write_text(TOWN.replace("[schedule]", "\n".join(["[schedule]", *more])) + "validate_on = false\n")
+    return path
+
+
+def test_without_validation_ground_the_last_weights_are_kept_with_a_threshold_of_a_half(
+    town, tmp_path, caplog
+):
+    path = no_validation(town, tmp_path / "recipe.toml")
+    card = load_card(train.run(path, asked(town, tmp_path / "out")))
+    said = "no validation ground: threshold 0.5, no calibration, the last weights are kept"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [said]
+    assert (card.threshold, card.calibration, card.training["steps"]) == (0.5, None, 4)
+    log = json.loads((tmp_path / "out" / "training.json").read_text())["log"]
+    assert [entry["best_step"] for entry in log] == [2, 4]
+
+
+def test_patience_without_validation_ground_is_refused(town, tmp_path):
+    path = no_validation(town, tmp_path / "recipe.toml", "patience = 1")
+    with pytest.raises(ConfigError, match="patience needs ground to validate on"):
+        train.run(path, asked(town, tmp_path / "out"))
+
+
+def test_validation_grounds_of_one_name_are_refused(town):
+    path = town / "twice.toml"
+    path.write_text(TOWN + '\n[[stores]]\nname = "again"\nfolder = "chips"\n')
+    with pytest.raises(InputError, match="two grounds to validate on are called town"):
+        grounds.read_grounds(read_recipe(path), town)
+
+
+def test_a_threshold_of_infer_goes_with_models_of_isa(tmp_path):
+    weights = tiny.write_model(tmp_path, classes="fbp24")
+    infer = ["infer", "--input", tmp_path / "none.tif", "--model", weights, "--threshold", 0.4]
+    done = CliRunner().invoke(cli, [*map(str, infer), "-o", str(tmp_path)], obj={})
+    assert done.exit_code == 2
+    assert "--threshold goes with models of ISA: maps of fbp24 show the likeliest class" in done.output
 
 
 def test_labels_of_one_class_are_told(retiled, town, tmp_path, caplog):

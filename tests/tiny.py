@@ -18,14 +18,14 @@ TILES = ("48N-0060-0318", "48N-0061-0318")
 """The two grid tiles that the bundled scene touches."""
 
 
-def write_model(folder: Path, name: str = "tiny", seed: int = 0) -> Path:
+def write_model(folder: Path, name: str = "tiny", seed: int = 0, classes: str = "isa") -> Path:
     """Weights and card of a network of 8 channels and 1 block whose maps show both classes."""
     import torch
 
     from isamap.model.checkpoint import pack
     from isamap.model.networks import NetworkConfig, build
 
-    config = NetworkConfig(name="fast", bands=BANDS, channels=8, blocks=1)
+    config = NetworkConfig(name="fast", bands=BANDS, classes=classes, channels=8, blocks=1)
     with rasterio.open(CHONGQING) as src:
         lr = torch.from_numpy(src.read(window=TOWN).astype(np.float32) / 10_000)[None]
     with torch.random.fork_rng(), torch.no_grad():

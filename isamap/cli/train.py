@@ -26,7 +26,9 @@ from isamap.cli import options
 )
 @options.device("Where the model is trained.")
 @options.option("--steps", type=click.IntRange(1), help="Steps in place of the recipe's.", show_default=False)
-@options.option("--seed", type=click.IntRange(0), help="Seed in place of the recipe's.", show_default=False)
+@options.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), help="Seed in place of the recipe's.", show_default=False
+)
 @options.option(
     "--target",
     "targets",
@@ -51,9 +53,10 @@ def train(recipe: Path, **given: Any) -> None:
         verbose=max(given["verbose"], 1), quiet=given["quiet"], log_format=given["log_format"]
     )
     from isamap.core import train as recipes
+    from isamap.core.training_run import Run
     from isamap.model.checkpoint import find
 
-    asked = recipes.Run(
+    asked = Run(
         data=given["data"],
         out=given["out"],
         start=find(given["start"]) if given["start"] else None,

@@ -46,10 +46,6 @@ class Grounds:
     """Mean and deviation of the labelled ground, where a target is seen through its own."""
     target_scaling: Scaling | None
     """Mean and deviation of the target."""
-    shards: list[Path]
-    """Imagery of chip stores."""
-    digests: dict[str, str]
-    """Of each chip store."""
 
     @property
     def labelled(self) -> list[Source]:
@@ -61,6 +57,7 @@ def read_grounds(recipe: Recipe, data: Path) -> Grounds:
     """All ground of a recipe."""
     pairs, validations = pair_sources(recipe, data)
     stores, more = store_sources(recipe, data)
+    _check_names(validations + more)
     target = target_sources(recipe, data)
     real = [*pairs, *(source for source in stores if isinstance(source, PairSource))]
     own = scaling(real) if recipe.target and recipe.target.own_statistics else None
@@ -77,11 +74,14 @@ def read_grounds(recipe: Recipe, data: Path) -> Grounds:
         validations=validations + more,
         source_scaling=own,
         target_scaling=there,
-        shards=[
-            path for store in recipe.all_stores() for path in sorted((data / store.folder).glob("*.lr.tif"))
-        ],
-        digests={store.folder: open_chips(data / store.folder).digest for store in recipe.all_stores()},
     )
+
+
+def _check_names(validations: Sequence[Validation]) -> None:
+    """Refuse validation ground whose scores could not be told apart: shards of two stores may be called the same."""
+    names = [ground.name for ground in validations]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"two grounds to validate on are called {twice}: tile one under another name")
 
 
 def target_sources(recipe: Recipe, data: Path) -> list[ShareSource]:
@@ -101,16 +101,17 @@ def target_sources(recipe: Recipe, data: Path) -> list[ShareSource]:
             for name in names:
                 ground = chips.ground(name, "target", recipe.network.bands)
                 nothing = np.zeros(ground.lr.shape[1:], np.float32)
-                found.append(
-                    ShareSource(name, ground.lr, ground.present, nothing, nothing, recipe.network.scale)
-                )
+                seen = ground.lr, ground.present, nothing, nothing
+                found.append(ShareSource(name, *seen, recipe.network.scale))
+    if not found:
+        raise ConfigError("the target has no ground: name scenes, stores with target chips, or give --target")
     return found
 
 
 def scaling(sources: "list[PairSource] | list[ShareSource]", unseen: Scaling | None = None) -> Scaling:
     """Mean and deviation over real ground; of a band that it lacks, those of `unseen`."""
     if not sources:
-        raise ConfigError("own_statistics needs real labelled ground and a target: name pairs or stores")
+        raise ConfigError("own_statistics needs real labelled ground: name pairs or stores, or set it false")
     return Scaling.of([(source.lr, source.present) for source in sources], unseen)
 
 
@@ -151,16 +152,16 @@ def _pair(pair: Pair, recipe: Recipe, data: Path) -> tuple[PairSource, Validatio
     plate = read_plate(data / pair.split)
     check_on(data / pair.split, plate.grid, data / pair.imagery[0], grid)
     split = plate.values[0]
-    if not (codes != UNLABELLED).any():
-        raise InputError(f"{data / pair.isa[0]} has no label on {data / pair.imagery[0]}")
-    if not (split == pair.validate_on).any():
-        raise InputError(f"{data / pair.split} has no pixel of value {pair.validate_on} to validate on")
+    _check_labels(codes, f"{data / pair.isa[0]} has no label on {data / pair.imagery[0]}")
+    cell = np.ones((scale, scale), np.bool_)
     taught, kept = (
-        np.where(np.kron(split == value, np.ones((scale, scale), np.bool_)), codes, UNLABELLED).astype(
-            np.uint8
-        )
+        np.where(np.kron(split == value, cell), codes, UNLABELLED).astype(np.uint8)
         for value in (pair.train, pair.validate_on)
     )
+    none = f"{data / pair.split} has no labelled pixel of value"
+    _check_labels(kept, f"{none} {pair.validate_on} to validate on")
+    if recipe.chips.pairs:
+        _check_labels(taught, f"{none} {pair.train} to train on")
     rows, cols = _extent(split == pair.validate_on)
     truth = SCHEMES[recipe.network.classes].to_isa(
         kept[rows.start * scale : rows.stop * scale, cols.start * scale : cols.stop * scale]
@@ -169,17 +170,20 @@ def _pair(pair: Pair, recipe: Recipe, data: Path) -> tuple[PairSource, Validatio
     return source, Validation(pair.name, lr[:, rows, cols], present[:, rows, cols], truth)
 
 
+def _check_labels(labels: NDArray[np.uint8], fault: str) -> None:
+    if not (labels != UNLABELLED).any():
+        raise InputError(fault)
+
+
 def _reflectance(
     files: Sequence[str], recipe: Recipe, data: Path, *, placed: bool = True
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], GeoBox]:
     """What the network sees of one date."""
     config = recipe.network
     paths = [data / name for name in files]
-    lr, present, grid = read_reflectance(
-        paths, config.bands, config.optional, gsd_m=config.gsd_m, placed=placed
-    )
-    warn_of_offset(paths, config.bands, lr, present)
-    return lr, present, grid
+    seen = read_reflectance(paths, config.bands, config.optional, gsd_m=config.gsd_m, placed=placed)
+    warn_of_offset(paths, config.bands, *seen[:2])
+    return seen
 
 
 def _no_image(shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -234,7 +238,10 @@ def simulated_source(ground: Ground, recipe: Recipe, data: Path) -> SimulatedSou
     isa = labels_of(codes[0], recipe)
     if ground.exclude:
         top, bottom, left, right = ground.exclude
+        if bottom > isa.shape[0] or right > isa.shape[1]:
+            raise InputError(f"{data / ground.isa}: exclude reaches beyond its {isa.shape} rows and columns")
         isa[top:bottom, left:right] = UNLABELLED
+    _check_labels(isa, f"{data / ground.isa} has no label to train on")
     return SimulatedSource(ground.name, isa, image, recipe.network.bands, recipe.network.scale)
 
 
@@ -253,6 +260,8 @@ def scene_sources(
     ]
     if len({lr.shape for lr, _, _ in dates}) > 1:
         raise InputError(f"scene {scene.name}: its dates differ in size: cut them to the same ground")
+    if max(map(abs, scene.shift_px)) >= min(dates[0][0].shape[1:]):
+        raise InputError(f"scene {scene.name}: shift_px is {list(scene.shift_px)}: its dates would not meet")
     spectra = [dict(zip(SHARE_BANDS, lr, strict=True)) for lr, _, _ in dates]
     rules = recipe.shares if scene.slack_px is None else replace(recipe.shares, slack_px=scene.slack_px)
     sources: list[ShareSource] = []

@@ -14,8 +14,14 @@ from isamap.domain.share import ShareRules
 from isamap.errors import ConfigError
 from isamap.model.adapt import Adaptation
 from isamap.model.checkpoint import NAME, Threshold
-from isamap.model.networks import NetworkConfig
+from isamap.model.networks import MODELS, NetworkConfig
 from isamap.model.schedule import Schedule
+
+OF_IMAGES = (
+    *("consistency_weight", "perceptual_weight", "adversarial_weight", "adversarial_ramp"),
+    *("discriminator_rate", "discriminator_channels"),
+)
+"""Keys of the schedule that need a network which makes its map through images."""
 
 
 class Pair(Settings):
@@ -37,6 +43,13 @@ class Pair(Settings):
     validate_on: int = 2
     """Its value on validation ground."""
 
+    def faults(self) -> Iterator[str]:
+        """What in it cannot work."""
+        if not (self.imagery and self.isa):
+            yield f"pair {self.name}: imagery and isa name one file each at least"
+        if self.train == self.validate_on:
+            yield f"pair {self.name}: train and validate_on are both {self.train}: what teaches cannot judge"
+
 
 class Ground(Settings):
     """A 1 m image with labels whose 10 m input is simulated."""
@@ -46,6 +59,12 @@ class Ground(Settings):
     image: str
     exclude: tuple[int, int, int, int] | None = None
     """Rows and columns (top, bottom, left, right) that training must not see."""
+
+    def faults(self) -> Iterator[str]:
+        """What in it cannot work."""
+        top, bottom, left, right = self.exclude or (0, 1, 0, 1)
+        if not (0 <= top < bottom and 0 <= left < right):
+            yield f"simulated {self.name}: exclude is [{top}, {bottom}, {left}, {right}]: top, bottom, left, right from 0 on"
 
 
 class UnlabelledScene(Settings):
@@ -61,6 +80,13 @@ class UnlabelledScene(Settings):
     level: Level | None = None
     """Processing level of the imagery, in place of the recipe's."""
 
+    def faults(self) -> Iterator[str]:
+        """What in it cannot work."""
+        if not (len(self.dates) in (1, 2) and all(self.dates)):
+            yield f"scene {self.name}: dates are one or two lists of files"
+        if self.slack_px is not None and self.slack_px < 0:
+            yield f"scene {self.name}: slack_px is {self.slack_px}: 0 or more"
+
 
 class Patches(Settings):
     """Patches of one scene class, stacked downwards."""
@@ -72,6 +98,11 @@ class Patches(Settings):
     patch_px: int = 64
     level: Level | None = None
     """Processing level of the imagery, in place of the recipe's."""
+
+    def faults(self) -> Iterator[str]:
+        """What in it cannot work."""
+        if self.patch_px < 1:
+            yield f"patches {self.name}: patch_px is {self.patch_px}: 1 or more"
 
 
 class Store(Settings):
@@ -95,6 +126,10 @@ class ChipCounts(Settings):
     scenes: int = 3
     patches: int = 1
     stores: int = 3
+
+    def faults(self) -> Iterator[str]:
+        """What in it cannot work."""
+        yield from (f"chips.{name} is {count}: 0 or more" for name, count in self if count < 0)
 
 
 class Target(Adaptation):
@@ -162,6 +197,36 @@ class Recipe(Settings):
         found = {ground.level or self.level for ground in real}
         return tuple(sorted(level for level in found if level is not None and None not in found))
 
+    def faults(self) -> Iterator[str]:
+        """What in it cannot work."""
+        if not NAME.fullmatch(self.model):
+            yield f"name: {self.model!r} cannot be the name of a model"
+        if twice := next((name for name in self.grounds if self.grounds.count(name) > 1), None):
+            yield f"two grounds are called {twice}: give each a name of its own"
+        if self.threshold is not None and self.network.outputs > 1:
+            yield f"threshold: maps of {self.network.classes} show the likeliest class, whatever a threshold says"
+        scenes = (*self.scenes, *(self.target.scenes if self.target else ()))
+        grounds: tuple[Pair | Ground | UnlabelledScene | Patches, ...]
+        grounds = (*self.pairs, *self.simulated, *scenes, *self.patches)
+        for part in (self.chips, *grounds):
+            yield from part.faults()
+        yield from self._idle()
+        rules = self.shares
+        if not -1 <= rules.impervious_ndvi < rules.pervious_ndvi <= 1:
+            yield "shares: impervious_ndvi lies below pervious_ndvi, both from -1 to 1"
+        if not (0 <= rules.doubt <= 1 and 0 <= rules.built_up <= 1 and rules.slack_px >= 0):
+            yield "shares: doubt and built_up lie from 0 to 1, slack_px is 0 or more"
+
+    def _idle(self) -> Iterator[str]:
+        """Losses that nothing would come of."""
+        schedule, name = self.schedule, self.network.name
+        given = [key for key in OF_IMAGES if key in schedule.model_fields_set and getattr(schedule, key)]
+        if given and not MODELS[name].through_images:
+            able = " and ".join(one for one, network in MODELS.items() if network.through_images)
+            yield f"schedule.{given[0]}: the network {name} has no such loss: {able} have"
+        if not (schedule.teaches or self.target):
+            yield f"schedule: no loss that train = {schedule.train!r} learns from has a weight above 0"
+
     def imagery(self) -> list[str]:
         """Files that say where training took place."""
         scenes = (*self.scenes, *(self.target.scenes if self.target else ()))
@@ -203,18 +268,20 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises:
         MissingInputError: no such file.
-        ConfigError: not TOML, an unknown key (the nearest known one is named), a wrong value, or a circle.
+        ConfigError: not TOML, an unknown key (the nearest known one is named), a wrong value, a circle, or what cannot work.
     """
     document, here, seen = read_tables(path), path, {path.resolve()}
     while (base := document.pop("extends", None)) is not None:
-        here = here.parent / str(base)
+        if not isinstance(base, str):
+            raise ConfigError(f"{here}: extends is {base!r}: the path of a recipe, in quotes")
+        here = here.parent / base
         if here.resolve() in seen:
             raise ConfigError(f"{path} extends itself through {here}")
         seen.add(here.resolve())
         document = _merged(read_tables(here), document)
     recipe = as_settings(document, path, Recipe)
-    if not NAME.fullmatch(recipe.model):
-        raise ConfigError(f"{path}: name: {recipe.model!r} cannot be the name of a model")
+    if fault := next(recipe.faults(), None):
+        raise ConfigError(f"{path}: {fault}")
     return recipe
 
 

@@ -1,63 +1,33 @@
 """`isamap train`: from a recipe and the ground it names to weights with a card."""
 
-import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from isamap import __version__
 from isamap.core.grounds import Grounds, class_counts, read_grounds
-from isamap.core.recipe import Recipe, Target, UnlabelledScene, read_recipe
+from isamap.core.recipe import Recipe
+from isamap.core.training_run import Run, alone, data_digests, digest_of, earlier, fresh, recipe_of
 from isamap.domain.calibration import Calibration
 from isamap.engine.pages import keep_pages
 from isamap.errors import ConfigError, InputError, ModelError
 from isamap.io import run_folder, store, training_plots
 from isamap.io.footprint import lonlat_boxes
-from isamap.io.shards import digest as sha256
 from isamap.model import device as devices
 from isamap.model import parallel
 from isamap.model.boards import Board
-from isamap.model.checkpoint import load, load_card, made_by, pack
+from isamap.model.checkpoint import load, made_by, pack
 from isamap.model.chips import Mixture, Source
 from isamap.model.clock import Clock
 from isamap.model.networks import NetworkConfig
 from isamap.model.samples import sample
-from isamap.model.training import Extras, Progress, Trainer, as_json, read_record
+from isamap.model.training import Extras, Progress, Trainer, as_json
+from isamap.model.validation import HALF
 from isamap.progress import Progress as Bar
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the command line says beside the recipe."""
-
-    data: Path
-    """Folder that the recipe's paths start from."""
-    out: Path
-    """Folder of the run."""
-    start: Path | None = None
-    """Weights to begin from: the next stage, or fine-tuning."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    steps: int | None = None
-    """In place of the recipe's."""
-    seed: int | None = None
-    """In place of the recipe's."""
-    target: tuple[tuple[str, ...], ...] = ()
-    """More unlabelled imagery to adapt to: files of one date each, relative to `data` or absolute."""
-    tensorboard: bool = False
-    """Whether to write logs for TensorBoard."""
-    pictures: bool = False
-    """Whether to draw curves and samples at every look."""
-    overwrite: bool = False
-    """Whether a run that is in the folder is done again, or gives way to another."""
-    wait: bool = False
-    """Wait for another run on the same folder."""
 
 
 def trainer(recipe: Recipe, grounds: Grounds, device: str, data: Path, start: Path | None = None) -> Trainer:
@@ -80,6 +50,7 @@ def trainer(recipe: Recipe, grounds: Grounds, device: str, data: Path, start: Pa
         raise InputError(f"{folders}: no chips to train on (split train): tile more ground, or split it anew")
     if not sources:
         raise ConfigError("the recipe names no ground to train on, or no chips of it in [chips]")
+    _check_validation(recipe, grounds)
     classes = recipe.target is not None or recipe.network.outputs > 1
     extras = Extras(
         adaptation=recipe.target,
@@ -94,6 +65,18 @@ def trainer(recipe: Recipe, grounds: Grounds, device: str, data: Path, start: Pa
     return training
 
 
+def _check_validation(recipe: Recipe, grounds: Grounds) -> None:
+    """Say what comes of a run that nothing judges; refuse to wait for what would be better."""
+    if grounds.validations:
+        return
+    if recipe.schedule.patience is not None:
+        raise ConfigError("patience needs ground to validate on, and the recipe has none: leave it out")
+    log.warning(
+        "no validation ground: threshold %g, no calibration, the last weights are kept",
+        recipe.threshold or HALF,
+    )
+
+
 def run(path: Path, asked: Run) -> Path:
     """Train what the recipe at `path` describes; resumes a run of the same recipe in the same folder.
 
@@ -102,17 +85,18 @@ def run(path: Path, asked: Run) -> Path:
 
     Raises:
         ConfigError: the folder holds another run, or the recipe cannot work.
-        InputError, MissingInputError: its ground is damaged, or not there.
+        InputError, MissingInputError: its ground is damaged, not there, or not what the run in the folder began with.
         ModelError: training diverged, or the best weights of a finished run are lost.
     """
     keep_pages()
-    recipe = _recipe(path, asked)
-    digest, weights = _digest(recipe, asked), asked.out / f"{recipe.model}.safetensors"
-    with parallel.group(asked.device) as device, _alone(asked):
-        earlier = _earlier(asked, digest, weights)
+    recipe = recipe_of(path, asked)
+    digest, weights = digest_of(recipe, asked), asked.out / f"{recipe.model}.safetensors"
+    with parallel.group(asked.device) as device, alone(asked):
+        data = data_digests(recipe, asked.data)
+        found = earlier(asked, digest, data, weights)
         grounds = read_grounds(recipe, asked.data)
         training = trainer(recipe, grounds, device, asked.data, asked.start)
-        record = _fresh(asked, digest) if earlier is None else _resume(training, asked, earlier)
+        record = fresh(asked, digest, data) if found is None else _resume(training, asked, found)
         steps, first = recipe.schedule.steps, training.progress.step
         clock = Clock(record["seconds"], record["cpu_seconds"], first)
         board = Board(asked.out / run_folder.BOARD) if asked.tensorboard and parallel.rank() == 0 else None
@@ -128,65 +112,6 @@ def run(path: Path, asked: Run) -> Path:
         if parallel.rank() == 0 and made_by(weights) != digest:
             _publish_again(training, asked, record, (recipe, grounds))
     return weights
-
-
-def _recipe(path: Path, asked: Run) -> Recipe:
-    """The recipe with what the command line changes."""
-    recipe = read_recipe(path)
-    changed = {name: value for name in ("steps", "seed") if (value := getattr(asked, name)) is not None}
-    recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update=changed)})
-    if asked.target:
-        more = tuple(UnlabelledScene(name=Path(files[0]).stem, dates=(files,)) for files in asked.target)
-        target = recipe.target or Target()
-        recipe = recipe.model_copy(
-            update={"target": target.model_copy(update={"scenes": target.scenes + more})}
-        )
-    return recipe
-
-
-def _digest(recipe: Recipe, asked: Run) -> str:
-    """What decides whether a run is the same."""
-    document = recipe.model_dump_json().encode() + (asked.start.read_bytes() if asked.start else b"")
-    return hashlib.sha256(document).hexdigest()
-
-
-@contextmanager
-def _alone(asked: Run) -> Iterator[None]:
-    """Nobody else trains in this folder; of several processes the first one sees to it."""
-    if parallel.rank():
-        parallel.wait()
-        yield
-        return
-    with store.lock(asked.out / ".isamap.lock", wait=asked.wait, what=str(asked.out)):
-        parallel.wait()
-        yield
-
-
-def _earlier(asked: Run, digest: str, weights: Path) -> dict[str, Any] | None:
-    """Record of the run in the folder, to be resumed; None if there is none.
-
-    Raises:
-        ConfigError: a run or a model of another recipe is there, and was not given up.
-    """
-    if asked.overwrite:
-        return None
-    state = asked.out / run_folder.STATE
-    record = read_record(state) if state.is_file() else None
-    there = made_by(weights) if record is None else record["recipe"]
-    if there not in (None, digest):
-        raise ConfigError(
-            f"{asked.out} holds a run of another recipe, seed, start or number of steps: choose another folder, "
-            "or --overwrite replaces it"
-        )
-    return record
-
-
-def _fresh(asked: Run, digest: str) -> dict[str, Any]:
-    """The record of a new run, whose folder holds no other's any more, but for the model until ours is there."""
-    if parallel.rank() == 0:
-        run_folder.clear(asked.out)
-    start = load_card(asked.start).training if asked.start else None
-    return {"recipe": digest, "seconds": 0, "cpu_seconds": 0, "best": 0.0, "log": [], "start": start}
 
 
 def _resume(training: Trainer, asked: Run, record: dict[str, Any]) -> dict[str, Any]:
@@ -255,12 +180,17 @@ def _card(
     network = _network(recipe.network, grounds)
     calibration = _calibration(training)
     threshold = recipe.threshold or training.progress.threshold
+    if calibration is not None and network.outputs == 1:
+        threshold = calibration.of(threshold)
+    shards = [
+        path for one in recipe.all_stores() for path in sorted((asked.data / one.folder).glob("*.lr.tif"))
+    ]
     return {
         "name": recipe.model,
         "version": __version__,
         "description": recipe.description,
         "network": network.model_dump(),
-        "threshold": threshold if calibration is None else calibration.of(threshold),
+        "threshold": threshold,
         "calibration": None if calibration is None else asdict(calibration),
         "levels": recipe.levels,
         "licence": recipe.licence,
@@ -268,8 +198,8 @@ def _card(
         "training": {
             "recipe": record["recipe"],
             "ground": recipe.grounds,
-            "footprint": lonlat_boxes([asked.data / name for name in recipe.imagery()] + grounds.shards),
-            "data": {name: sha256(asked.data / name) for name in recipe.files()} | grounds.digests,
+            "footprint": lonlat_boxes([asked.data / name for name in recipe.imagery()] + shards),
+            "data": record["data"],
             "steps": training.progress.step,
             "seed": recipe.schedule.seed,
             "images": recipe.schedule.makes_images,

@@ -65,7 +65,7 @@ class Lattice:
 
 
 def lattice_of(geobox: GeoBox, finest_m: float) -> Lattice:
-    """The lattice on which a raster is seen: its own pixels, parted until none is larger than `finest_m`."""
+    """The lattice on which a raster is seen: its own pixels, or such whole parts of them as come nearest to `finest_m`."""
     own_m = abs(float(geobox.resolution.x))
     gsd_m = own_m / max(1, round(own_m / finest_m))
     left, top = geobox.transform.c, geobox.transform.f

@@ -30,7 +30,7 @@ from isamap.model.networks import NetworkConfig
 class Adaptation(BaseModel):
     """How to learn from the target."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: Literal["dpa", "dpa+"] = "dpa+"
     """As published, or improved."""

@@ -39,7 +39,7 @@ class Card(Settings):
     name: str
     """Name under which maps are stored."""
     version: str
-    """Rises whenever the weights change."""
+    """Of the isamap that trained it."""
     description: str
     """One line for `isamap models`."""
     network: NetworkConfig

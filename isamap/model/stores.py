@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isamap.domain.chips import ChipRow
 from isamap.domain.classes import SCHEMES
 from isamap.errors import InputError
-from isamap.model.chips import Chip, Float, standardise
+from isamap.model.chips import Chip, Float, known, standardise
 from isamap.model.networks import NetworkConfig
 
 COUNTED_CHIPS = 200
@@ -28,8 +28,6 @@ class Arrays(Protocol):
     """`(S, S)`, codes of the scheme, 255 where unlabelled."""
     hr: NDArray[np.uint8] | None
     """`(3, S, S)`."""
-    hr_valid: NDArray[np.bool_]
-    """`(S, S)`."""
 
 
 class Reader(Protocol):
@@ -70,12 +68,13 @@ class StoreSource:
         coarse = slice(row, row + size), slice(col, col + size)
         fine = tuple(slice(s.start * scale, s.stop * scale) for s in coarse)
         image = np.zeros((3, size * scale, size * scale), np.uint8) if got.hr is None else got.hr[:, *fine]
+        isa = SCHEMES[self.network.classes].channel_of(got.labels[fine])
         return Chip(
             lr=got.lr[:, *coarse],
             present=got.present[:, *coarse],
-            isa=SCHEMES[self.network.classes].channel_of(got.labels[fine]),
+            isa=isa,
             image=standardise(image),
-            known=got.hr_valid[fine],
+            known=known(image, isa),
             share=np.zeros((size, size), np.float32),
             weight=np.zeros((size, size), np.float32),
         )

@@ -70,6 +70,9 @@ class Trainer:
         self.config, self.schedule, self.device = config, schedule, device
         self.validations, self.extras = validations, extras or Extras()
         self.network = networks.build(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this pair
+        if schedule.chip_px % self.network.stride_px:
+            multiples = f"{config.name} takes multiples of {self.network.stride_px}"
+            raise ConfigError(f"chip_px is {schedule.chip_px}: {multiples}")
         self.average = networks.build(config).to(device)
         self.average.load_state_dict(self.network.state_dict())
         self.network.only(schedule.train)

@@ -13,9 +13,11 @@ from isamap.domain.accuracy import Confusion
 from isamap.domain.calibration import fit
 from isamap.domain.reliability import Reliability
 from isamap.model import parallel, settling
-from isamap.model.networks import Network
+from isamap.model.networks import Network, NetworkConfig
 
 THRESHOLDS = tuple(t / 100 for t in range(20, 81, 5))
+HALF = 0.5
+"""The threshold where there is none to choose: no ground, or a class scheme, whose likeliest class is mapped."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Progress:
     terms: dict[str, float] = field(default_factory=dict)
     """Its parts, not weighted."""
     isa_iou: dict[str, float] = field(default_factory=dict)
-    """ISA IoU at 1 m on each validation ground, at its best threshold."""
-    threshold: float = 0.5
+    """ISA IoU at 1 m on each validation ground, at its best threshold; of a class scheme, that of the likeliest classes."""
+    threshold: float = HALF
     """The threshold that is best on the mean over the validation grounds."""
     mean_iou: float = 0.0
     """Mean of the IoUs at that threshold: the figure that picks the best weights."""
@@ -55,17 +57,18 @@ class Progress:
 
 
 def look(network: Network, grounds: Sequence[Validation], device: torch.device, last: Progress) -> Progress:
-    """Progress after scoring `network` on every ground; `last` says what was best so far."""
+    """Progress after scoring `network` on every ground; `last` says what was best so far. Without ground the last is best."""
     judged = [judge(network, ground, device) for ground in grounds]
     curves = np.array([curve for curve, _ in judged]).reshape(-1, len(THRESHOLDS))
     shared = parallel.of_first(torch.from_numpy(curves).to(device)).cpu().numpy()
     mean = shared.mean(axis=0) if len(shared) else np.zeros(len(THRESHOLDS))
     best = float(mean.max())
-    better = best > last.best_iou
+    better = best > last.best_iou or not grounds
+    chosen = bool(grounds) and network.config.outputs == 1
     return Progress(
         step=last.step,
         isa_iou={ground.name: float(curve.max()) for ground, curve in zip(grounds, shared, strict=True)},
-        threshold=THRESHOLDS[int(np.argmax(mean))],
+        threshold=THRESHOLDS[int(np.argmax(mean))] if chosen else HALF,
         mean_iou=best,
         best_iou=best if better else last.best_iou,
         best_step=last.step if better else last.best_step,
@@ -80,7 +83,16 @@ def _calibration(parts: Sequence[Reliability]) -> tuple[float, float] | None:
 
 
 def probabilities(network: Network, lr: Tensor, present: Tensor, piece_px: int = 128) -> Tensor:
-    """ISA probability `(Y, X)` float32 of one raster `(band, y, x)`, piece by piece, mirrored at its edge as maps are."""
+    """ISA probability `(Y, X)` float32 of one raster `(band, y, x)`; see `layers`."""
+    return layers(network, lr, present, piece_px)[0]
+
+
+def layers(network: Network, lr: Tensor, present: Tensor, piece_px: int = 128) -> Tensor:
+    """What is judged of one raster `(band, y, x)`, piece by piece, mirrored at its edge as maps are.
+
+    Returns:
+        float32 `(layer, Y, X)`: ISA probability; of a class scheme also 1 where the likeliest class is impervious, else 0.
+    """
     config, stride = network.config, network.stride_px
     halo = settling.halo_of(network)
     x = _with_rim(config.prepare(lr[None], present[None]), halo)
@@ -92,9 +104,19 @@ def probabilities(network: Network, lr: Tensor, present: Tensor, piece_px: int =
         for left in range(0, lr.shape[-1], piece_px):
             piece = x[..., top : top + piece_px + 2 * halo, left : left + piece_px + 2 * halo]
             with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16):
-                row.append(settling.probability(network, piece, halo)[0].cpu())
-        rows.append(torch.cat(row, dim=1))
-    return torch.cat(rows)[: lr.shape[-2] * config.scale, : lr.shape[-1] * config.scale]
+                each = settling.probabilities(network, piece, halo)
+                row.append(_judged(each, config)[:, 0].cpu())
+        rows.append(torch.cat(row, dim=-1))
+    return torch.cat(rows, dim=-2)[..., : lr.shape[-2] * config.scale, : lr.shape[-1] * config.scale]
+
+
+def _judged(each: Tensor, config: NetworkConfig) -> Tensor:
+    """`(layer, n, Y, X)` from the probability of each output `(n, outputs, Y, X)`."""
+    probability = settling.impervious(each, config)
+    if config.outputs == 1:
+        return probability[None]
+    likeliest = torch.isin(each.argmax(dim=1), torch.tensor(config.isa_channels, device=each.device))
+    return torch.stack([probability, likeliest.to(probability.dtype)])
 
 
 def _with_rim(x: Tensor, rim: int) -> Tensor:
@@ -106,8 +128,10 @@ def _with_rim(x: Tensor, rim: int) -> Tensor:
 def judge(
     network: Network, ground: Validation, device: torch.device
 ) -> tuple[NDArray[np.float64], Reliability]:
-    """ISA IoU on `ground` at each of `THRESHOLDS`, and the network's own probabilities against its labels."""
+    """ISA IoU of the map of `ground` at each of `THRESHOLDS`, and the network's own probabilities against its labels."""
     lr, present = torch.from_numpy(ground.lr).to(device), torch.from_numpy(ground.present).to(device)
-    isa = probabilities(network, lr, present).numpy()
-    curve = np.nan_to_num([Confusion.count(isa >= t, ground.isa).iou for t in THRESHOLDS])
+    isa, *likeliest = layers(network, lr, present).numpy()
+    maps = [likeliest[0] > HALF] if likeliest else [isa >= t for t in THRESHOLDS]
+    ious = np.nan_to_num([Confusion.count(one, ground.isa).iou for one in maps])
+    curve = np.broadcast_to(ious, len(THRESHOLDS))
     return curve, Reliability.count(np.rint(isa * 100).astype(np.uint8), ground.isa)

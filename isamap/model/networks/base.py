@@ -27,6 +27,8 @@ class Network(nn.Module):
 
     scales: ClassVar[range] = range(1, 21)
     """Scale factors that the class can be built for."""
+    through_images: ClassVar[bool] = False
+    """Whether its image is in units of the input, with one at 2.5 m on the way: what all losses of images look at but L1."""
     segmenter: ClassVar[tuple[str, ...]] = ("isa",)
     """Modules that only the segmentation needs; the others make the image too."""
     config: NetworkConfig

@@ -37,6 +37,7 @@ class Joint(Network):
     """Trunk with local attention at 10 m, blocks at 2.5 m, light heads at 1 m that read all three resolutions."""
 
     scales: ClassVar[range] = range(5, 21)
+    through_images: ClassVar[bool] = True
     segmenter: ClassVar[tuple[str, ...]] = ("from_10m", "from_2_5m", "join", "isa")
     skip: ClassVar[int] = 8
     """Channels that each coarser resolution lends to the head."""

@@ -68,6 +68,7 @@ class Staged(Network):
     """Two generators and a segmenter that knows only their image."""
 
     scales: ClassVar[range] = range(5, 21)
+    through_images: ClassVar[bool] = True
     segmenter: ClassVar[tuple[str, ...]] = ("segment", "isa")
 
     def __init__(self, config: NetworkConfig) -> None:
