@@ -135,6 +135,14 @@ def test_a_missing_tile_among_others_is_exit_3_alone_exit_66(isamap, sky):
     assert alone.err.splitlines()[-1].startswith(f"isamap: {ELSEWHERE}: no scene of 2021")
 
 
+def test_a_fetch_that_is_stopped_leaves_document_and_report(isamap, sky):
+    where = ("--tiles", f"{ELSEWHERE},{sky.tile}", "--year", 2021, "--workspace", "ws", *sky.where)
+    ended = isamap("fetch", *where, "--on-error", "stop", "--json")
+    assert (ended.code, ended.document["requested"], ended.document["missing"]) == (66, 2, 1)
+    assert [row["name"] for row in ended.document["tiles"]] == [ELSEWHERE]
+    assert json.loads(Path("ws/runs/fetch-2021.json").read_text()) == ended.document
+
+
 @pytest.mark.slow
 def test_two_workers_and_shards_give_the_same_bytes(isamap, sky):
     tiles = ("--tiles", f"{sky.tile},48N-0062-0317,{ELSEWHERE}", "--year", 2021, *sky.where)

@@ -23,6 +23,7 @@ class Row:
 class Report:
     rows: list[Row] = field(default_factory=list)
     faults: list[IsamapError] = field(default_factory=list)
+    stopped: IsamapError | None = None
 
 
 def row_of(outcome):
@@ -43,11 +44,8 @@ def run(jobs, stop_on=StorageError):
         finally:
             left.insert(0, "closed")
 
-    try:
-        collect(report, outcomes(), row_of, count=len(jobs), unit="tile", label="test", stop_on=stop_on)
-    except IsamapError as stopped:
-        return report, left, stopped
-    return report, left, None
+    collect(report, outcomes(), row_of, count=len(jobs), unit="tile", label="test", stop_on=stop_on)
+    return report, left, report.stopped
 
 
 MISSING = MissingInputError("b: no scene of 2021")

@@ -151,7 +151,7 @@ def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:
         return
     for line in lines(report.rows):
         output.remark(line)
-    if len(document["tiles"]) > 1 or not report.faults:  # a lone fault speaks for itself
+    if report.requested > 1 or not report.faults:  # a lone fault speaks for itself
         counts = ", ".join(f"{document[key]} {key}" for key in ("fetched", "skipped", "failed", "missing"))
         output.remark(f"requested {document['requested']}: {counts}")
 

@@ -51,15 +51,16 @@ def run(
         how: where they are made.
         wait: wait for another run on the same year instead of refusing.
         overwrite: redo what is done.
-        stop_at_failure: raise the first failure instead of going on.
+        stop_at_failure: stop at the first failure instead of going on.
+
+    Returns:
+        Every tile that was worked on, also where nothing could go on after one of them.
 
     Raises:
         BusyError: another run holds the year.
         ConfigError: a source is not known.
-        StorageError: nothing could go on.
-        IsamapError: the first failure, with `stop_at_failure`.
     """
-    report = Report({"year": settings.year})
+    report = Report({"year": settings.year}, len(tiles))
     composer(settings)  # a wrong source is no fault of a tile
     if not tiles:  # a shard of few tiles may be empty
         return report

@@ -144,20 +144,15 @@ def run(
         held.callback(release)
         for directory in directories:
             held.enter_context(occupy(directory, shard=how.shard_name, wait=wait))
-        try:
-            collect(
-                report,
-                _outcomes(jobs, options, how, live),
-                _row,
-                count=len(jobs),
-                unit="map",
-                label="infer",
-                stop_on=IsamapError if stop_at_failure else (StorageError, ModelError),
-            )
-        except IsamapError as fault:
-            if fault not in report.faults:  # an engine that does not start
-                raise
-            report.stopped = fault
+        collect(
+            report,
+            _outcomes(jobs, options, how, live),
+            _row,
+            count=len(jobs),
+            unit="map",
+            label="infer",
+            stop_on=IsamapError if stop_at_failure else (StorageError, ModelError),
+        )
     return report
 
 

@@ -34,6 +34,8 @@ class Table(Protocol[Row]):
     """A line for each."""
     faults: list[IsamapError]
     """Of those that failed, as they came."""
+    stopped: IsamapError | None
+    """The one that nothing could go on after."""
 
 
 def collect(
@@ -55,10 +57,7 @@ def collect(
         count: jobs. Of a lone one there is no bar, and its fault is not logged: it will be the command's last word.
         unit: what the bar counts.
         label: what the bar says.
-        stop_on: faults that the next job would meet as well, or that nobody wants to go on after.
-
-    Raises:
-        IsamapError: the first fault that is one of `stop_on`.
+        stop_on: faults that the next job would meet as well, or that nobody wants to go on after: the first one ends it.
     """
     try:
         with closing(_each(outcomes)) as ended, Progress(count, unit, label, show=count > 1) as bar:
@@ -70,7 +69,8 @@ def collect(
                         log.error("%s: %s", line.name, line.error)
                     report.faults.append(outcome.fault)
                     if isinstance(outcome.fault, stop_on):
-                        raise outcome.fault
+                        report.stopped = outcome.fault
+                        return
                 bar.advance()
     finally:
         report.rows.sort(key=lambda line: line.name)

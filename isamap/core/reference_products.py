@@ -110,10 +110,8 @@ def run(
 
     Raises:
         BusyError: another run holds the folder.
-        StorageError: nothing could go on.
-        IsamapError: the first failure, with `stop_at_failure`.
     """
-    report = Report({"product": request.product.name})
+    report = Report({"product": request.product.name}, len(tiles))
     if not tiles:  # a shard of few tiles may be empty
         return report
     work = partial(fetch_piece, request, overwrite)

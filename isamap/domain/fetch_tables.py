@@ -48,8 +48,14 @@ class Report:
 
     what: dict[str, Any]
     """What was fetched: year, or product."""
+    requested: int = 0
+    """Tiles; after a stop there are fewer rows."""
     rows: list[Row] = field(default_factory=list)
+    """One for each tile that was worked on."""
     faults: list[IsamapError] = field(default_factory=list)
+    """Of those that failed, as they came."""
+    stopped: IsamapError | None = None
+    """Fault that the run did not go on after."""
 
     def document(self) -> dict[str, Any]:
         """The report as a JSON document."""
@@ -57,19 +63,21 @@ class Report:
             "schema": SCHEMA,
             "command": "fetch",
             **self.what,
-            "requested": len(self.rows),
+            "requested": self.requested,
             **counts(self.rows),
             "coverage": coverage(self.rows),
             "tiles": [row.document() for row in self.rows],
         }
 
     def raise_for_failures(self) -> None:
-        """A lone tile fails with its own error, several with PartialError."""
-        if self.faults and len(self.rows) == 1:
+        """A lone tile and a run that was stopped fail with their own error, several tiles with PartialError."""
+        if self.stopped is not None:
+            raise self.stopped
+        if self.faults and self.requested == 1:
             raise self.faults[0]
         if self.faults:
             raise PartialError(
-                f"{len(self.faults)} of {len(self.rows)} tiles are not fetched: the report names them, rerun to resume"
+                f"{len(self.faults)} of {self.requested} tiles are not fetched: the report names them, rerun to resume"
             )
 
 
