@@ -1,7 +1,6 @@
 """Words of commands: a stdout that nobody reads any more, and lines beside a JSON log."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -94,17 +93,12 @@ def test_a_wrong_use_that_the_command_finds_is_a_record_too(isamap):
     assert isamap("infer", "--yaer", 2021).code == 2
 
 
-def test_a_warning_of_a_library_is_a_record_too(isamap, monkeypatch):
-    import warnings
-
-    from isamap import logs
-
-    logs.configure(logging.WARNING, "json")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn("odd\nnumbers", RuntimeWarning, stacklevel=1)
-        assert logs.is_json()
-        assert warnings.showwarning is logging._showwarning
-    finally:
-        logging.captureWarnings(False)
+def test_a_warning_of_a_library_is_a_record_too():
+    said = (
+        "import logging, warnings; from isamap import logs; logs.configure(logging.WARNING, 'json'); "
+        "warnings.warn('odd\\nnumbers', RuntimeWarning)"
+    )
+    ended = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    records = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert len(records) == 1
+    assert "odd" in str(records[0])
