@@ -86,7 +86,7 @@ def data_digests(recipe: Recipe, data: Path) -> dict[str, str]:
         InputError: one cannot be read.
     """
     files = {name: _of_file(data / name) for name in recipe.files()}
-    return files | {store.folder: open_chips(data / store.folder).digest for store in recipe.all_stores()}
+    return files | {one.folder: open_chips(data / one.folder).digest for one in recipe.all_stores()}
 
 
 def _of_file(path: Path) -> str:
