@@ -35,6 +35,25 @@ def test_the_distance_to_training_ground_is_told_where_it_is_far(boxes, far):
     assert found == (None if far is None else pytest.approx(111 * far, abs=11))
 
 
+DATE_LINE = GeoBox((11_000, 11_000), Affine(10, 0, 560_000, 0, -10, 7_900_000), "EPSG:32660")
+"""178.6 E to 178.5 W, 70.2 to 71.2 N."""
+
+
+@pytest.mark.parametrize(
+    ("box", "far"),
+    [
+        ((-179.9, 70.2, -179.5, 71.0), None),
+        ((179.0, 70.2, 179.5, 71.0), None),
+        ((-170.0, 70.2, -169.0, 71.0), 8.5),
+        ((160.0, 70.2, 161.0, 71.0), 17.6),
+        ((0.0, 70.2, 1.0, 71.0), 177.6),
+    ],
+)
+def test_the_distance_is_the_shorter_way_round_at_180_degrees(box, far):
+    found = far_from_training(card(box), DATE_LINE)
+    assert found == (None if far is None else pytest.approx(111 * far, abs=30))
+
+
 def test_far_ground_is_warned_of_once_for_each_model_and_near_ground_is_not(caplog, monkeypatch):
     monkeypatch.setattr(fitting, "_SAID", set())
     caplog.set_level(logging.WARNING)

@@ -130,6 +130,10 @@ SCENE = GROUND + '[[scenes]]\nname = "c"\n'
         (SHARES + "slack_px = -1", "slack_px is 0 or more"),
         ('extends = "base.toml"\n[chips]\npairs = -2', "chips.pairs is -2: 0 or more"),
         ('extends = "base.toml"\n[target]\nweight = inf', "target.weight: "),
+        (
+            'extends = "base.toml"\n[target]\nmethod = "dpa"\nshare_weight = 1.0',
+            "target.share_weight: the method dpa has no such loss: dpa",
+        ),
         (PAIR + 'imagery = []\nisa = ["isa.tif"]', "pair p: imagery and isa name one file each at least"),
         (PAIR + 'imagery = ["a.tif"]\nisa = []', "pair p: imagery and isa name one file each at least"),
         (PAIR + 'imagery = ["a.tif"]\nisa = ["i.tif"]\ntrain = 2', "train and validate_on are both 2"),

@@ -208,7 +208,7 @@ class Recipe(Settings):
         scenes = (*self.scenes, *(self.target.scenes if self.target else ()))
         grounds: tuple[Pair | Ground | UnlabelledScene | Patches, ...]
         grounds = (*self.pairs, *self.simulated, *scenes, *self.patches)
-        for part in (self.chips, *grounds):
+        for part in (self.chips, *grounds, *([self.target] if self.target else [])):
             yield from part.faults()
         yield from self._idle()
         rules = self.shares

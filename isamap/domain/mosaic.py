@@ -17,6 +17,7 @@ from isamap.domain.classes import ISA, SCHEMES, Scheme
 from isamap.domain.grid import Tile
 from isamap.domain.lonlat import LONLAT, geodesic_area_km2, into_crs
 from isamap.domain.own_ground import own_columns
+from isamap.domain.product import footprint
 from isamap.errors import InputError
 
 MIN_OVERLAP_KM2 = 1e-4
@@ -97,12 +98,7 @@ class Member:
     @cached_property
     def footprint(self) -> BaseGeometry:
         """Lon/lat polygon of what the member shows: of a tile, the part inside its own zone."""
-        return self.extent if self.tile is None else self.tile.footprint()
-
-    @property
-    def extent(self) -> BaseGeometry:
-        """Lon/lat polygon of the whole raster."""
-        return self.geobox.footprint(LONLAT, npoints=64).geom
+        return footprint(self.geobox) if self.tile is None else self.tile.footprint()
 
     def outline(self, crs: str) -> BaseGeometry:
         """The footprint in another CRS."""

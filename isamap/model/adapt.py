@@ -14,6 +14,7 @@ Both see the target through its own mean and deviation (`Scaling`), unless told 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,13 @@ class Adaptation(BaseModel):
     """Weight of the shares that spectra tell (`dpa+`; the scenes need B02, B03, B04, B08 and B11)."""
     own_statistics: bool = True
     """Whether the target is seen through its own mean and deviation."""
+
+    def faults(self) -> Iterator[str]:
+        """What in it cannot work."""
+        if self.method == "dpa":
+            for key in ("consistency_weight", "share_weight"):
+                if key in self.model_fields_set and getattr(self, key):
+                    yield f"target.{key}: the method dpa has no such loss: dpa+ has"
 
 
 def kept_share(step: int, steps: int, top: float) -> float:

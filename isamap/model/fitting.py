@@ -6,14 +6,14 @@ from pathlib import PurePath
 from typing import Any
 
 from isamap.domain.level import MEANING, level_of
+from isamap.domain.lonlat import polygon_parts
+from isamap.domain.product import footprint
 from isamap.model.checkpoint import Card
 
 log = logging.getLogger(__name__)
 
 NEAR_DEG = 0.5
 """Ground this near to training ground counts as known: about 50 km."""
-EDGE_POINTS = 4
-"""Of each side of a raster, by which its place is judged: the bend of a side of 600 km is a tenth of NEAR_DEG."""
 KM_PER_DEG = 111
 """Along a meridian; an upper bound along a parallel."""
 
@@ -47,15 +47,15 @@ def far_from_training(card: Card, geobox: Any) -> float | None:
     boxes = footprint_boxes(card)
     if not boxes:
         return None
-    west, south, east, north = geobox.footprint("EPSG:4326", npoints=EDGE_POINTS).boundingbox
-
-    def gap_deg(box: tuple[float, float, float, float]) -> float:
-        across = max(box[0] - east, west - box[2], 0.0)
-        along = max(box[1] - north, south - box[3], 0.0)
-        return float(max(across, along))
-
-    nearest = min(gap_deg(box) for box in boxes)
+    parts = polygon_parts(footprint(geobox))
+    nearest = min(_gap_deg(part.bounds, box) for part in parts for box in boxes)
     return nearest * KM_PER_DEG if nearest > NEAR_DEG else None
+
+
+def _gap_deg(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
+    """What lies between two boxes, the shorter way round: the larger of degrees of longitude and of latitude."""
+    around = (max(other[0] + turn - one[2], one[0] - other[2] - turn, 0.0) for turn in (-360, 0, 360))
+    return max(min(around), other[1] - one[3], one[1] - other[3], 0.0)
 
 
 def warn_if_far(card: Card, geobox: Any, name: str) -> None:
