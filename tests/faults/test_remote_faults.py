@@ -1,6 +1,10 @@
-"""Bad networks and bad catalogues: equal pixels or a clear end, in time, and nobody else is ever asked."""
+"""Bad networks and bad catalogues: equal pixels or a clear end, in time, and nobody else is ever asked.
+
+ISAMAP_REMOTE_RUNS is how many runs read while requests fail (40 in the suite, 200 for the record).
+"""
 
 import logging
+import os
 import time
 from collections import Counter
 from dataclasses import replace
@@ -20,7 +24,7 @@ from isamap.io.http import Limits
 from isamap.io.remote import ScenePixels
 
 C1 = "sentinel-2-c1-l2a"
-RUNS = 200
+RUNS = int(os.environ.get("ISAMAP_REMOTE_RUNS", "40"))
 FAST = Limits(
     total_s=30,
     connect_s=2,
@@ -60,7 +64,7 @@ def same(one, other):
 
 
 @pytest.mark.slow
-def test_two_hundred_runs_with_a_fifth_of_all_requests_failing_give_equal_pixels(made):
+def test_runs_with_a_fifth_of_all_requests_failing_give_equal_pixels(made):
     with RangeServer(made.folder) as server:
         truth, quiet = read(made, server, source(server))
     struck, asked = Counter(), 0
