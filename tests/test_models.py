@@ -12,6 +12,7 @@ from tiny import write_model
 from isamap.cli import cli
 from isamap.core import models as recipe
 from isamap.core.mapping import Options
+from isamap.domain.bands import MAX_REFLECTANCE
 from isamap.domain.calibration import Calibration
 from isamap.errors import ConfigError, InputError, MissingInputError, ModelError
 from isamap.model import settling
@@ -133,12 +134,12 @@ def test_the_stac_item_says_what_the_model_eats_gives_and_where_it_was_trained(w
     assert asset["file:size"] == weights.stat().st_size
 
 
-def test_a_model_that_does_not_know_where_it_was_trained_has_no_footprint():
-    item = recipe.item("bilinear")
+def test_a_model_that_does_not_know_where_it_was_trained_has_no_footprint(weights):
+    item = recipe.item(str(weights))
     assert item["geometry"] is None
     assert "bbox" not in item
     assert item["properties"]["mlm:total_parameters"] == sum(
-        p.numel() for p in load(find("bilinear"))[1].parameters()
+        p.numel() for p in load(weights)[1].parameters()
     )
 
 
@@ -164,12 +165,33 @@ def scene(made, window_px, count=3):
 def test_the_program_computes_what_predictions_are_made_of(name):
     made = network(name)
     reflectance, present = scene(made, 8)
+    halo = settling.halo_of(made)
+    present[1, 1, halo, halo] = 0
+    reflectance[1, :, halo + 2, halo] = 7.0
+    shown = reflectance.clone()
+    shown[present == 0] = torch.nan
+    seen = present.amin(dim=1, keepdim=True).expand_as(present)
+    with torch.inference_mode():
+        deployed = Deployed(made)(shown, present)
+        x = made.config.prepare(reflectance.clamp(max=MAX_REFLECTANCE), seen)
+        expected = settling.probabilities(made, x, halo)
+    expected = expected.clone()
+    expected[1, :, :10, :10] = torch.nan
+    expected[-1] = torch.nan
+    torch.testing.assert_close(deployed, expected, rtol=0, atol=1e-5, equal_nan=True)
+    assert deployed.shape == (3, 1, 80, 80)
+
+
+def test_a_program_can_do_without_optional_bands():
+    made = network("fast", optional=("B08",))
+    reflectance, present = scene(made, 8)
     with torch.inference_mode():
         deployed = Deployed(made)(reflectance, present)
-        x = made.config.prepare(reflectance, present)
-        expected = settling.probabilities(made, x, settling.halo_of(made))
+        expected = settling.probabilities(
+            made, made.config.prepare(reflectance, present), settling.halo_of(made)
+        )
+    assert bool((present[-1, 3] == 0).all())
     torch.testing.assert_close(deployed, expected, rtol=0, atol=1e-5)
-    assert deployed.shape == (3, 1, 80, 80)
 
 
 @pytest.mark.slow
@@ -201,7 +223,7 @@ def test_a_torch_program_gives_the_same_numbers_for_any_batch(name, classes):
     with torch.inference_mode():
         expected = Deployed(made)(reflectance, present)
     program = torch.export.load(io.BytesIO(export(made, "torch", 8))).module()
-    torch.testing.assert_close(program(reflectance, present), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(program(reflectance, present), expected, rtol=0, atol=1e-6, equal_nan=True)
 
 
 @pytest.mark.slow
@@ -211,8 +233,9 @@ def test_an_onnx_program_gives_the_same_numbers(name, recwarn):
     reference = pytest.importorskip("onnx.reference")
     made = network(name)
     reflectance, present = scene(made, 8, count=1)
-    document = export(made, "onnx", 8)
+    document = export(made, "onnx", 8, facts={"halo_px": 4})
     model = onnx.load_model_from_string(document)
+    assert {one.key: one.value for one in model.metadata_props} == {"isamap": '{"halo_px": 4}'}
     onnx.checker.check_model(model)
     run = reference.ReferenceEvaluator(model)
     found = run.run(None, {"reflectance": reflectance.numpy(), "present": present.numpy()})[0]
@@ -228,7 +251,10 @@ def test_an_export_says_what_its_user_must_know(weights, tmp_path):
     halo = made["halo_px"]
     assert made["inputs"]["reflectance"] == [-1, 4, 16 + 2 * halo, 16 + 2 * halo]
     assert made["output"] == [-1, 1, 160, 160]
-    with pytest.raises(InputError, match="multiple of 8"):
+    extra = {"isamap": ""}
+    torch.export.load(out, extra_files=extra)
+    assert json.loads(extra["isamap"]) == {k: v for k, v in made.items() if k not in ("path", "format")}
+    with pytest.raises(InputError, match="--export-window 12: must be a multiple of 8"):
         recipe.export(str(weights), "torch", out, 12)
 
 

@@ -88,19 +88,21 @@ def export(name: str, kind: Literal["torch", "onnx"], out: Path, window_px: int)
         ConfigError: a library is missing.
     """
     if window_px % WINDOW_STEP_PX:
-        raise InputError(f"--window {window_px}: must be a multiple of {WINDOW_STEP_PX}")
+        raise InputError(f"--export-window {window_px}: must be a multiple of {WINDOW_STEP_PX}")
     card, network = load(find(name))
-    store.write_atomic(out, program(network, kind, window_px, card.calibration))
-    halo = settling.halo_of(network)
-    side = window_px + 2 * halo
-    return {
-        "path": str(out),
+    config, halo = card.network, settling.halo_of(network)
+    side, fine = window_px + 2 * halo, window_px * config.scale
+    facts = {
         "model": card.name,
         "weights_sha256": card.weights_sha256,
-        "format": kind,
-        "inputs": {name: [-1, len(card.network.bands), side, side] for name in ("reflectance", "present")},
-        "bands": list(card.network.bands),
+        "inputs": {name: [-1, len(config.bands), side, side] for name in ("reflectance", "present")},
+        "bands": list(config.bands),
+        "optional_bands": list(config.optional),
         "halo_px": halo,
-        "output": [-1, card.network.outputs, window_px * card.network.scale, window_px * card.network.scale],
+        "beyond_the_raster": "mirror reflectance and present about the outermost pixels (numpy.pad, mode 'reflect')",
+        "output": [-1, config.outputs, fine, fine],
+        "nodata": "NaN where a band that is not optional is not present",
         "threshold": card.threshold,
     }
+    store.write_atomic(out, program(network, kind, window_px, card.calibration, facts))
+    return {"path": str(out), "format": kind} | facts

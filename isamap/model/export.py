@@ -1,45 +1,59 @@
 """A model as one file that runs without isamap: reflectance in, settled probability out.
 
-The exported program holds everything between: scaling, network, settling. Its input has a fixed size, its batch any.
+The exported program holds everything between: what counts as seen, scaling, network, settling, calibration. Its input
+has a fixed size, its batch any. What lies beyond the edge of a raster its user fills in: mirrored, as isamap does.
 """
 
 import io
+import json
 import logging
 import warnings
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
+from isamap.domain.bands import MAX_REFLECTANCE
 from isamap.domain.calibration import Calibration
 from isamap.errors import ConfigError
 from isamap.model import settling
-from isamap.model.networks import Network
+from isamap.model.networks import Network, crop
 
 OPSET = 18
 """Of ONNX: what runtimes of the last years read."""
+FACTS = "isamap"
+"""Under which a program holds what its user must know, as JSON: ONNX metadata, or an extra file of a .pt2."""
 
 
 class Deployed(nn.Module):
-    """`(n, band, y, x)` reflectance and presence to `(n, outputs, Y, X)` probability without halo.
+    """`(n, band, y, x)` reflectance and presence to `(n, outputs, Y, X)` probability without halo, NaN where nothing is seen.
 
-    That of ISA alone is calibrated; of a class scheme each class keeps the network's own.
+    That of ISA alone is calibrated; of a class scheme each class keeps the network's own. A pixel is seen where every
+    band is present that the network cannot do without; what reflectance is elsewhere does not matter.
     """
 
     def __init__(self, network: Network, calibration: Calibration | None = None) -> None:
         super().__init__()
+        config = network.config
         self.network = network
-        self.calibration = calibration if network.config.outputs == 1 else None
+        self.calibration = calibration if config.outputs == 1 else None
         self.halo_px = settling.halo_of(network)
+        self.needed = [at for at, band in enumerate(config.bands) if band not in config.optional]
 
     def forward(self, reflectance: Tensor, present: Tensor) -> Tensor:
         """Probabilities; `present` is 1 where a band is real, else 0."""
         network, scale = self.network, self.network.config.scale
+        seen = present[:, self.needed].amin(dim=1, keepdim=True)
+        present = present * seen
+        reflectance = torch.where(present > 0, reflectance.clamp(max=MAX_REFLECTANCE), 0.0)
         logits = network.forward_with_image(network.config.prepare(reflectance, present))[0]
         rim = (self.halo_px - 1) * scale
         fine = logits[..., rim : logits.shape[-2] - rim, rim : logits.shape[-1] - rim]
-        return settling.calibrated(settling.settle(settling.activate(fine), scale), self.calibration)
+        settled = settling.calibrated(settling.settle(settling.activate(fine), scale), self.calibration)
+        inside = interpolate(crop(seen, self.halo_px), scale_factor=float(scale), mode="nearest")
+        return torch.where(inside > 0, settled, torch.nan)
 
 
 def example(network: Network, window_px: int) -> tuple[Tensor, Tensor]:
@@ -54,6 +68,7 @@ def export(
     kind: Literal["torch", "onnx"],
     window_px: int,
     calibration: Calibration | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The program as a file: `torch.export`'s .pt2, or ONNX.
 
@@ -62,12 +77,13 @@ def export(
         kind: of file.
         window_px: side of the window in input pixels, without halo; a multiple of 8.
         calibration: of its card.
+        facts: that the program shall hold as JSON, under `FACTS`.
 
     Raises:
         ConfigError: ONNX was asked for and its libraries are not installed.
     """
-    makers: dict[str, Callable[[Deployed, int], bytes]] = {"torch": _torch, "onnx": _onnx}
-    return makers[kind](Deployed(network.eval(), calibration), window_px)
+    makers: dict[str, Callable[[Deployed, int, str], bytes]] = {"torch": _torch, "onnx": _onnx}
+    return makers[kind](Deployed(network.eval(), calibration), window_px, json.dumps(facts or {}))
 
 
 def _program(deployed: Deployed, window_px: int) -> torch.export.ExportedProgram:
@@ -78,15 +94,15 @@ def _program(deployed: Deployed, window_px: int) -> torch.export.ExportedProgram
     )
 
 
-def _torch(deployed: Deployed, window_px: int) -> bytes:
+def _torch(deployed: Deployed, window_px: int, facts: str) -> bytes:
     buffer = io.BytesIO()
-    torch.export.save(_program(deployed, window_px), buffer)
+    torch.export.save(_program(deployed, window_px), buffer, extra_files={FACTS: facts})
     return buffer.getvalue()
 
 
-def _onnx(deployed: Deployed, window_px: int) -> bytes:
+def _onnx(deployed: Deployed, window_px: int, facts: str) -> bytes:
     try:
-        import onnx  # noqa: F401  # torch imports it late and says less when it is missing
+        import onnx  # torch imports it late and says less when it is missing
         import onnxscript  # noqa: F401
     except ImportError as fault:
         raise ConfigError(
@@ -110,5 +126,7 @@ def _onnx(deployed: Deployed, window_px: int) -> bytes:
     finally:
         talk.setLevel(level)
     assert made is not None
-    content: bytes = made.model_proto.SerializeToString()
+    document = made.model_proto
+    onnx.helper.set_model_props(document, {FACTS: facts})
+    content: bytes = document.SerializeToString()
     return content
