@@ -318,7 +318,7 @@ def test_a_vrt_named_tif_reads_nothing(tmp_path, dn):
         read(path)
 
 
-def test_files_beside_the_raster_change_nothing(tmp_path, dn):
+def test_files_beside_the_raster_change_nothing_and_a_mask_is_warned_of_once(tmp_path, dn, caplog):
     path = write_raster(tmp_path / "scene.tif", dn)
     expected = read(path)
     (tmp_path / "scene.tif.aux.xml").write_text(
@@ -329,8 +329,12 @@ def test_files_beside_the_raster_change_nothing(tmp_path, dn):
     mask = np.zeros((1, SIDE, SIDE), np.uint8)
     write_raster(tmp_path / "scene.tif.msk", mask, (), crs=None)
     write_raster(tmp_path / "scene.tif.ovr", dn[:, ::2, ::2], ())
-    for now, before in zip(read(path), expected, strict=True):
-        np.testing.assert_array_equal(now, before)
+    assert caplog.messages == []
+    for _ in range(2):
+        for now, before in zip(read(path), expected, strict=True):
+            np.testing.assert_array_equal(now, before)
+    (said,) = caplog.messages
+    assert said.startswith(f"{path}.msk is not read, only the raster itself is input")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from town import CPU, SHORT, TINY, end_of, same, town, trainer, unlabelled
 from isamap.errors import ConfigError, MissingInputError, ModelError
 from isamap.model.adversary import Adversary, Discriminator
 from isamap.model.losses import class_loss, consistency_loss, matched
+from isamap.model.networks import build
 from isamap.model.networks.layers import block_mean
 from isamap.model.objective import both_sides, weighted_sum
 from isamap.model.perceptual import CONVOLUTIONS, LAYERS, Perceptual, display
@@ -304,3 +305,10 @@ def test_unlabelled_ground_teaches_the_map_through_its_shares():
     log, _ = end_of(trainer(schedule, sources=[(unlabelled(), 2)]))
     assert log[-1]["terms"]["share"] < 0.5 * log[0]["terms"]["share"]
     assert log[-1]["mean_iou"] > 0.8
+
+
+def test_a_start_from_another_network_says_what_is_unlike():
+    other = build(TINY["fast"].model_copy(update={"channels": 6, "blocks": 3}))
+    theirs = "theirs has channels = 6, blocks = 3$"
+    with pytest.raises(ModelError, match=theirs):
+        trainer(SHORT, TINY["fast"]).start_from(other)

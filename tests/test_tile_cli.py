@@ -9,6 +9,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+import shapely.affinity
 import towns
 from bad_rasters import BAD_RASTERS
 
@@ -101,9 +102,9 @@ def test_the_area_of_complete_labels_names_its_layer_as_an_aoi_does(isamap, grou
         assert text in ended.err
 
 
-def _write_layer(path, layer, shape):
+def _write_layer(path, layer, shape, **more):
     wkb = shapely.to_wkb([shape])
-    pyogrio.raw.write(path, wkb, [], [], layer=layer, geometry_type="Polygon", crs=towns.EPSG)
+    pyogrio.raw.write(path, wkb, [], [], layer=layer, geometry_type="Polygon", crs=towns.EPSG, **more)
 
 
 @pytest.mark.parametrize("east_m", [None, 100_000])
@@ -122,6 +123,45 @@ def test_vectors_that_lie_elsewhere_are_no_labels(isamap, ground, tmp_path, east
     assert ended.code == 65
     assert re.fullmatch(r"isamap: imagery: no feature of \S+b\.geojson meets the imagery[^\n]+\n", ended.err)
     assert not (tmp_path / "out" / "chips.json").exists()
+
+
+def test_a_layer_that_lies_elsewhere_is_named_beside_one_that_does_not(isamap, ground, tmp_path):
+    here = shapely.box(towns.WEST, towns.NORTH - 300, towns.WEST + 300, towns.NORTH)
+    for layer, east_m in (("here", 0), ("there", 100_000)):
+        _write_layer(tmp_path / "two.gpkg", layer, shapely.affinity.translate(here, east_m))
+    given = ("tile", "--imagery", ground / "imagery.tif", "--only", "train")
+    vectors = ("--vectors", f"buildings={tmp_path}/two.gpkg:here", "--vectors")
+    ended = isamap(*given, *vectors, f"impervious={tmp_path}/two.gpkg:there", "-o", tmp_path / "a")
+    assert ended.code == 0
+    said = re.findall(r"WARNING imagery: no feature of (\S+) \((\w+)\) meets the imagery", ended.err)
+    assert said == [(f"{tmp_path}/two.gpkg:there", "impervious")]
+    ended = isamap(*given, *vectors, f"impervious={tmp_path}/two.gpkg:here", "-o", tmp_path / "b")
+    assert "meets the imagery" not in ended.err
+
+
+def test_a_geodatabase_is_a_vector_file(isamap, ground, tmp_path):
+    shape = shapely.box(towns.WEST, towns.NORTH - 300, towns.WEST + 300, towns.NORTH)
+    _write_layer(tmp_path / "x.gdb", "houses", shape, driver="OpenFileGDB")
+    given = ("tile", "--imagery", ground / "imagery.tif", "-o", tmp_path / "out", "--only", "train", "--json")
+    given += ("--vectors", f"buildings={tmp_path}/x.gdb")
+    assert isamap(*given, "-n").document["missing"] == []
+    assert isamap(*given).document["shards"][0]["labels"]["1"] == 300 * 300
+    assert isamap(*given).document["skipped"]
+    assert isamap(*given[:-1], f"buildings={tmp_path}/none.gdb").code == 66
+
+
+@pytest.mark.parametrize("kind", ["buildings", "roads"])
+def test_vectors_in_metres_without_crs_end_in_one_line(isamap, ground, tmp_path, kind):
+    shape = shapely.box(towns.WEST, towns.NORTH - 300, towns.WEST + 300, towns.NORTH)
+    feature = {"type": "Feature", "properties": {"highway": "primary"}}
+    path = tmp_path / "metres.geojson"
+    path.write_text(json.dumps(feature | {"geometry": shapely.geometry.mapping(shape)}))
+    given = ("tile", "--imagery", ground / "imagery.tif", "-o", tmp_path / "out")
+    ended = isamap(*given, "--vectors", f"{kind}={path}")
+    assert ended.code == 65
+    assert re.fullmatch(
+        r"isamap: \S+metres\.geojson: coordinates [^\n]+ are no longitudes and latitudes[^\n]+\n", ended.err
+    )
 
 
 def test_vectors_name_a_layer_that_is_there(isamap, ground, tmp_path):

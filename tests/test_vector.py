@@ -14,7 +14,7 @@ from isamap.domain.grid import tiles_over
 from isamap.domain.lonlat import geodesic_area_km2
 from isamap.domain.region import from_geometries
 from isamap.errors import ConfigError, InputError, MissingInputError
-from isamap.io.vector import load_gazetteer, read_aoi
+from isamap.io.vector import files_of, load_gazetteer, read_aoi, read_features
 from isamap.io.zones import Source, source_of, zones_of
 
 SQUARE = shapely.box(118, 32, 119, 33)
@@ -148,6 +148,8 @@ def test_the_old_crs_member_of_geojson_is_obeyed(write_json):
         ({"type": "Point", "coordinates": [118, 32]}, "only Point"),
         (_feature(UTM_SQUARE), "longitudes"),
         (_feature(SQUARE) | {"crs": {"properties": {"name": "nonsense"}}}, "nonsense"),
+        (_feature(UTM_SQUARE), r"longitudes.* \(GeoJSON that names no other CRS is in degrees"),
+        (_feature(shapely.box(32, 118, 33, 119)), "longitudes and latitudes"),
     ],
 )
 def test_a_damaged_geojson_is_refused_with_its_path(write_json, document, word):
@@ -246,6 +248,34 @@ def test_the_area_may_be_one_layer_of_a_file(isamap, write_ogr):
     assert ended.code == 65
     assert ended.err.endswith("has no layer none; it has square, small\n")
     assert "--aoi FILE[:LAYER]" in isamap("infer", "--help").out
+
+
+def test_coordinates_that_are_no_degrees_are_refused_whoever_reads_them(write_ogr):
+    with pytest.raises(
+        InputError, match=r"plots\.gpkg: coordinates 500000,.* are no longitudes and latitudes"
+    ):
+        read_features(write_ogr("plots.gpkg", UTM_SQUARE))
+    whole = shapely.box(-180, -90, 180, 90 + 1e-9)
+    assert read_features(write_ogr("world.gpkg", whole)).geometries == [whole]
+
+
+def test_a_geodatabase_is_read_and_known_by_its_files(write_ogr):
+    path = write_ogr("plots.gdb", driver="OpenFileGDB")
+    (path / "x.sr.lock").touch()
+    (path / "folder").mkdir()
+    assert read_aoi(path).geometry.equals(SQUARE)
+    files = files_of(path)
+    assert path / "gdb" in files
+    assert all(file.is_file() and file.suffix != ".lock" for file in files)
+    assert files_of(path / "gdb") == [path / "gdb"]
+    assert files_of(path / "none") == [path / "none"]
+
+
+def test_a_shapefile_is_known_by_its_attributes_and_crs_too(write_ogr):
+    path = write_ogr("plots.shp")
+    write_ogr("plots2.shp")
+    names = [file.name for file in files_of(path)]
+    assert names == ["plots.shp", "plots.cpg", "plots.dbf", "plots.prj"]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a vector file", b"SQLite format 3\0" + bytes(100)])

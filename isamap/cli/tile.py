@@ -26,6 +26,7 @@ IN_RECIPE = {
     "sensor": 'sensor = "NAME"',
     "bands": 'bands = ["NAME", ...]',
     "reproject": "reproject = true",
+    "offset": "offset = NUMBER",
     "split": 'split = "FILE"',
     "only": 'only = "SPLIT"',
 }
@@ -82,6 +83,12 @@ IN_RECIPE = {
     help="What the bands of --imagery are, in order, if the file does not say: B02,B03,B04,B08.",
 )
 @options.option("--reproject", is_flag=True, help="Bring --imagery to the UTM 10 m grid if it is on another.")
+@options.option(
+    "--offset",
+    type=int,
+    help="Added to integer values of --imagery before scaling: -1000 for processing baseline 04.00 and later, where it was "
+    "left in.",
+)
 @options.option("--scheme", help="Classes of the labels: isa or fbp24 [default: isa].", show_default=False)
 @options.option(
     "--chip-px", type=int, help="Side of a chip in pixels of the imagery [default: 64].", show_default=False
@@ -115,10 +122,10 @@ IN_RECIPE = {
 @options.option(
     "--max-shift",
     type=options.Number(0),
-    help="Metres by which image or labels may lie off the imagery [default: 5 by an image, 10 by labels].",
+    help="Metres by which image and labels may lie off the imagery [default: 5 for an image, 10 for labels].",
     show_default=False,
 )
-@options.option("--align", is_flag=True, help="Move image and labels back by the measured shift.")
+@options.option("--align", is_flag=True, help="Move image and labels back, each by its measured shift.")
 @options.option("--preview", is_flag=True, help="Draw a contact sheet, chips.png.")
 @options.option(
     "-j", "--workers", type=click.IntRange(1, 256), default=1, help="Sources made at the same time."
@@ -167,7 +174,7 @@ def _request(path: Path | None, given: dict[str, Any]) -> "Request":
 def _check_options(given: dict[str, Any]) -> None:
     """Refuse options about one source beside a recipe, whose sources say that for themselves."""
     for name, line in IN_RECIPE.items():
-        if given[name]:
+        if given[name] is not None and given[name] is not False:
             raise click.UsageError(
                 f"--{name} is about a source that options name: in a RECIPE, write {line} to the source"
             )
@@ -207,6 +214,7 @@ def _single(given: dict[str, Any]) -> "TileRecipe":
         split_values={"train": 1, "val": 2, "test": 3},
         only=given["only"],
         reproject=given["reproject"],
+        **({} if given["offset"] is None else {"offset": given["offset"]}),
     )
     return TileRecipe(sources=(source,))
 

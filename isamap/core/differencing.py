@@ -33,6 +33,7 @@ from isamap.io.cog import CogWriter
 from isamap.io.cover import tile_of
 from isamap.io.frames import Frame, alike_years
 from isamap.io.series import Series
+from isamap.io.vector import files_of
 from isamap.io.zones import Units, source_of, zones_of
 
 
@@ -182,10 +183,10 @@ def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) 
     kinds = [frame and frame.kind for frame in job.frames]
     settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "ground": "of the tile's own zone"}
     del settings["allow_overlap"]  # it lets something through, and changes nothing
-    if options.units and (source := source_of(options.units)).path.is_file():
-        digest = digests.of_file(source.path)
+    if options.units and (source := source_of(options.units)).path.exists():
+        files = [digests.of_file(path) for path in files_of(source.path)]
         chosen = [source.layer, source.column]
-        settings["units"] = [digest, *chosen] if any(chosen) else digest
+        settings["units"] = [*files, *chosen] if len(files) > 1 or any(chosen) else files[0]
     return {
         "code": f"isamap {__version__}",
         "inputs": digests.of_json(inputs),

@@ -17,7 +17,7 @@ from isamap.domain.registration import measure
 
 Float = NDArray[np.float32]
 
-IMAGE_REACH_PX, LABEL_REACH_PX = 10, 4
+REACH_PX = 10
 """How far a shift is looked for; labels that lie further off are no labels of this ground."""
 LOWPASS = 0.15
 """Cycles per pixel: point spreads differ, and what is left of finer detail is noise."""
@@ -121,8 +121,7 @@ def align(pairs: Iterable[tuple[Float, Float]], by: str, gsd_m: float) -> Alignm
         gsd_m: pixel of both.
     """
     useful = [pair for pair in pairs if np.isfinite(pair[0] + pair[1]).mean() >= KNOWN_SHARE]
-    reach = IMAGE_REACH_PX if by == "image" else LABEL_REACH_PX
-    shift = measure(useful, reach, LOWPASS)
+    shift = measure(useful, REACH_PX, LOWPASS)
     if shift is None:
         return None
     return Alignment(

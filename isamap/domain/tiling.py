@@ -58,8 +58,8 @@ class Source(Settings):
     """What all of this ground is for."""
     bands: tuple[str, ...] | None = None
     """Band names in place of the files' own, in order."""
-    offset: int = 0
-    """Added to integer values before scaling, -1000 for baseline 04.00 where it was not removed."""
+    offset: int | None = None
+    """Added to integer values before scaling, -1000 for baseline 04.00 where it was not removed; None: what the file declares."""
     gain: float | None = None
     """Reflectance of one unit of the file, where the sensor's own rule is not meant."""
     reproject: bool = False

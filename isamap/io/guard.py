@@ -4,11 +4,13 @@ A VRT renamed to .tif reads any file or address it names, a 46 kB TIFF can decla
 GeoTIFF cut off in the middle opens without complaint; each is refused here, before a pixel is read.
 """
 
+import logging
 import os
 import re
 import threading
 import warnings
 from collections.abc import Collection
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from rasterio.enums import Interleaving
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from isamap.errors import InputError, MissingInputError
+
+log = logging.getLogger(__name__)
 
 # With several threads GDAL's JPEG 2000 reader loses the error of a block that does not decode and gives zeros, which
 # are nodata. Read at every call, and whatever the user has set: several files are read at once anyway.
@@ -69,7 +73,19 @@ def open_raster(path: Path, driver: str = "") -> Any:
             f"{one_line(path)}: cannot be opened as {driver} ({reason(error)}): fetch it again, or convert it"
         ) from error
     _check_size(src, path)
+    if path.with_name(f"{path.name}.msk").exists():
+        _warn_of_mask(path)
     return src
+
+
+@cache
+def _warn_of_mask(path: Path) -> None:
+    """Say once per process that a mask beside a raster is no part of it."""
+    log.warning(
+        "%s.msk is not read, only the raster itself is input: put the mask inside (gdal_translate --config "
+        "GDAL_TIFF_INTERNAL_MASK YES %s masked.tif)",
+        *(one_line(path), one_line(path)),
+    )
 
 
 def check_file(path: Path) -> None:

@@ -13,7 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from PIL import Image
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
@@ -57,10 +57,40 @@ def read_window(src: Any, window: Window, indexes: Sequence[int] | None = None) 
     try:
         values: NDArray[Any] = src.read(list(indexes) if indexes else None, window=area)
     except RasterioError as error:
-        raise InputError(
-            f"{one_line(src.name)} is damaged near row {window.row_off}: {reason(error)}"
-        ) from error
+        raise _damaged(src, window, error) from error
     return values
+
+
+def _damaged(src: Any, window: Window, error: RasterioError) -> InputError:
+    return InputError(f"{one_line(src.name)} is damaged near row {window.row_off}: {reason(error)}")
+
+
+def read_shown(src: Any, window: Window, channels: int) -> NDArray[Any]:
+    """Values `(channel, y, x)` of a window inside a raster, 0 where its nodata value, alpha band or mask hides them.
+
+    Raises:
+        InputError: the file is damaged here.
+    """
+    values = read_window(src, window, range(1, channels + 1))
+    if src.nodata:  # of one channel alone it is a colour
+        values[:, (values == src.nodata).all(axis=0)] = 0
+    if isinstance(src, WarpedVRT):  # warping has heeded the others
+        return values
+    if ColorInterp.alpha in src.colorinterp:
+        alpha = read_window(src, window, [src.colorinterp.index(ColorInterp.alpha) + 1])[0]
+        values[:, alpha == 0] = 0
+    elif MaskFlags.per_dataset in src.mask_flag_enums[0]:
+        values[:, _mask(src, window) == 0] = 0
+    return values
+
+
+def _mask(src: Any, window: Window) -> NDArray[np.uint8]:
+    area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
+    try:
+        mask: NDArray[np.uint8] = src.read_masks(1, window=area)
+    except RasterioError as error:
+        raise _damaged(src, window, error) from error
+    return mask
 
 
 def open_checked(path: Path) -> Any:
@@ -138,7 +168,7 @@ class Photo:
             inside = there.clip((src.shape[0], src.shape[1]))
             if not inside.height or not inside.width:
                 continue
-            values = read_window(src, inside, range(1, channels + 1))
+            values = read_shown(src, inside, channels)
             top, left = inside.row_off - there.row_off, inside.col_off - there.col_off
             target = (slice(None), slice(top, top + inside.height), slice(left, left + inside.width))
             result[target] = np.where(missing[target[1:]], values, result[target])

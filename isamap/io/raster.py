@@ -222,7 +222,7 @@ def check_scene(scene: Scene) -> None:
         if dark is not None:
             log.warning(
                 "%s: the darkest pixels have reflectance %.3f: if these are of processing baseline 04.00 or later "
-                "with the offset left in, give --offset -1000",
+                "with the offset left in, give --offset -1000 (a source of a recipe: offset = -1000)",
                 *(files, dark),
             )
         if scene.offset < 0 and low < 0:

@@ -1,7 +1,9 @@
 """Vector labels as pixels: buildings, roads with the width of their class, polygons of either kind."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,12 @@ from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.classes import UNLABELLED
 from isamap.domain.lonlat import into_crs, polygon_parts
-from isamap.domain.roads import CLASS_FIELDS, is_unbuilt, road_width
+from isamap.domain.roads import CLASS_FIELDS, is_unbuilt, road_width, tags_of
 from isamap.errors import InputError
 from isamap.io.vector import Features, read_features
 from isamap.io.zones import Polygons
+
+log = logging.getLogger(__name__)
 
 PERVIOUS, IMPERVIOUS, UNKNOWN = 1, 2, 3
 """In the order in which they are laid over each other."""
@@ -33,6 +37,9 @@ class VectorLayer:
     """buildings, roads, impervious, pervious or unknown."""
     layer: str | None = None
     """If the file has several."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.layer}" if self.layer else str(self.path)
 
 
 class VectorLabels:
@@ -52,11 +59,9 @@ class VectorLabels:
         background: int = 0,
         area: tuple[Path, str | None] | None = None,
     ) -> None:
-        shapes: list[tuple[int, BaseGeometry]] = []
-        for layer in layers:
-            shapes += labelled_shapes(layer, crs)
-        shapes.sort(key=lambda one: one[0])
-        self._shapes = Polygons([shape for _, shape in shapes], [code for code, _ in shapes], crs)
+        found = [labelled_shapes(layer, crs) for layer in layers]
+        self._layers = [(layer, _polygons(shapes, crs)) for layer, shapes in zip(layers, found, strict=True)]
+        self._shapes = _polygons(sorted(chain(*found), key=lambda one: one[0]), crs)
         self._table = np.array([background, 0, 1, UNLABELLED], np.uint8)
         self._area: Polygons | None = None
         if area is not None:
@@ -64,9 +69,26 @@ class VectorLabels:
             inside = _in_crs(features, crs)
             self._area = Polygons(inside, [1] * len(inside), crs)
 
-    def meet(self, grid: GeoBox) -> bool:
-        """Whether any of them lies within a grid."""
-        return self._shapes.meet(grid)
+    def check_meet(self, grid: GeoBox, name: str) -> None:
+        """Say which layers lie beside a grid of the same CRS.
+
+        Raises:
+            InputError: all of them.
+        """
+        beside = [layer for layer, polygons in self._layers if not polygons.meet(grid)]
+        if len(beside) == len(self._layers):
+            raise InputError(
+                f"{name}: no feature of {', '.join(map(str, beside))} meets the imagery, and all of it "
+                "would be background; if that is right, say where labels are complete (`area` of a recipe)"
+            )
+        for layer in beside:
+            log.warning(
+                "%s: no feature of %s (%s) meets the imagery, and labels are made without it: is it the right file, "
+                "with the right CRS?",
+                name,
+                layer,
+                layer.kind,
+            )
 
     def on(self, grid: GeoBox) -> NDArray[np.uint8]:
         """ISA labels on a grid `(y, x)`: 0, 1, 255."""
@@ -74,6 +96,10 @@ class VectorLabels:
         if self._area is not None:
             labels[self._area.on(grid) == 0] = UNLABELLED
         return labels
+
+
+def _polygons(shapes: Sequence[tuple[int, BaseGeometry]], crs: str) -> Polygons:
+    return Polygons([shape for _, shape in shapes], [code for code, _ in shapes], crs)
 
 
 def labelled_shapes(layer: VectorLayer, crs: str) -> list[tuple[int, BaseGeometry]]:
@@ -99,12 +125,6 @@ def labelled_shapes(layer: VectorLayer, crs: str) -> list[tuple[int, BaseGeometr
 
 def _roads(layer: VectorLayer, features: Features, lines: Sequence[BaseGeometry]) -> list[BaseGeometry]:
     """Lines as wide as their roads; areas of pedestrians and the like as they are."""
-    columns = {name for row in features.attributes for name in row}
-    if features.attributes and not columns & set(CLASS_FIELDS):
-        raise InputError(
-            f"{layer.path}: roads need a column {', '.join(CLASS_FIELDS)} with their class, there are "
-            f"{', '.join(sorted(columns)) or 'none'}"
-        )
     shapes: list[BaseGeometry] = []
     for line, attributes in zip(lines, features.attributes, strict=True):
         width_m = road_width(attributes)
@@ -113,10 +133,22 @@ def _roads(layer: VectorLayer, features: Features, lines: Sequence[BaseGeometry]
         buffered = shapely.buffer(line, width_m / 2, quad_segs=QUARTER_SEGMENTS)
         shapes += polygon_parts(line) or [buffered]
     if lines and not shapes:
-        raise InputError(
-            f"{layer.path}: none of its {len(lines)} features is a paved road with a known class"
-        )
+        raise _no_roads(layer, features)
     return shapes
+
+
+def _no_roads(layer: VectorLayer, features: Features) -> InputError:
+    """Why there is none."""
+    columns = {name for row in features.attributes for name in row}
+    said = {name.lower() for name in columns}.union(*(tags_of(row) for row in features.attributes))
+    if said & set(CLASS_FIELDS):
+        return InputError(
+            f"{layer.path}: none of its {len(features.attributes)} features is a paved road with a known class"
+        )
+    return InputError(
+        f"{layer.path}: roads need a column {', '.join(CLASS_FIELDS)} with their class, there are "
+        f"{', '.join(sorted(columns)) or 'none'}"
+    )
 
 
 def _in_crs(features: Features, crs: str) -> list[BaseGeometry]:

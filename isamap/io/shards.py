@@ -1,9 +1,11 @@
 """Shards: a site's imagery, fine image and labels as GeoTIFFs in place, written chip by chip."""
 
+import logging
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,11 @@ from isamap.io import store
 from isamap.io.registering import measure_site
 from isamap.io.site import Site, SiteJob
 
+log = logging.getLogger(__name__)
+
 GDAL_FAULTS = (RasterioError,)
+TOGETHER_M = 5.0
+"""Labels that lie no further than this off the image go with it, which is measured to half a metre: labels are pulled by as much."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class ShardJob:
     max_shift_m: float | None = None
     """Beyond it the site is refused; None: the usual limits."""
     align: bool = False
-    """Whether image and labels are moved back by the measured shift."""
+    """Whether image and labels are each moved back by the measured shift."""
     overwrite: bool = False
     """Redo it if it is done."""
 
@@ -95,7 +101,7 @@ def make_shard(job: ShardJob) -> Made:
     provenance = job.provenance()
     if not job.overwrite and store.state(job.target, provenance) is store.State.DONE:
         shard = read_shard(job.target.item_path)
-        _check_shift(job, [Alignment(**_facts(one)) for one in shard.shifts])
+        _check_shifts(job, [Alignment(**_facts(one)) for one in shard.shifts])
         return Made(shard, new=False)
     with Site(job.site) as site:
         if min(site.shape) < job.chip_px:
@@ -104,10 +110,7 @@ def make_shard(job: ShardJob) -> Made:
                 "lower chip_px or give more ground"
             )
         shifts = measure_site(site)
-        if job.align:
-            site.shift_px = _whole_shift(site, shifts)
-        else:
-            _check_shift(job, shifts)
+        _check_shifts(job, shifts)
         with store.publish(job.target) as publication:
             shard = _write(job, site, shifts, publication)
             properties = {"isamap:provenance": provenance, "isamap:shard": shard.document()}
@@ -117,34 +120,54 @@ def make_shard(job: ShardJob) -> Made:
 
 
 def _facts(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in one.items() if key != "trusted"}
+    return {key: value for key, value in one.items() if key not in ("trusted", "moved_px")}
 
 
-def verdict(shifts: list[Alignment]) -> Alignment | None:
-    """The shift that counts: by the image, which is measured best, else by the labels; None if none is trusted."""
-    return next((one for one in shifts if one.trusted), None)
-
-
-def _check_shift(job: ShardJob, shifts: list[Alignment]) -> None:
-    """Refuse ground whose image or labels lie further off than the limit."""
-    found = verdict(shifts)
-    if found is None or job.align:
-        return
-    limit_m = LIMITS_M[found.by] if job.max_shift_m is None else job.max_shift_m
-    if found.length_m > limit_m:
+def _check_shifts(job: ShardJob, shifts: list[Alignment]) -> None:
+    """Refuse ground whose image or labels lie off by more than the limit of each; say what could not be measured."""
+    limits_m = {by: usual if job.max_shift_m is None else job.max_shift_m for by, usual in LIMITS_M.items()}
+    far = [one for one in shifts if one.trusted and one.length_m > limits_m[one.by]]
+    if far and not job.align:
         raise InputError(
-            f"{job.site.name}: lies {found}, more than {limit_m:g} m: use the date they were matched to, "
-            "move them back with align, or allow it with max_shift_m"
+            f"{job.site.name}: lies {'; '.join(f'{one}, more than {limits_m[one.by]:g} m' for one in far)}: "
+            "use the date they were matched to, move them back with align, or allow it with max_shift_m"
         )
+    if job.site.image and not job.site.simulated:
+        _warn_unless_measured(job, shifts, "image", "image lies")
+    if job.site.has_labels:
+        _warn_unless_measured(job, shifts, "labels", "labels lie")
 
 
-def _whole_shift(site: Site, shifts: list[Alignment]) -> tuple[int, int]:
-    """The shift in whole fine rows and columns."""
-    found = verdict(shifts)
-    if found is None:
+def _warn_unless_measured(job: ShardJob, shifts: list[Alignment], by: str, what: str) -> None:
+    found = next((one for one in shifts if one.by == by), None)
+    if found is None or not found.trusted:
+        why = f"the match is too faint (peak {found.peak:.2f})" if found else "too little shows a pattern"
+        log.warning("%s: where its %s was not checked against its imagery: %s", job.site.name, what, why)
+
+
+def _moves(site: Site, shifts: list[Alignment], *, align: bool) -> dict[str, tuple[int, int]]:
+    """Whole fine rows and columns by which image and labels are each moved back.
+
+    Labels go by their own shift. Where it is not known, or not far from that of the image, they go with the image:
+    mostly it is the imagery that lies off, and then both do.
+    """
+    own = {one.by: one for one in shifts if one.trusted and align}
+    image, labels = own.get("image"), own.get("labels")
+    if image and (labels is None or _apart_m(image, labels) <= TOGETHER_M):
+        labels = image
+    return {"image": _whole(site, image), "labels": _whole(site, labels)}
+
+
+def _apart_m(one: Alignment, other: Alignment) -> float:
+    return hypot(one.east_m - other.east_m, one.north_m - other.north_m)
+
+
+def _whole(site: Site, shift: Alignment | None) -> tuple[int, int]:
+    """A shift in whole fine rows and columns."""
+    if shift is None:
         return 0, 0
     fine_m = site.gsd_m / site.scale
-    return round(-found.north_m / fine_m), round(found.east_m / fine_m)
+    return round(-shift.north_m / fine_m), round(shift.east_m / fine_m)
 
 
 def _write(
@@ -154,7 +177,7 @@ def _write(
     name, coarse = job.site.name, site.coarse
     grid, source = coarse.geobox, job.site.source
     fine = refine(grid, site.scale)
-    counts = np.zeros(256, np.int64)
+    counts, moves = np.zeros(256, np.int64), _moves(site, shifts, align=job.align)
     layers = {chips.LR: (grid, len(coarse.bands), coarse.dtype, coarse.nodata, job.chip_px)}
     fine_px = job.chip_px * site.scale
     if job.site.image:
@@ -169,7 +192,7 @@ def _write(
         }
         _describe(opened, job, coarse.bands, coarse.gain)
         for window in windows(site.shape, job.chip_px):
-            counts += _write_window(opened, site, window)
+            counts += _write_window(opened, site, window, moves)
     return chips.ShardRow(
         name=name,
         sensor=source.sensor,
@@ -183,8 +206,10 @@ def _write(
         shape=site.shape,
         crs=str(grid.crs) if grid.crs else "",
         transform=tuple(float(figure) for figure in grid.transform[:6]),
-        shifts=tuple({**asdict(one), "trusted": one.trusted} for one in shifts),
-        shift_px=site.shift_px,
+        shifts=tuple(
+            {**asdict(one), "trusted": one.trusted, "moved_px": list(moves[one.by])} for one in shifts
+        ),
+        shift_px=moves["labels" if job.site.has_labels else "image"],
         licence=source.licence,
         attribution=source.attribution,
         counts={str(code): int(counts[code]) for code in np.flatnonzero(counts)},
@@ -228,7 +253,9 @@ def _describe(opened: Mapping[str, Any], job: ShardJob, bands: tuple[str, ...], 
         opened[chips.LABELS].set_band_description(1, scheme.name)
 
 
-def _write_window(opened: Mapping[str, Any], site: Site, window: Window) -> NDArray[np.int64]:
+def _write_window(
+    opened: Mapping[str, Any], site: Site, window: Window, moves: Mapping[str, tuple[int, int]]
+) -> NDArray[np.int64]:
     """One window of every layer; what is empty is not written. Fine pixels of each code."""
     counts = np.zeros(256, np.int64)
     lr = site.lr(window)
@@ -236,9 +263,9 @@ def _write_window(opened: Mapping[str, Any], site: Site, window: Window) -> NDAr
     if not (np.isnan(lr) if np.isnan(nodata) else lr == nodata).all():
         opened[chips.LR].write(lr, window=_area(window))
     fine = _area(window.scaled(site.scale))
-    if chips.HR in opened and (image := site.hr(window)) is not None and image.any():
+    if chips.HR in opened and (image := site.hr(window, moves["image"])) is not None and image.any():
         opened[chips.HR].write(image, window=fine)
-    if chips.LABELS in opened and (codes := site.labels(window)) is not None:
+    if chips.LABELS in opened and (codes := site.labels(window, moves["labels"])) is not None:
         counts += np.bincount(codes.ravel(), minlength=256)
         if (codes != UNLABELLED).any():
             opened[chips.LABELS].write(codes, 1, window=fine)

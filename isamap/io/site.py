@@ -24,7 +24,7 @@ from isamap.io.plain import Photo, is_metric, read_mask
 from isamap.io.products import isa_codes
 from isamap.io.raster import SceneInput
 from isamap.io.rasterise import VectorLabels, VectorLayer
-from isamap.io.vector import file_and_layer
+from isamap.io.vector import file_and_layer, files_of
 
 SAY_CODES = "say which codes are ISA in a recipe (isa_codes, and unlabelled_codes for those that say nothing)"
 FINE_M = 1.0
@@ -54,8 +54,13 @@ class SiteJob:
     @property
     def inputs(self) -> tuple[Path, ...]:
         """Every file that the shard depends on."""
-        vectors = [layer.path for layer in self.vectors]
-        return (*self.imagery, *self.image, *self.labels, *vectors, *([self.area[0]] if self.area else []))
+        vectors = [layer.path for layer in self.vectors] + ([self.area[0]] if self.area else [])
+        return (
+            *self.imagery,
+            *self.image,
+            *self.labels,
+            *(file for path in vectors for file in files_of(path)),
+        )
 
     @property
     def simulated(self) -> bool:
@@ -104,8 +109,6 @@ class Site:
     """An open site. Use it in `with`; one thread reads."""
 
     job: SiteJob
-    shift_px: tuple[int, int] = (0, 0)
-    """Fine rows and columns by which image and labels lie off the imagery, taken back while reading."""
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -214,11 +217,8 @@ class Site:
         self._need_position("vector labels")
         background = 0 if self.job.source.background == "pervious" else UNLABELLED
         labels = VectorLabels(self.job.vectors, str(self.fine.crs), background, self.job.area)
-        if self.job.area is None and not labels.meet(self.fine):
-            raise InputError(
-                f"{self.job.name}: no feature of {', '.join(str(one.path) for one in self.job.vectors)} meets the "
-                "imagery, and all of it would be background; if that is right, say where labels are complete (`area` of a recipe)"
-            )
+        if self.job.area is None:
+            labels.check_meet(self.fine, self.job.name)
         return labels
 
     def _need_position(self, what: str) -> None:
@@ -252,19 +252,23 @@ class Site:
         """Stored imagery `(band, y, x)` of a window of its grid."""
         return self.coarse.read(window)
 
-    def hr(self, window: Window) -> NDArray[np.uint8] | None:
-        """Fine image `(3, Y, X)` under a window of the imagery, 0 where there is none; None without any."""
+    def hr(self, window: Window, shift_px: tuple[int, int] = (0, 0)) -> NDArray[np.uint8] | None:
+        """Fine image `(3, Y, X)` under a window of the imagery, 0 where there is none; None without any.
+
+        Args:
+            window: of the imagery.
+            shift_px: fine rows and columns by which the image lies off.
+        """
         if self._photo is None:
             return None
-        shift = (0, 0) if self.job.simulated else self.shift_px
-        values = self._photo.read(_moved(window.scaled(self.scale), shift))
+        values = self._photo.read(_moved(window.scaled(self.scale), shift_px))
         return values if values.dtype == np.uint8 else display(values)
 
-    def labels(self, window: Window) -> NDArray[np.uint8] | None:
-        """Codes `(Y, X)` under a window of the imagery, 255 where unlabelled; None without labels."""
+    def labels(self, window: Window, shift_px: tuple[int, int] = (0, 0)) -> NDArray[np.uint8] | None:
+        """Codes `(Y, X)` under a window of the imagery, 255 where unlabelled; None without labels. Args: as for `hr`."""
         if not self.job.has_labels:
             return None
-        fine = _moved(window.scaled(self.scale), self.shift_px)
+        fine = _moved(window.scaled(self.scale), shift_px)
         if self._mask is not None:
             return _cut(self._mask, fine)
         grid = crop(self.fine, fine)

@@ -2,10 +2,11 @@
 
 import json
 import logging
+import math
 import os
 import stat
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,7 +17,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.lonlat import LONLAT
+from isamap.domain.lonlat import LONLAT, as_crs, check_bounds, numbers
 from isamap.domain.region import Gazetteer, Region, from_geometries
 from isamap.errors import ConfigError, InputError, MissingInputError
 
@@ -27,6 +28,9 @@ _MAX_GEOJSON_BYTES = 512 * 1024**2
 # OGR would follow these to other files or servers.
 _INDIRECT = (b"<OGRVRT", b"<OGRWFS", b"<OGCAPI", b"<GDAL_WMS", b"<WFS")
 _SNIFF_BYTES = 4096
+_OF_SHAPEFILE = (".dbf", ".prj", ".cpg")
+# With a tenth of a metre for rounding.
+_POLE = math.radians(90.000001)
 
 
 @cache
@@ -61,6 +65,21 @@ def file_and_layer(text: str) -> tuple[Path, str | None]:
     """What `FILE[:LAYER]` names; a file that is there is meant whole, whatever colons it has in its name."""
     file, colon, layer = text.rpartition(":")
     return (Path(file), layer or None) if colon and not os.path.lexists(text) else (Path(text), None)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Every file that a vector file is made of, the named one first.
+
+    Of a shapefile those beside it that hold attributes, CRS and encoding; of a folder (a file geodatabase) the files in
+    it, but for the locks of other programs.
+    """
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file() and file.suffix != ".lock")
+    beside: list[Path] = []
+    if path.suffix.lower() == ".shp":
+        parts = (file for file in path.parent.iterdir() if file.stem == path.stem)
+        beside = sorted(file for file in parts if file.suffix.lower() in _OF_SHAPEFILE)
+    return [path, *beside]
 
 
 @dataclass(frozen=True)
@@ -103,8 +122,30 @@ def read_features(path: Path, layer: str | None = None) -> Features:
     if path.suffix.lower() in _GEOJSON and path.is_file():
         if layer not in (None, path.stem):  # which is what OGR calls it
             raise InputError(f"{path} has no layer {layer}: GeoJSON has no layers")
-        return _read_geojson(path)
-    return _read_ogr(path, layer)
+        return _placed(path, _read_geojson(path))
+    return _placed(path, _read_ogr(path, layer))
+
+
+def _placed(path: Path, features: Features) -> Features:
+    """The features themselves, if their coordinates can be a place in their CRS."""
+    if not features.geometries:
+        return features
+    try:
+        _check_place(shapely.total_bounds(features.geometries).tolist(), features.crs)
+    except InputError as error:
+        degrees = path.suffix.lower() in _GEOJSON and features.crs == LONLAT
+        hint = " (GeoJSON that names no other CRS is in degrees)" if degrees else ""
+        raise InputError(f"{path}: {error}{hint}") from error
+    return features
+
+
+def _check_place(bounds: Sequence[float], crs: str) -> None:
+    """Refuse coordinates too large for their CRS, and latitudes beyond the poles."""
+    known = as_crs(crs)
+    check_bounds(bounds, known)
+    _, bottom, _, top = bounds
+    if known.is_geographic and max(-bottom, top) * known.axis_info[0].unit_conversion_factor > _POLE:
+        raise InputError(f"coordinates {numbers(bounds)} are no longitudes and latitudes: is the CRS right?")
 
 
 def layer_names(path: Path) -> list[str]:

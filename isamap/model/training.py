@@ -4,6 +4,7 @@ A step's chips depend on the seed and the step number alone, so a run that was s
 an undisturbed run would have seen. What a step costs is `objective.py`; a target without labels is `target.py`.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -169,7 +170,12 @@ class Trainer:
             self.network.start_from(network)
             self.average.start_from(network)
         except RuntimeError as fault:
-            raise ModelError("the weights to start from are of another network than the recipe's") from fault
+            theirs, ours = network.config.model_dump(), self.network.config.model_dump()
+            unlike = [key for key in ours if ours[key] != theirs[key]]
+            raise ModelError(
+                "the weights to start from are of another network than the recipe's: theirs has "
+                + ", ".join(f"{key} = {json.dumps(theirs[key])}" for key in unlike)
+            ) from fault
 
     def _modules(self) -> Mapping[str, nn.Module]:
         """Everything whose weights change."""
