@@ -196,6 +196,23 @@ def test_remains_of_a_dead_run_are_leftovers_until_tile_sweeps_them(chips):
     assert not verified(chips).findings
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_damage_that_is_sealed_asks_for_overwrite_and_damage_that_is_not_does_not(chips, quick):
+    path = chips / "town.lr.tif"
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert {finding.todo for finding in verified(chips, quick=quick).findings} == {"run isamap tile again"}
+    reseal(chips, "town", "town.lr.tif")
+    findings = verified(chips, quick=quick).findings
+    assert {finding.todo for finding in findings} == {"run isamap tile again with --overwrite"}
+    assert not any("fetch" in finding.what or str(chips) in finding.what for finding in findings)
+
+
+def test_half_written_files_are_to_be_removed(chips):
+    (chips / ".chips.json.tmp").touch()
+    (finding,) = verified(chips, quick=True).findings
+    assert finding.todo == "remove it"
+
+
 def test_sources_of_a_run_at_work_are_no_leftovers(chips):
     shutil.copy(chips / "town.json", chips / "new.json")
     assert [one.tile for one in verified(chips).findings] == ["new"]

@@ -138,9 +138,7 @@ def test_a_model_that_does_not_know_where_it_was_trained_has_no_footprint(weight
     item = recipe.item(str(weights))
     assert item["geometry"] is None
     assert "bbox" not in item
-    assert item["properties"]["mlm:total_parameters"] == sum(
-        p.numel() for p in load(weights)[1].parameters()
-    )
+    assert item["properties"]["mlm:total_parameters"] == sum(p.numel() for p in load(weights)[1].parameters())
 
 
 def network(name, **changes):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from PIL import Image
 from tiled import EAST, INNER, SIDE, WEST, noise, write_map
 
 from isamap.domain.classes import FBP24
+from isamap.domain.grid import Tile
+from isamap.domain.lonlat import LONLAT
 from isamap.domain.product import class_layer
 from isamap.errors import StorageError
 from isamap.io import store
@@ -394,6 +397,25 @@ def test_what_is_no_class_map_is_refused(isamap, tmp_path):
 )
 def test_unclear_requests_are_usage_errors(isamap, arguments):
     assert isamap("mosaic", *arguments).code == 2
+
+
+def test_a_cutline_without_a_mapped_pixel_is_told_and_called_no_pervious_ground(isamap, workspace, tmp_path):
+    left, bottom, right, top = Tile.parse(WEST).geobox(1).extent.to_crs(LONLAT).boundingbox
+    middle = (left + right) / 2, (bottom + top) / 2
+    box = ",".join(f"{value:.4f}" for value in (*middle, middle[0] + 0.001, middle[1] + 0.001))
+    given = ("--bbox", box, "--year", 2021, "--workspace", workspace, "-o", tmp_path / "m", "--cutline")
+    ended = isamap("mosaic", *given)
+    assert ended.code == 0, ended.err
+    assert "WARNING no pixel within the cutline is mapped: overview and sheets are empty" in ended.err
+    assert ended.err.splitlines()[-1] == "requested 1: 1 mapped, 0 missing, 0 failed; no pixel is mapped"
+
+
+def test_the_last_line_says_of_how_much_ground_the_share_is(isamap, workspace, tmp_path):
+    given = ("--tiles", TILES, "--year", 2021, "--workspace", workspace, "-o", tmp_path / "m")
+    last = isamap("mosaic", *given).err.splitlines()[-1]
+    assert re.fullmatch(
+        r"requested 2: 2 mapped, 0 missing, 0 failed; [\d.]+ % of 0\.\d+ km2 impervious", last
+    )
 
 
 def test_an_unknown_crs_is_bad_input(make):

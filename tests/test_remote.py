@@ -213,13 +213,17 @@ def test_a_scene_that_cannot_be_used_says_why_and_the_others_are_read(made, tmp_
         ("folder", 2 / 3, "cut off"),
         ("folder", 1e-4, "cannot be opened"),
         ("folder", 0, "is empty"),
+        ("folder", 1, "does not decode"),
         ("server", 2 / 3, "cut off"),
         ("server", 1e-4, "cut off"),
-        ("server", 0, "HTTP 416"),
+        ("server", 0, "is empty"),
+        ("server", 1, "does not decode"),
     ],
 )
-def test_a_file_that_is_cut_off_ends_the_tile_and_names_scene_and_asset(made, tmp_path, where, share, told):
-    whole = made.path(1, C1, "B08").read_bytes()
+def test_a_damaged_file_ends_the_tile_and_is_named(made, tmp_path, where, share, told):
+    whole = bytearray(made.path(1, C1, "B08").read_bytes())
+    if share == 1:
+        whole[len(whole) // 2 :] = b"\xff" * len(whole[len(whole) // 2 :])
     cut = tmp_path / "x.tif"
     cut.write_bytes(whole[: int(len(whole) * share)])
     with RangeServer(made.folder) as server, RangeServer(tmp_path) as other:
@@ -235,10 +239,12 @@ def test_a_file_that_is_cut_off_ends_the_tile_and_names_scene_and_asset(made, tm
         scenes[1] = replace(scenes[1], assets={**scenes[1].assets, "B08": bad})
         with (
             ScenePixels([row], limits=FAST) as pixels,
-            pytest.raises((DamagedError, RemoteError), match=told) as fault,
+            pytest.raises(DamagedError, match=told) as fault,
         ):
             list(pixels.looks(scenes, made.place.geobox))
+    assert fault.value.exit_code == 65
     assert str(fault.value).startswith(f"{scenes[1].id}: asset nir: window")
+    assert (f": {other.url}/x.tif: " if where == "server" else "x.tif") in str(fault.value)
     assert str(made.folder) not in str(fault.value)
 
 
@@ -400,7 +406,7 @@ def test_a_jpeg_2000_file_that_is_cut_off_is_never_nodata(tmp_path, share):
     path = tmp_path / "x.jp2"
     write_jp2(path, noise(256, 320))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(assets._UndecodableError, match="does not decode"):
+    with pytest.raises(assets.UndecodableError, match="does not decode"):
         read_one(tmp_path, "x.jp2")
 
 

@@ -265,9 +265,23 @@ def test_a_stale_product_is_replaced(target, mutate):
 
 def test_a_directory_where_a_file_belongs_is_a_storage_error(target):
     MUTATIONS["a directory"](target)
-    with pytest.raises(StorageError, match="Is a directory"):
-        write(target)
-    assert state(target, PROVENANCE) is State.NEW
+    before = names_in(target.directory)
+    with pytest.raises(StorageError, match=r"t\.tif: a folder is there: remove it"), publish(target):
+        pytest.fail("the work has begun")
+    assert names_in(target.directory) == before
+
+
+def test_a_directory_that_comes_during_the_work_unpublishes_nothing(target):
+    item, before = read_item(target.item_path), names_in(target.directory)
+    with publish(target) as publication:
+        publication.path("t.prob.tif").write_bytes(b"new")
+        (target.directory / "t.prob.tif").unlink()
+        (target.directory / "t.prob.tif").mkdir()
+        new = {"id": "t", "properties": {}, "assets": {"t.prob.tif": {"href": "./t.prob.tif"}}}
+        with pytest.raises(StorageError, match=r"t\.prob\.tif: a folder is there: remove it"):
+            publication.commit(new)
+    assert names_in(target.directory) == before
+    assert read_item(target.item_path) == item
 
 
 @pytest.mark.parametrize("path", ["/proc/r.json", "/proc/x/r.json", "/proc/x/y/r.json"])

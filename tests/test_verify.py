@@ -279,58 +279,102 @@ def empty_blocks(folder):
     sign(folder)
 
 
-@pytest.mark.parametrize(
-    ("break_it", "check", "words"),
-    [
-        pytest.param(flip_a_byte, "file", "sha256", id="flipped byte"),
-        pytest.param(truncate, "file", "bytes, not", id="cut off"),
-        pytest.param(truncate_and_sign, "file", "cut off", id="cut off, checksum right"),
-        pytest.param(flip_and_sign, "pixels", "does not decode", id="damaged block, checksum right"),
-        pytest.param(remove(".json"), "item", "no item", id="no item"),
-        pytest.param(remove(".tif"), "file", "missing", id="no raster"),
-        pytest.param(remove(".png"), "file", "missing", id="no picture"),
-        pytest.param(spoil_the_item, "item", "no JSON", id="item is no JSON"),
-        pytest.param(change_item(id="other"), "item", "id 'other'", id="id"),
-        pytest.param(change_item(type="Point"), "item", "STAC", id="no STAC"),
-        pytest.param(change_item(isamap__provenance=None), "item", "made from", id="no provenance"),
-        pytest.param(change_item(proj__shape=[1, 1]), "item", "the raster is", id="item of another size"),
-        pytest.param(change_item(isamap__isa_share=0.9), "share", "isa_share 0.9", id="wrong share"),
-        pytest.param(
-            change_item(isamap__isa_share=float("nan")), "share", "isa_share nan", id="NaN for a share"
-        ),
-        pytest.param(change_item(bbox=[0, 0, 1, 1]), "item", "bbox", id="item elsewhere"),
-        pytest.param(change_item(bbox=["a", 0, 1, 1]), "item", "bbox", id="bbox of words"),
-        pytest.param(
-            change_item(geometry={"type": "Point", "coordinates": [0, 0]}),
-            "item",
-            "geometry",
-            id="geometry elsewhere",
-        ),
-        pytest.param(change_item(geometry=None), "item", "geometry", id="no geometry"),
-        pytest.param(
-            change_item(datetime="1990-01-01T00:00:00Z"), "item", "datetime", id="a date of its own"
-        ),
-        pytest.param(edit_in_place, "overviews", "overview 2", id="pixels edited, checksum right"),
-        pytest.param(other_nodata, "format", "nodata 254", id="nodata"),
-        pytest.param(lambda f: rewrite(f, description="x"), "format", "'x'", id="band name"),
-        pytest.param(lambda f: rewrite(f, colours=False), "format", "colour", id="no colours"),
-        pytest.param(lambda f: rewrite(f, dtype="int16", colours=False), "format", "int16", id="dtype"),
-        pytest.param(lambda f: rewrite(f, cog=False), "layout", "overviews", id="no COG"),
-        pytest.param(
-            lambda f: rewrite(f, overviews=lambda v: v[::-1]), "overviews", "overview 2", id="overviews"
-        ),
-        pytest.param(set_block(7), "pixels", "[7]", id="code 7"),
-        pytest.param(set_block(130, PROBABILITY), "pixels", "[130]", id="130 percent"),
-        pytest.param(set_block(255), "threshold", "10000 pixels", id="nodata added"),
-        pytest.param(invert_probability, "threshold", "pixels do not follow", id="other probability"),
-        pytest.param(other_threshold, "threshold", "pixels do not follow", id="other threshold"),
-        pytest.param(shift_in_the_file, "item", "proj:transform", id="shifted by one pixel"),
-        pytest.param(shift_in_the_file, "layout", "invalidated", id="changed in place"),
-        pytest.param(skewed, "grid", "north-up", id="skewed"),
-        pytest.param(disguise, "file", "cannot be opened", id="VRT with the name of a TIFF"),
-        pytest.param(empty_blocks, "pixels", "lacks", id="blocks missing"),
-    ],
-)
+def empty_and_sign(folder):
+    (folder / f"{STEM}.tif").write_bytes(b"")
+    sign(folder)
+
+
+def folder_at(suffix):
+    def break_it(folder):
+        (folder / f"{STEM}{suffix}").unlink()
+        (folder / f"{STEM}{suffix}").mkdir()
+
+    return break_it
+
+
+def drop_probability(folder):
+    """As if there were none; what lies there may then be anything."""
+    item = item_of(folder)
+    del item["assets"]["probability"]
+    write_item(folder, item)
+    (folder / f"{STEM}.prob.tif").write_bytes(b"garbage")
+
+
+def without_probability(folder):
+    """An item of a map that was made without."""
+    drop_probability(folder)
+    item = item_of(folder)
+    item["properties"]["isamap:provenance"]["layers"] = ["isa"]
+    write_item(folder, item)
+
+
+def half_written(folder):
+    (folder / f"{STEM}.draft.tif").touch()
+    (folder / ".x.json.tmp").touch()
+
+
+def journal_without_item(folder):
+    (folder / f"{STEM}.json").rename(folder / f".files-{STEM}.json")
+
+
+DAMAGE = [
+    pytest.param(flip_a_byte, "file", "sha256", id="flipped byte"),
+    pytest.param(truncate, "file", "bytes, not", id="cut off"),
+    pytest.param(truncate_and_sign, "file", "cut off", id="cut off, checksum right"),
+    pytest.param(flip_and_sign, "pixels", "does not decode", id="damaged block, checksum right"),
+    pytest.param(remove(".json"), "item", "no item", id="no item"),
+    pytest.param(remove(".tif"), "file", "missing", id="no raster"),
+    pytest.param(remove(".png"), "file", "missing", id="no picture"),
+    pytest.param(spoil_the_item, "item", "no JSON", id="item is no JSON"),
+    pytest.param(change_item(id="other"), "item", "id 'other'", id="id"),
+    pytest.param(change_item(type="Point"), "item", "STAC", id="no STAC"),
+    pytest.param(change_item(isamap__provenance=None), "item", "made from", id="no provenance"),
+    pytest.param(change_item(proj__shape=[1, 1]), "item", "the raster is", id="item of another size"),
+    pytest.param(change_item(isamap__isa_share=0.9), "share", "isa_share 0.9", id="wrong share"),
+    pytest.param(change_item(isamap__isa_share=float("nan")), "share", "isa_share nan", id="NaN for a share"),
+    pytest.param(change_item(bbox=[0, 0, 1, 1]), "item", "bbox", id="item elsewhere"),
+    pytest.param(change_item(bbox=["a", 0, 1, 1]), "item", "bbox", id="bbox of words"),
+    pytest.param(
+        change_item(geometry={"type": "Point", "coordinates": [0, 0]}),
+        "item",
+        "geometry",
+        id="geometry elsewhere",
+    ),
+    pytest.param(change_item(geometry=None), "item", "geometry", id="no geometry"),
+    pytest.param(change_item(datetime="1990-01-01T00:00:00Z"), "item", "datetime", id="a date of its own"),
+    pytest.param(edit_in_place, "overviews", "overview 2", id="pixels edited, checksum right"),
+    pytest.param(other_nodata, "format", "nodata 254", id="nodata"),
+    pytest.param(lambda f: rewrite(f, description="x"), "format", "'x'", id="band name"),
+    pytest.param(lambda f: rewrite(f, colours=False), "format", "colour", id="no colours"),
+    pytest.param(lambda f: rewrite(f, dtype="int16", colours=False), "format", "int16", id="dtype"),
+    pytest.param(lambda f: rewrite(f, cog=False), "layout", "overviews", id="no COG"),
+    pytest.param(
+        lambda f: rewrite(f, overviews=lambda v: v[::-1]), "overviews", "overview 2", id="overviews"
+    ),
+    pytest.param(set_block(7), "pixels", "[7]", id="code 7"),
+    pytest.param(set_block(130, PROBABILITY), "pixels", "[130]", id="130 percent"),
+    pytest.param(set_block(255), "threshold", "10000 pixels", id="nodata added"),
+    pytest.param(invert_probability, "threshold", "pixels do not follow", id="other probability"),
+    pytest.param(other_threshold, "threshold", "pixels do not follow", id="other threshold"),
+    pytest.param(shift_in_the_file, "item", "proj:transform", id="shifted by one pixel"),
+    pytest.param(shift_in_the_file, "layout", "invalidated", id="changed in place"),
+    pytest.param(skewed, "grid", "north-up", id="skewed"),
+    pytest.param(lambda f: rewrite(f, crs=None), "file", "has no CRS", id="no CRS"),
+    pytest.param(disguise, "file", "cannot be opened", id="VRT with the name of a TIFF"),
+    pytest.param(empty_blocks, "pixels", "lacks", id="blocks missing"),
+    pytest.param(empty_and_sign, "file", "is empty (0 bytes)", id="empty, checksum right"),
+    pytest.param(folder_at(".tif"), "file", "is a folder", id="folder for the raster"),
+    pytest.param(folder_at(".png"), "file", "is a folder", id="folder for the picture"),
+    pytest.param(folder_at(".json"), "item", "is a folder", id="folder for the item"),
+    pytest.param(drop_probability, "item", "no probability raster", id="asset dropped"),
+    pytest.param(without_probability, "leftover", "does not list it", id="raster that no item lists"),
+    pytest.param(change_item(assets={"x": {"href": f"./{STEM}.x"}}), "item", "class raster", id="no map"),
+    pytest.param(journal_without_item, "item", "no item", id="publishing broken off"),
+]
+"""What is done to a map, and the finding that it must give."""
+
+
+@pytest.mark.parametrize(("break_it", "check", "words"), DAMAGE)
 def test_what_is_broken_is_found(isamap, maps, break_it, check, words):
     break_it(maps)
     ended = isamap("verify", maps)
@@ -344,6 +388,75 @@ def test_what_is_broken_is_found(isamap, maps, break_it, check, words):
     assert {"tile", "check", "what", "todo", "level"} == set(document["findings"][0])
 
 
+def obey(folder, finding):
+    """Do what a finding says, up to the last step, which is the same for all."""
+    match finding["todo"]:
+        case audit.AGAIN | "the next isamap infer sweeps it":
+            pass
+        case audit.AFRESH:
+            (folder / f"{finding['tile']}.json").unlink(missing_ok=True)
+        case audit.CLEAR:
+            (folder / finding["what"].split()[0]).rmdir()
+        case "remove it" | "map it again, or remove it":
+            (folder / finding["what"].split()[0].rstrip(":")).unlink()
+        case other:
+            pytest.fail(f"nobody knows how to {other}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("break_it", "options"),
+    [
+        *((one.values[0], ()) for one in DAMAGE),
+        (half_written, ()),
+        *((one, ("--quick",)) for one in (truncate, truncate_and_sign, empty_and_sign, skewed)),
+    ],
+)
+def test_what_a_finding_says_to_do_clears_it(isamap, town, maps, model, break_it, options):
+    break_it(maps)
+    for finding in isamap("verify", maps, "--json", *options).document["findings"]:
+        obey(maps, finding)
+    source = ("--input", town.parent / "town.tif", "--model", model)
+    layers = () if break_it is without_probability else ("--probability",)
+    made = isamap("infer", *source, *layers, "-o", maps)
+    assert made.code == 0, made.err
+    ended = isamap("verify", maps, *options)
+    assert (ended.code, ended.out) == (0, ""), ended.out
+
+
+def test_one_map_gets_one_advice_in_few_words(isamap, maps):
+    truncate(maps)
+    ended = isamap("verify", maps, "--quick")
+    cut, short = ended.out.splitlines()
+    assert cut.endswith("  run isamap infer again")
+    assert short.startswith(f"{STEM}  file  {STEM}.tif: is cut off: it ends at byte ")
+    assert short.endswith("  run isamap infer again")
+    assert "fetch" not in ended.out
+    (maps / f"{STEM}.tif").write_bytes(b"")
+    assert isamap("verify", maps, "--quick").out.splitlines()[1] == (
+        f"{STEM}  file  {STEM}.tif: is empty (0 bytes)  run isamap infer again"
+    )
+
+
+def test_paths_below_the_current_folder_are_named_as_well(isamap, maps):
+    truncate_and_sign(maps)
+    shutil.copytree(maps, "m")
+    assert f"  {STEM}.tif: is cut off" in isamap("verify", "m").out
+
+
+@pytest.mark.parametrize("change", [{"bbox": [0, 0, 1, 1]}, {"proj__transform": [1, 0, 5, 0, -1, 5]}])
+def test_what_is_wrong_with_an_item_is_said_once_for_all_rasters(isamap, maps, change):
+    change_item(**change)(maps)
+    assert checks(isamap("verify", maps)) == [(STEM, "item")]
+
+
+def test_a_raster_changed_in_place_gives_findings_and_no_warnings_of_gdal(isamap, maps):
+    shift_in_the_file(maps)
+    ended = isamap("verify", maps)
+    assert "have been, at least partly, invalidated" in ended.out
+    assert len(ended.err.splitlines()) == 1
+
+
 def test_the_report_of_an_evaluation_is_no_map(isamap, maps):
     (maps / "report.json").write_text('{"schema": 1, "command": "evaluate"}')
     ended = isamap("verify", maps)
@@ -352,10 +465,8 @@ def test_the_report_of_an_evaluation_is_no_map(isamap, maps):
 
 def test_a_map_of_one_class_is_a_warning(isamap, maps):
     remake(maps, lambda values: np.where(values == 255, 255, 0).astype(np.uint8))
+    without_probability(maps)
     (maps / f"{STEM}.prob.tif").unlink()
-    item = item_of(maps)
-    del item["assets"]["probability"]
-    write_item(maps, item)
     ended = isamap("verify", maps)
     assert ended.code == 0
     assert "one-class  warning: the map is all pervious" in ended.out
@@ -714,6 +825,31 @@ def test_a_changed_composite_makes_a_map_stale(isamap, workspace):
 
 
 @pytest.mark.slow
+def test_a_map_of_a_damaged_composite_waits_for_the_composite(isamap, workspace):
+    path = workspace / "composites" / "2021" / f"{TILE}.tif"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    asset = {"href": f"./{TILE}.tif", "file:checksum": "1220" + digest}
+    path.with_suffix(".json").write_text(json.dumps({"assets": {"composite": asset}}))
+    tiny.change_pixel(path)
+    ended = over(isamap, workspace, tiles=(TILE,))
+    (line,) = [line for line in ended.out.splitlines() if line.startswith(f"{TILE}  nodata")]
+    assert line.endswith("  make the composite again, then run isamap infer")
+
+
+@pytest.mark.slow
+def test_a_tile_of_another_year_is_redone_as_its_finding_says(isamap, workspace, model):
+    item = item_of(maps_of(workspace), TILE)
+    item["properties"]["start_datetime"] = "2019-01-01T00:00:00Z"
+    write_item(maps_of(workspace), item, TILE)
+    (finding,) = over(isamap, workspace, "--json", tiles=(TILE,)).document["findings"]
+    obey(maps_of(workspace), finding)
+    area = ("--tiles", TILE, "--year", 2021, "--workspace", workspace)
+    assert isamap("infer", *area, "--model", model).code == 0
+    ended = over(isamap, workspace, tiles=(TILE,))
+    assert (ended.code, ended.out) == (0, "")
+
+
+@pytest.mark.slow
 def test_pixels_that_no_band_has_are_named_as_invented(isamap, workspace):
     composite = workspace / "composites" / "2021" / f"{TILE}.tif"
     hole = Window(500, 500, 20, 30)
@@ -749,4 +885,20 @@ def test_a_map_that_the_disk_does_not_give_is_not_to_be_made_again(monkeypatch, 
     subject = recipe.Subject(store.Target(tmp_path, tiny.TILES[0]))
     (finding,) = recipe.run([subject], recipe.Report())
     assert (finding.check, finding.todo) == ("file", "make it readable, then verify again")
+    assert finding.what == f"cannot read {tiny.TILES[0]}: Permission denied"
     assert "infer" not in finding.line
+
+
+def test_a_file_that_may_not_be_read_is_named_itself(isamap, maps, monkeypatch):
+    real = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path.name == f"{STEM}.prob.tif":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for options in ((), ("--quick",)):
+        ended = isamap("verify", maps, *options)
+        assert checks(ended) == [(STEM, "file")]
+        assert f"{STEM}.prob.tif: Permission denied  make it readable" in ended.out

@@ -146,7 +146,7 @@ def _print(report: "Report", *, as_json: bool, quiet: bool) -> None:
         click.echo(path)
     if not quiet:
         counts = f"{document['mapped']} mapped, {len(document['missing'])} missing, {len(document['failed'])} failed"
-        share = "" if document["isa_share"] is None else f"; {100 * document['isa_share']:.2f} % of "
-        output.remark(
-            f"requested {document['requested']}: {counts}{share}{document['mapped_km2']:g} km2 impervious"
-        )
+        ground = "no pixel is mapped"
+        if document["isa_share"] is not None:
+            ground = f"{100 * document['isa_share']:.2f} % of {document['mapped_km2']:g} km2 impervious"
+        output.remark(f"requested {document['requested']}: {counts}; {ground}")

@@ -166,6 +166,7 @@ def run(request: Request, differ: str | None = None, *, how: Engine = LOCAL, wai
         log.error("%s: %s", name, why)
     with occupy(request.folder, wait=wait):
         _count(report, how)
+        _warn_of_nothing(report)
         _publish(report)
         _make_sheets(report, how)
         _write_collection(report)
@@ -186,6 +187,13 @@ def _count(report: Report, how: Engine) -> None:
             bar.advance()
     if fault is not None and not report.counted:
         raise fault
+
+
+def _warn_of_nothing(report: Report) -> None:
+    """Say in the log that not one pixel counts, which is no pervious ground."""
+    if not any(one.valid for one in report.counted.values()):
+        where = "of the maps" if report.request.cutline is None else "within the cutline"
+        log.warning("no pixel %s is mapped: overview and sheets are empty", where)
 
 
 def _note(report: Report, name: str, fault: IsamapError | None) -> IsamapError:

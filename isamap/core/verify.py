@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from isamap.domain import product
-from isamap.domain.audit import AGAIN, Census, Finding
+from isamap.domain.audit import AFRESH, Check, Finding
+from isamap.domain.census import Census
 from isamap.domain.grid import Tile
 from isamap.domain.seams import STRIP_PX, compare
 from isamap.engine import LOCAL, Engine, local
@@ -16,9 +16,10 @@ from isamap.engine.order import run_in_order
 from isamap.errors import CheckError, InputError, IsamapError, MissingInputError, StorageError
 from isamap.io import store
 from isamap.io.audit import Audited, Subject, audit
+from isamap.io.audit_composite import AFRESH as REFETCH
 from isamap.io.audit_composite import Candidate, audit_composite
 from isamap.io.holders import RUN_LOCK, holder
-from isamap.io.leftovers import leftovers
+from isamap.io.leftovers import is_half, leftovers
 from isamap.io.pixels import read_strips
 from isamap.io.report import DOCUMENT
 from isamap.progress import Progress
@@ -130,7 +131,13 @@ def path_subjects(paths: Sequence[Path], *, quick: bool = False) -> list[Subject
 
 
 def _is_map(path: Path) -> bool:
-    return path.suffix in {".tif", ".json"} and path.name != DOCUMENT and not path.name.startswith(".")
+    name = path.name
+    return (
+        path.suffix in {".tif", ".json"}
+        and name != DOCUMENT
+        and not name.startswith(".")
+        and not is_half(name)
+    )
 
 
 def _stem(path: Path) -> str:
@@ -187,7 +194,7 @@ def _composites(subjects: Sequence[Subject], report: Report, how: Engine) -> Ite
         for outcome in run_in_order(there, audit_composite, how):
             yield from outcome.result or ()
             if outcome.fault is not None:
-                yield Finding(str(outcome.job.tile), "file", str(outcome.fault), _todo(outcome))
+                yield _failed(str(outcome.job.tile), "file", outcome.fault, REFETCH)
             bar.advance()
 
 
@@ -196,14 +203,17 @@ def _findings(outcome: local.Outcome[Subject, Audited]) -> Iterator[Finding]:
     if outcome.result is not None:
         yield from outcome.result.findings
     else:
-        yield Finding(outcome.job.target.stem, "file", str(outcome.fault), _todo(outcome))
+        yield _failed(outcome.job.target.stem, "file", outcome.fault, AFRESH)
 
 
-def _todo(outcome: local.Outcome[Any, Any]) -> str:
-    """What to do after a fault: the file is to blame, the disk, or its audit killed the workers."""
-    if isinstance(outcome.fault, StorageError):
-        return UNREAD
-    return ALONE if type(outcome.fault) is IsamapError else AGAIN
+def _failed(name: str, check: Check, fault: IsamapError | None, todo: str) -> Finding:
+    """An audit that did not end: the disk is to blame, it killed the workers, or (`todo`) the file is.
+
+    A disk's fault comes with the advice of somebody who wants to write.
+    """
+    if isinstance(fault, StorageError):
+        return Finding(name, check, str(fault).rpartition(": ")[0] or str(fault), UNREAD)
+    return Finding(name, check, str(fault), ALONE if type(fault) is IsamapError else todo)
 
 
 def edges_between(targets: set[store.Target]) -> Iterator[Edge]:
@@ -235,7 +245,7 @@ def _seams(readable: set[store.Target], report: Report, how: Engine) -> Iterator
         for outcome in run_in_order(edges, look_at_edge, how):
             if outcome.fault is not None:
                 name = outcome.job.first.stem
-                yield Finding(name, "pixels", str(outcome.fault), _todo(outcome))
+                yield _failed(name, "pixels", outcome.fault, AFRESH)
             elif outcome.result is not None:
                 yield outcome.result
             bar.advance()

@@ -1,9 +1,8 @@
 """What finished maps must satisfy, and how a fault in one is told."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from isamap.domain.classes import SCHEMES, Scheme
 from isamap.domain.footprint import footprint_of
 from isamap.domain.lonlat import bbox_of
-from isamap.domain.product import NODATA, Layer, footprint
+from isamap.domain.product import NODATA, PROBABILITY, Layer, footprint
 from isamap.errors import InputError
 
 Check = Literal[
@@ -36,9 +35,13 @@ Check = Literal[
     "running",
 ]
 AGAIN = "run isamap infer again"
-"""It sees for itself that the map must be redone."""
+"""It sees for itself that the map must be redone: an input has changed, a file is not that of the item, or there is none."""
 AFRESH = "remove its .json and run isamap infer again"
-"""The files match their checksums, so infer would take the map for done."""
+"""Of anything else infer knows nothing: it would take the map for done."""
+UNCLEAR = "map it again, or remove it"
+"""Nobody but the user knows whether it is a map of theirs."""
+CLEAR = "remove that folder and run isamap infer again"
+"""It refuses to write where a folder is."""
 
 PIXEL_ERROR_M = 1e-6
 PLACE_ERROR_DEG = 1e-6
@@ -46,8 +49,6 @@ SHARE_ERROR = 2e-6
 """The item rounds to six digits."""
 MAX_DEEP_SHARE = 0.15
 """Deeper overviews may be made from the base or from one another: up to 8 % of their pixels then differ."""
-NAMED = 3
-"""Tiles that a line about many tiles names."""
 
 
 @dataclass(frozen=True, order=True)
@@ -103,14 +104,25 @@ def item_faults(item: Mapping[str, Any], stem: str, year: int | None) -> Iterato
         if not isinstance(href, str) or not href.startswith(f"./{stem}.") or "/" in href[2:]:
             yield f"has an asset {key} that is not a file ./{stem}.*"
     provenance, model = (properties.get(f"isamap:{name}") for name in ("provenance", "model"))
-    if not isinstance(provenance, dict) or {"code", "model", "inputs", "settings"} - set(provenance):
-        yield "says not what the map was made from (isamap:provenance)"
+    if fault := _provenance_fault(provenance, listed=PROBABILITY.key in assets):
+        yield fault
     if not isinstance(model, dict) or not 0 <= number_of(model.get("threshold")) <= 1:
         yield "says not with which model and threshold (isamap:model)"
     if properties.get("datetime") is not None:
         yield "has a datetime beside the span that it speaks of"
     if year is not None and not str(properties.get("start_datetime")).startswith(f"{year}-"):
         yield f"is of {str(properties.get('start_datetime'))[:4]}, not of {year}"
+
+
+def _provenance_fault(provenance: object, *, listed: bool) -> str | None:
+    """What is wrong with what an item says of the making of its map, or None; `listed`: it lists a probability raster."""
+    if not isinstance(provenance, dict) or {"code", "model", "inputs", "settings"} - set(provenance):
+        return "says not what the map was made from (isamap:provenance)"
+    layers = provenance.get("layers")
+    if not isinstance(layers, list) or (PROBABILITY.key in layers) == listed:
+        return None
+    said = ", ".join(map(str, layers))
+    return f"lists {'a' if listed else 'no'} probability raster, but the map was made with the layers {said}"
 
 
 def place_fault(item: Mapping[str, Any], geobox: GeoBox) -> str | None:
@@ -245,52 +257,3 @@ def unlike_input(
     invented = np.count_nonzero((cells < scale * scale) & ~some)
     lost = np.count_nonzero((cells > 0) & every)
     return int(invented), int(lost)
-
-
-@dataclass
-class Census:
-    """Which tiles were made how; memory grows with the kinds, not with the tiles."""
-
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
-    named: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-
-    def add(self, tile: str, traits: Mapping[str, str]) -> None:
-        """One more tile."""
-        for trait, value in traits.items():
-            self.counts.setdefault(trait, Counter())[value] += 1
-            names = self.named.setdefault((trait, value), [])
-            if len(names) < NAMED:
-                names.append(tile)
-
-    def findings(self) -> Iterator[Finding]:
-        """A finding for each trait in which tiles differ."""
-        for trait, counts in self.counts.items():
-            if len(counts) < 2:
-                continue
-            (usual, number), *others = counts.most_common()
-            groups = [f"{_short(usual)} in {number}"]
-            for value, count in others:
-                names = self.named[trait, value]
-                more = ", ..." if count > len(names) else ""
-                groups.append(f"{_short(value)} in {count} ({', '.join(names)}{more})")
-            todo = "run isamap infer with the same options over the whole area"
-            yield Finding("-", "mixed", f"maps differ in {trait}: {'; '.join(groups)}", todo)
-
-
-def _short(value: str) -> str:
-    """A digest by its first characters."""
-    return value[:12] if len(value) == 64 else value
-
-
-def traits_of(item: Mapping[str, Any]) -> dict[str, str]:
-    """What tiles of one map have in common: model, weights, threshold, settings, version, rasters."""
-    properties = item["properties"]
-    model, provenance = properties["isamap:model"], properties["isamap:provenance"]
-    return {
-        "model": f"{model.get('name')} {model.get('version')}",
-        "weights": str(provenance["model"]),
-        "threshold": f"{model['threshold']:g}",
-        "settings": str(provenance["settings"]),
-        "version": str(provenance["code"]),
-        "rasters": "+".join(sorted(item["assets"])),
-    }

@@ -176,12 +176,12 @@ def read(place: Place | Path, choose: Choice, kept: Directories) -> Part | None:
     for _ in range(AGAIN - 1):
         try:
             return _read_remote(place, choose, kept)
-        except (Changed, _UndecodableError):
+        except (Changed, UndecodableError):
             kept.forget(place.href)
     return _read_remote(place, choose, kept)
 
 
-class _UndecodableError(RemoteError):
+class UndecodableError(RemoteError):
     """Bytes came as promised, but are no pixels."""
 
 
@@ -196,7 +196,7 @@ def _read_local(path: Path, choose: Choice) -> Part | None:
                 raise DamagedError(str(error)) from error
         try:
             return _pixels(src, window) if window else None
-        except _UndecodableError as error:
+        except UndecodableError as error:
             raise DamagedError(str(error)) from error
 
 
@@ -278,7 +278,7 @@ def _pixels(src: Any, window: Window) -> Part:
     try:
         values = src.read(window=place)
     except RasterioError as error:
-        raise _UndecodableError(f"does not decode ({reason(error)})") from error
+        raise UndecodableError(f"does not decode ({reason(error)})") from error
     return Part(values, crop(geobox_of(src), window), src.nodatavals[0])
 
 
@@ -287,6 +287,6 @@ def _nameless(mirror: Mirror) -> Iterator[None]:
     """Messages do not name the mirror: it is nowhere to be found."""
     try:
         yield
-    except (InputError, _UndecodableError) as error:
+    except (InputError, UndecodableError) as error:
         text = str(error).replace(f"{mirror.path}: ", "").replace(str(mirror.path), "it")
         raise type(error)(text) from error

@@ -1,7 +1,7 @@
 """The audit of one finished map: its item, its files, their headers, and every pixel."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from isamap import digests
 from isamap.domain.audit import (
     AFRESH,
     AGAIN,
+    CLEAR,
     MAX_DEEP_SHARE,
     SHARE_ERROR,
+    UNCLEAR,
     Check,
     Finding,
     grid_fault,
@@ -21,8 +23,8 @@ from isamap.domain.audit import (
     number_of,
     place_fault,
     scheme_of,
-    traits_of,
 )
+from isamap.domain.census import traits_of
 from isamap.domain.grid import Tile
 from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, Layer
 from isamap.errors import InputError, MissingInputError
@@ -30,10 +32,13 @@ from isamap.io import store
 from isamap.io.cog import layout_faults
 from isamap.io.guard import check_complete, open_raster, reason
 from isamap.io.pixels import LAYERS, READ_ENV, Tally, Validity, read_pixels, validity
-from isamap.io.placing import geobox_of
+from isamap.io.placing import check_position, geobox_of
+from isamap.io.telling import layout_warnings_hushed, told
 
 TAGS = {"isamap_model": "model", "isamap_threshold": "threshold"}
 """What the class raster repeats of its item."""
+REMADE = "make the composite again, then run isamap infer"
+"""Nothing is mapped from a composite that is damaged."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +85,16 @@ def audit(subject: Subject) -> Audited:
     Raises:
         StorageError: the disk does not give a file.
     """
-    with store.storage_errors(subject.target.item_path):
+    with store.storage_errors(subject.target.item_path), layout_warnings_hushed():
         return _audit(subject)
 
 
 def _audit(subject: Subject) -> Audited:
     stem, directory = subject.target.stem, subject.target.directory
-    item = store.read_item(subject.target.item_path)
+    item = None if subject.target.item_path.is_dir() else store.read_item(subject.target.item_path)
     if item is None:
         return Audited((_without_item(subject),))
-    faults = [Finding(stem, "item", f"item {text}", AGAIN) for text in item_faults(item, stem, subject.year)]
+    faults = [Finding(stem, "item", f"item {text}", AFRESH) for text in item_faults(item, stem, subject.year)]
     if faults:
         return Audited(tuple(faults))
     assets: dict[str, dict[str, Any]] = item["assets"]
@@ -109,20 +114,41 @@ def _audit(subject: Subject) -> Audited:
         if readable:
             findings += _pixel_findings(stem, item, readable, valid)
     damaged = any(finding.check == "pixels" for finding in findings)
+    findings = [*_settled(findings), *_unlisted(directory, stem, assets)]
     return Audited(tuple(findings), traits_of(item), classes in readable and aligned and not damaged)
 
 
 def _without_item(subject: Subject) -> Finding:
     stem, path = subject.target.stem, subject.target.item_path
+    raster = subject.target.directory / f"{stem}{CLASSES.suffix}"
+    if folder := next((one for one in (path, raster) if one.is_dir()), None):
+        return Finding(stem, "item", f"{folder.name} is a folder", CLEAR)
     if path.exists():
         return Finding(stem, "item", f"{path.name} is no JSON object", AGAIN)
-    if (subject.target.directory / f"{stem}{CLASSES.suffix}").exists():
-        return Finding(stem, "item", f"{stem}.tif has no item: it may be incomplete", AGAIN)
+    if raster.exists():
+        return Finding(stem, "item", f"{stem}.tif has no item: it may be incomplete", UNCLEAR)
     if subject.composite is not None and not subject.composite.is_file():
         todo = f"run isamap infer, which makes its composite too, or put one at {subject.composite}"
     else:
         todo = "run isamap infer"
     return Finding(stem, "coverage", "not mapped", todo)
+
+
+def _settled(findings: Collection[Finding]) -> list[Finding]:
+    """Each finding once, all with one advice: where infer sees for itself that the map must be redone, no other is needed."""
+    again = any(finding.todo == AGAIN for finding in findings)
+    settled = (
+        replace(finding, todo=AGAIN) if again and finding.todo == AFRESH else finding for finding in findings
+    )
+    return list(dict.fromkeys(settled))
+
+
+def _unlisted(directory: Path, stem: str, assets: Mapping[str, dict[str, Any]]) -> Iterator[Finding]:
+    """Rasters with the name of the map that are none of its files: nobody has looked at them."""
+    listed = {asset["href"][2:] for asset in assets.values()}
+    for name in sorted({f"{stem}{layer.suffix}" for layer in LAYERS.values()} - listed):
+        if (directory / name).exists():
+            yield Finding(stem, "leftover", f"{name} is there, but the item does not list it", "remove it")
 
 
 def _file_findings(
@@ -131,13 +157,22 @@ def _file_findings(
     """Are the files there, of the size and with the checksum that the item gives?"""
     for asset in assets.values():
         path = directory / asset["href"][2:]
-        size, checksum = asset.get("file:size"), asset.get("file:checksum")
-        if not path.is_file():
+        if path.is_dir():
+            yield Finding(stem, "file", f"{path.name} is a folder", CLEAR)
+        elif not path.is_file():
             yield Finding(stem, "file", f"{path.name} is missing", AGAIN)
-        elif path.stat().st_size != size:
-            yield Finding(stem, "file", f"{path.name} has {path.stat().st_size} bytes, not {size}", AGAIN)
-        elif not quick and store.SHA256 + digests.of_file(path) != checksum:
-            yield Finding(stem, "file", f"{path.name} is not the file its item describes (sha256)", AGAIN)
+        elif fault := _file_fault(path, asset, quick=quick):
+            yield Finding(stem, "file", f"{path.name} {fault}", AGAIN)
+
+
+def _file_fault(path: Path, asset: Mapping[str, Any], *, quick: bool) -> str | None:
+    """Why a file is not the one that the item describes, or None."""
+    with store.storage_errors(path), path.open("rb"):
+        size = path.stat().st_size
+        if size != asset.get("file:size"):
+            return f"has {size} bytes, not {asset.get('file:size')}"
+        same = quick or store.SHA256 + digests.of_file(path) == asset.get("file:checksum")
+        return None if same else "is not the file its item describes (sha256)"
 
 
 def _raster_findings(
@@ -147,8 +182,9 @@ def _raster_findings(
     stem, tile = subject.target.stem, subject.tile
     try:
         with rasterio.Env(**READ_ENV), open_raster(path) as src:
-            geobox = geobox_of(src)
             check_complete(src, 1)
+            check_position(src)
+            geobox = geobox_of(src)
             for check, text in _header_faults(src, layer, item):
                 yield Finding(stem, check, f"{path.name} {text}", AFRESH)
             if fault := grid_fault(geobox, tile.geobox(gsd_m=1) if tile else None):
@@ -157,17 +193,12 @@ def _raster_findings(
                 yield Finding(stem, "item", f"item {fault}", AFRESH)
         faults = layout_faults(path)
     except InputError as error:
-        yield Finding(stem, "file", _brief(str(error), path), AGAIN)
+        yield Finding(stem, "file", told(error, path), AFRESH)
     except RasterioError as error:
-        yield Finding(stem, "file", f"{path.name} cannot be read: {reason(error)}", AGAIN)
+        yield Finding(stem, "file", f"{path.name} cannot be read: {reason(error)}", AFRESH)
     else:
         if faults:
             yield Finding(stem, "layout", f"{path.name}: {'; '.join(faults)}", AFRESH)
-
-
-def _brief(text: str, path: Path) -> str:
-    """A message with the file's name in place of its path."""
-    return text.replace(str(path), path.name)
 
 
 def _header_faults(src: Any, layer: Layer, item: Mapping[str, Any]) -> Iterator[tuple[Check, str]]:
@@ -207,12 +238,14 @@ def _validity(subject: Subject, item: Mapping[str, Any]) -> tuple[Validity | Non
     stem, path = subject.target.stem, subject.composite
     if subject.tile is None or path is None or not path.is_file():
         return None, ()
-    if digests.of_file(path) != item["properties"]["isamap:provenance"]["inputs"]:
-        return None, (Finding(stem, "stale", "the composite has changed since the map was made", AGAIN),)
+    digest = digests.of_file(path)
     try:
-        return validity(path, subject.tile), ()
+        if digest == item["properties"]["isamap:provenance"]["inputs"]:
+            return validity(path, subject.tile), ()
+        store.check_asset(path, digest)
     except (InputError, MissingInputError) as fault:
-        return None, (Finding(stem, "nodata", f"the composite: {fault}", "make the composite again"),)
+        return None, (Finding(stem, "nodata", f"the composite: {fault}", REMADE),)
+    return None, (Finding(stem, "stale", "the composite has changed since the map was made", AGAIN),)
 
 
 def _pixel_findings(
@@ -227,7 +260,7 @@ def _pixel_findings(
     tally = read_pixels(files, properties["isamap:model"]["threshold"], valid)
     for key, places in tally.damage.items():
         name = files[key].name
-        yield Finding(stem, "pixels", f"{name} does not decode in {len(places)} parts: {places[0]}", AGAIN)
+        yield Finding(stem, "pixels", f"{name} does not decode in {len(places)} parts: {places[0]}", AFRESH)
     for key, codes in tally.codes.items():
         yield Finding(stem, "pixels", f"{files[key].name} holds {sorted(codes)[:5]}", AFRESH)
     for (key, level), (wrong, size) in tally.overviews.items():

@@ -29,6 +29,8 @@ AGAIN = "run isamap tile again"
 """It sees for itself what must be redone."""
 AFRESH = "run isamap tile again with --overwrite"
 """The files match their checksums, so tile would take the store for done."""
+FETCH = ("fetch it again", "fetch it again, or convert it")
+"""What is said of a damaged input."""
 NAMED = 3
 """Chips that a line about many chips names."""
 
@@ -70,7 +72,8 @@ def audit_chips(folder: Path, *, quick: bool = False) -> AuditedStore:
                     findings += chip_leftovers(folder, chips.sources)
                 return AuditedStore(tuple(findings), len(chips.sources), len(chips.chips))
         except (InputError, MissingInputError) as fault:
-            findings.append(Finding(STEM, "item", _brief(fault, folder), AGAIN))
+            todo = AGAIN if findings else AFRESH
+            findings.append(Finding(STEM, "item", _brief(fault, folder), todo))
         except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as fault:
             text = f"the manifest or an item of its shards has a value of a wrong kind ({fault})"
             findings.append(Finding(STEM, "item", text, AFRESH))
@@ -79,7 +82,12 @@ def audit_chips(folder: Path, *, quick: bool = False) -> AuditedStore:
 
 def _brief(fault: Exception, folder: Path) -> str:
     """A message without the folder, and without its advice."""
-    return str(fault).replace(f"{folder}/", "").replace(f"{folder}: ", "").removesuffix(f": {AGAIN}")
+    text = (
+        str(fault).replace(f"{folder.absolute()}/", "").replace(f"{folder}/", "").replace(f"{folder}: ", "")
+    )
+    for advice in (AGAIN, *FETCH):
+        text = text.removesuffix(f": {advice}")
+    return text
 
 
 def _files(folder: Path, *, quick: bool) -> Iterator[Finding]:
@@ -116,7 +124,7 @@ def _file_fault(folder: Path, asset: Any, *, quick: bool) -> str | None:
 def _contents(chips: ChipStore, damaged: set[str], *, quick: bool) -> Iterator[Finding]:
     """What is off in shards whose files are all there, and in the index."""
     for name, shard in chips.sources.items():
-        headers = list(_headers(chips.folder, shard))
+        headers = list(_headers(chips.folder, shard, AGAIN if damaged & {name, STEM} else AFRESH))
         yield from headers
         own = [chip for chip in chips.chips if chip.source == name]
         yield from _windows(shard, own)
@@ -125,11 +133,11 @@ def _contents(chips: ChipStore, damaged: set[str], *, quick: bool) -> Iterator[F
         try:
             yield from _pixels(chips, shard, own)
         except (InputError, RasterioError) as fault:
-            yield Finding(name, "pixels", _brief(fault, chips.folder), AGAIN)
+            yield Finding(name, "pixels", _brief(fault, chips.folder), AFRESH)
     yield from _counts(chips)
 
 
-def _headers(folder: Path, shard: ShardRow) -> Iterator[Finding]:
+def _headers(folder: Path, shard: ShardRow, todo: str) -> Iterator[Finding]:
     """Layers that do not lie on the grid of their shard, or have other bands."""
     for layer in (*shard.layers, SPLIT):
         fine = shard.scale if layer in (HR, LABELS) else 1
@@ -146,7 +154,7 @@ def _headers(folder: Path, shard: ShardRow) -> Iterator[Finding]:
         except MissingInputError:
             continue  # said of the file already
         except InputError as fault:
-            yield Finding(shard.name, "file", _brief(fault, folder), AGAIN)
+            yield Finding(shard.name, "file", _brief(fault, folder), todo)
             continue
         wanted = (bands, tuple(side * fine for side in shard.shape))
         if found != wanted:

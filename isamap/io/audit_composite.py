@@ -17,11 +17,16 @@ from isamap.errors import InputError
 from isamap.io import store
 from isamap.io.composite import read_composite
 from isamap.io.guard import check_complete, open_raster, reason
-from isamap.io.placing import geobox_of
+from isamap.io.placing import check_position, geobox_of
+from isamap.io.telling import layout_warnings_hushed, told
 
 AGAIN = "run isamap fetch again"
 """It sees for itself that the composite must be redone."""
 AFRESH = "run isamap fetch again with --overwrite"
+"""The file matches its item, so fetch would take it for done."""
+WITHOUT = "remove its .json and run isamap fetch again"
+"""It might be another product's, in whose place fetch puts nothing."""
+CLEAR = "remove that folder and run isamap fetch again"
 
 
 @dataclass(frozen=True)
@@ -53,22 +58,27 @@ def audit_composite(one: Candidate) -> tuple[Finding, ...]:
 def _findings(one: Candidate) -> Iterator[Finding]:
     name = str(one.tile)
     item_path = one.path.with_suffix(".json")
+    if folder := next((path for path in (item_path, one.path) if path.is_dir()), None):
+        yield Finding(name, "file", f"composite: {folder.name} is a folder", CLEAR)
+        return
     if not item_path.exists():
         return
     item = store.read_item(item_path)
     assets = (item or {}).get("assets")
     asset = assets.get(ASSET) if isinstance(assets, dict) else None
     if item is None or not made_of(item) or not isinstance(asset, dict):
-        yield Finding(name, "item", f"{item_path.name} of the composite is no item of isamap", AGAIN)
+        yield Finding(name, "item", f"{item_path.name} of the composite is no item of isamap", WITHOUT)
         return
     if fault := _file_fault(one, asset):
         yield Finding(name, "file", f"composite {fault}", AGAIN)
         return
     try:
-        yield from _raster_findings(one, item)
-    except (InputError, RasterioError) as error:
-        text = str(error) if isinstance(error, InputError) else reason(error)
-        yield Finding(name, "file", f"composite: {text.replace(str(one.path), one.path.name)}", AGAIN)
+        with layout_warnings_hushed():
+            yield from _raster_findings(one, item)
+    except InputError as error:
+        yield Finding(name, "file", f"composite: {told(error, one.path)}", AFRESH)
+    except RasterioError as error:
+        yield Finding(name, "file", f"composite: {reason(error)}", AFRESH)
 
 
 def _file_fault(one: Candidate, asset: Mapping[str, Any]) -> str:
@@ -88,9 +98,10 @@ def _raster_findings(one: Candidate, item: Mapping[str, Any]) -> Iterator[Findin
     """What header and pixels show."""
     name = str(one.tile)
     with open_raster(one.path) as src:
+        check_complete(src, 1)
+        check_position(src)
         geobox, count, dtypes = geobox_of(src), src.count, set(src.dtypes)
         descriptions, nodata = src.descriptions, src.nodata
-        check_complete(src, 1)
     if (count, dtypes, nodata) != (len(BAND_NAMES), {"uint16"}, NODATA) or descriptions != BAND_NAMES:
         text = (
             f"composite has the bands {', '.join(map(str, descriptions))}, not uint16 {', '.join(BAND_NAMES)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from isamap.domain.audit import Finding
 from isamap.domain.chips import HR, LABELS, LR, SPLIT
 from isamap.io import store
+from isamap.io.leftovers import SWEPT as BY_INFER
 from isamap.io.leftovers import leftovers
 
 SWEPT = "the next isamap tile sweeps it"
@@ -52,4 +53,4 @@ def chip_leftovers(folder: Path, named: Collection[str]) -> Iterator[Finding]:
         yield Finding(source, "leftover", what, UNUSED)
     rasters = {path.name.removesuffix(".tif") for path in folder.glob("*.tif")}
     for finding in leftovers(folder, rasters):
-        yield replace(finding, todo=SWEPT)
+        yield replace(finding, todo=SWEPT if finding.todo == BY_INFER else "remove it")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from isamap.domain.audit import Finding
+from isamap.domain.audit import UNCLEAR, Finding
 from isamap.io.claims import is_claim
 from isamap.io.cog import SPOOL_SUFFIX
 from isamap.io.holders import holder
@@ -38,19 +38,18 @@ def leftovers(directory: Path, known: set[str]) -> Iterator[Finding]:
         elif name.startswith(JOURNAL):
             stem = name.removeprefix(JOURNAL).removesuffix(".json")
             if not any(other.startswith(f"{PREFIX}{stem}-") for other in names):
-                yield Finding(stem, "leftover", f"{name}: publishing was broken off", SWEPT)
-        elif _is_dead(entry):
+                todo = SWEPT if f"{stem}.json" in names else UNCLEAR
+                yield Finding(stem, "leftover", f"{name}: publishing was broken off", todo)
+        elif name.endswith(STRAY) or (is_claim(entry) and holder(entry) is None):
             yield Finding("-", "leftover", f"{name} of a dead run", SWEPT)
+        elif is_half(name):
+            yield Finding("-", "leftover", f"{name} of a dead run", "remove it")
         elif name.endswith(".tif"):
             stem = name.removesuffix(next(suffix for suffix in RASTERS if name.endswith(suffix)))
             if f"{stem}.json" not in names and stem not in known:
-                yield Finding(stem, "leftover", f"{name} has no item", "map it again, or remove it")
+                yield Finding(stem, "leftover", f"{name} has no item", UNCLEAR)
 
 
-def _is_dead(entry: Path) -> bool:
-    """Whether a file is of no use to anyone: half-written, or a claim that nobody holds."""
-    name = entry.name
-    half = name.endswith((STRAY, ".draft.tif", SPOOL_SUFFIX)) or (
-        name.startswith(".") and name.endswith(".tmp")
-    )
-    return half or (is_claim(entry) and holder(entry) is None)
+def is_half(name: str) -> bool:
+    """Whether a file is half-written and nobody will sweep it."""
+    return name.endswith((".draft.tif", SPOOL_SUFFIX)) or (name.startswith(".") and name.endswith(".tmp"))

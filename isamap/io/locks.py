@@ -6,7 +6,7 @@ import logging
 import os
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -102,9 +102,22 @@ def storage_error(path: Path, err: Exception, needed_bytes: int | None = None) -
     if number is None or number in NO_SPACE:
         facts += _space(path, needed_bytes)
         return StorageError(f"cannot write {path}: {', '.join(facts)}: free space there and rerun")
+    if number == errno.EISDIR and path.is_dir():
+        return StorageError(f"cannot use {path}: a folder is there: remove it, or choose another place")
     if closed := _closed(path):
         return StorageError(f"cannot read {path}: {', '.join(facts)}: make {closed} readable for this user")
     return StorageError(f"cannot use {path}: {', '.join(facts)}: make it writable or choose another place")
+
+
+def refuse_folders(directory: Path, names: Iterable[str]) -> None:
+    """Refuse to publish where a folder has the name of a file.
+
+    Raises:
+        StorageError: one has.
+    """
+    for path in (directory / name for name in sorted(names)):
+        if path.is_dir() and not path.is_symlink():
+            raise storage_error(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
 
 
 def _closed(path: Path) -> Path | None:

@@ -20,6 +20,7 @@ from isamap.domain.product import NODATA, PROBABILITY, Layer, class_layer
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, open_raster, reason
 from isamap.io.placing import geobox_of
+from isamap.io.telling import layout_warnings_hushed
 
 READ_ENV = {**GDAL_ENV, "GDAL_CACHEMAX": 64 << 20}
 """Bytes. Each block is wanted once."""
@@ -189,7 +190,7 @@ def read_strips(path: Path, side: str, depth_px: int) -> Iterator[NDArray[np.uin
     Raises:
         InputError: it does not decode there.
     """
-    with rasterio.Env(**READ_ENV), open_raster(path) as src:
+    with layout_warnings_hushed(), rasterio.Env(**READ_ENV), open_raster(path) as src:
         height, width = src.shape
         upright = side in {"left", "right"}
         start = {"right": width - depth_px, "bottom": height - depth_px}.get(side, 0)

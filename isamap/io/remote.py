@@ -21,7 +21,7 @@ from isamap.domain.scenes import SceneItem
 from isamap.domain.sources import BANDS, SCL, Source
 from isamap.domain.stack import Look
 from isamap.errors import BusyError, InputError, MissingInputError, RemoteError
-from isamap.io.asset import Choice, Directories, Part, Place, fill, read
+from isamap.io.asset import Choice, Directories, Part, Place, UndecodableError, fill, read
 from isamap.io.header import DamagedError
 from isamap.io.http import LIMITS, Client, Limits, Refused, client_of, shown
 from isamap.io.placing import check_position, geobox_of, name_crs
@@ -31,6 +31,10 @@ SPARE_THREADS = 4
 """Beyond one for each connection: they decode while the others wait."""
 AHEAD = 3
 """Scenes that are begun while an earlier one is waited for, beyond those that keep all threads busy: 15 MB each."""
+
+
+EMPTY = 416
+"""The HTTP status of a file that has no first byte: a file is asked for from its beginning."""
 
 
 @dataclass
@@ -167,13 +171,16 @@ class ScenePixels:
         what = f"{scene.id}: asset {asset.key}: window {left:.0f},{bottom:.0f},{right:.0f},{top:.0f} of {name_crs(geobox.crs)}"
         try:
             fill(target, self._place(source, asset.href, scene.collection), geobox, self._directories)
-        except DamagedError as error:
-            raise DamagedError(f"{what}: {_below(source, error)}") from error
+        except (DamagedError, UndecodableError) as error:
+            where = f"{shown(asset.href)}: " if source.url else ""
+            raise DamagedError(f"{what}: {where}{_below(source, error)}") from error
         except (InputError, MissingInputError) as error:
             faults[band] = InputError(f"{what}: {_below(source, error)}")
         except BusyError as error:
             raise BusyError(f"{what}: {error}") from error
         except RemoteError as error:
+            if isinstance(error, Refused) and error.status == EMPTY:
+                raise DamagedError(f"{what}: {shown(asset.href)}: is empty (HTTP {EMPTY})") from error
             raise RemoteError(f"{what}: {error}") from error
 
     def _place(self, source: Source, href: str, collection: str) -> Place | Path:

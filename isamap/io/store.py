@@ -28,7 +28,7 @@ from isamap import digests
 from isamap.errors import InputError
 from isamap.io.atomic import make_directory, sync, write_atomic, write_durably
 from isamap.io.claims import claim, claim_path
-from isamap.io.locks import NO_SPACE, lock, storage_error, storage_errors
+from isamap.io.locks import NO_SPACE, lock, refuse_folders, storage_error, storage_errors
 from isamap.io.parts import new_part, release, remove_part
 
 __all__ = [
@@ -188,6 +188,7 @@ def publish(target: Target) -> Iterator["Publication"]:
     """
     with storage_errors(target.item_path):
         make_directory(target.directory)
+        refuse_folders(target.directory, _known_names(target))  # before the work, not after it
     with claim(claim_path(target.directory, target.stem), str(target.item_path)):
         with storage_errors(target.item_path):
             part, held = new_part(target.directory, target.stem)
@@ -234,6 +235,7 @@ class Publication:
             names = self._seal(item)
             _check_kind(target, item["assets"])
             stale = _known_names(target) - names
+            refuse_folders(target.directory, names | stale)
             self._place_journal(sorted(names | stale))
             target.item_path.unlink(missing_ok=True)
             sync(target.directory)

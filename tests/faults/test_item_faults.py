@@ -121,6 +121,52 @@ def test_no_value_of_a_composite_s_item_ends_verify(tmp_path):
     }
 
 
+def cut_and_sign(path):
+    """A composite that ends early, its item put right."""
+    raster, item = path.with_suffix(".tif"), json.loads(path.read_text())
+    raster.write_bytes(raster.read_bytes()[:-100])
+    item["assets"][composite.ASSET] |= {
+        "file:size": raster.stat().st_size,
+        "file:checksum": store._checksum(raster),
+    }
+    path.write_text(json.dumps(item))
+
+
+def make_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("harm", "what", "todo"),
+    [
+        (cut_and_sign, "is cut off: it ends at byte", "run isamap fetch again with --overwrite"),
+        (
+            make_folder,
+            ".json is a folder",
+            "remove that folder and run isamap fetch again",
+        ),
+        (
+            lambda path: make_folder(path.with_suffix(".tif")),
+            ".tif is a folder",
+            "remove that folder and run isamap fetch again",
+        ),
+        (
+            lambda path: path.write_text(path.read_text().replace('"composite": {', '"other": {')),
+            "no item of isamap",
+            "remove its .json and run isamap fetch again",
+        ),
+    ],
+)
+def test_a_composite_that_fetch_would_leave_alone_says_what_helps(tmp_path, harm, what, todo):
+    path = write_composite(tmp_path)
+    harm(path)
+    (finding,) = audit_composite(Candidate(path.with_suffix(".tif"), ACROSS, quick=True))
+    assert what in finding.what
+    assert finding.todo == todo
+    assert str(tmp_path) not in finding.what
+
+
 def test_a_mosaic_s_item_is_no_map_s_whatever_it_holds(tmp_path):
     geobox = GeoBox((512, 512), Affine(100, 0, 0, 0, -100, 0), "EPSG:6933")
     item = map_item("m", geobox, year_span(2021), LAYERS, {"isamap:provenance": MADE, "isamap:model": "fast"})
