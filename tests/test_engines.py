@@ -67,15 +67,14 @@ def expected(scenes, model, tmp_path_factory):
     return files_in(out)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize(("workers", "order"), [(1, 1), (2, 2), (2, 3), (4, 1), (4, 3)])
 def test_local_workers_and_orders(workers, order, scenes, model, expected, tmp_path):
     mixed = random.Random(order).sample(scenes, len(scenes))
     make(mixed, model, tmp_path, Engine(workers=workers))
     assert files_in(tmp_path) == expected
 
 
-@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("order", [1, 2])
 def test_a_dask_cluster_of_our_own(order, scenes, model, expected, tmp_path):
     mixed = random.Random(order).sample(scenes, len(scenes))
     make(mixed, model, tmp_path, Engine("dask", 2))

@@ -238,7 +238,8 @@ def test_transient_faults_leave_no_trace_in_the_pixels(scenes, isamap, seed, tmp
     assert calm == rough
 
 
-def test_a_catalogue_that_never_answers_properly_is_told_and_the_run_ends(isamap, scenes):
+def test_a_catalogue_that_never_answers_properly_is_told_and_the_run_ends(isamap, scenes, monkeypatch):
+    monkeypatch.setattr("isamap.io.http.Client.sleep", lambda *_: True)
     with skies.serve(scenes, api={"manner": "not-json"}) as sky:
         ended = isamap("fetch", *sky.arguments(Path("ws")))
     assert ended.code in {69, 75}

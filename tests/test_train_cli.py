@@ -602,7 +602,7 @@ def target_recipe(data, method, **more):
 
 @pytest.mark.parametrize("method", ["dpa", "dpa+"])
 def test_a_target_on_the_command_line_joins_the_training(data, straight, tmp_path, method):
-    path = target_recipe(data, method, share_weight=0.5)
+    path = target_recipe(data, method, **({} if method == "dpa" else {"share_weight": 0.5}))
     weights = train_run(path, data=data, out=tmp_path, target=(("town-10m.tif", "town-20m.tif"),))
     card = json.loads(weights.with_suffix(".json").read_text())
     assert card["training"]["ground"][-1] == "town-10m"

@@ -7,6 +7,7 @@ A figure that divides by nothing is NaN, never a silent number: a map without IS
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Self
 
 import numpy as np
@@ -211,6 +212,8 @@ class _Tally:
         self._scored = self._mapped = self._truth = self._hit = 0
         self._planes = np.empty((3, 0), np.uint8)
         self._above = np.empty(0, np.uint8)
+        self._gappy = [False, False]
+        """Whether map and reference had gaps in the last block: then nobody looks whether this one has any."""
 
     def add(self, mapped: NDArray[np.uint8], reference: NDArray[np.uint8]) -> None:
         """Count two flat arrays: 0, 1, and 2 or above for what is not to be scored."""
@@ -222,10 +225,14 @@ class _Tally:
         for x, y in blocks(mapped, reference):
             at = slice(start, start := start + -(-x.size // 8))
             planes[0, at], planes[1, at] = np.packbits(x), np.packbits(y)
-            if gappy := [values for values in (x, y) if values.max() > 1]:
+            self._gappy = [had or values.max() > 1 for had, values in zip(self._gappy, (x, y), strict=True)]
+            if any(self._gappy):
                 if not gaps:
                     planes[2], gaps = 0, True
-                planes[2, at] = self._unscored(*gappy)
+                bits = self._unscored(*compress((x, y), self._gappy))
+                planes[2, at] = bits
+                if not bits.any():
+                    self._gappy = [False, False]
         isa, truth, unscored = planes.view(np.uint64)
         self._scored += mapped.size
         if gaps:

@@ -1,6 +1,6 @@
 """`isamap fetch` killed at system calls and at random moments: no partial composite, and a rerun heals everything.
 
-ISAMAP_FETCH_KILLS is how many random SIGKILLs are tried (6 in the suite, 50 for the record).
+ISAMAP_FETCH_KILLS is how many random SIGKILLs are tried (4 in the suite, 50 for the record).
 """
 
 import os
@@ -19,7 +19,7 @@ from crashpoints import arm, broken_products, files_in, fork, visible
 from isamap.io import store
 from isamap.io.sweeping import sweep
 
-KILLS = int(os.environ.get("ISAMAP_FETCH_KILLS", "6"))
+KILLS = int(os.environ.get("ISAMAP_FETCH_KILLS", "4"))
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("ISAMAP_")}
 
 
