@@ -20,6 +20,7 @@ LANE_M = 3.3
 MAX_WIDTH_M = 60.0
 """A road that claims more is a typing error."""
 MAX_LANES = 12
+FOOT_M, INCHES = 0.3048, 12
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ RULES = {"road_surface": "surface", "width_rules": "width"}
 MOST = 0.5
 """Share of a segment's length: what holds on more of it is taken for all of it."""
 
+_DECIMAL = r"\d{1,4}(?:[.,]\d+)?"
+_FEET = re.compile(rf"""({_DECIMAL})\s*(?:'|ft)\s*(?:({_DECIMAL})\s*(?:"|''|in))?""")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _HSTORE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=>\s*"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
@@ -120,7 +123,7 @@ def road_width(attributes: Mapping[str, Any]) -> float | None:
         or any(tags.get(name) in COVERED for name in HIDDEN_BY)
     ):
         return None
-    width = _number(tags.get("width", ""))
+    width = _metres(tags.get("width", ""))
     if width is not None and 0 < width <= MAX_WIDTH_M:
         return width
     lanes = _number(tags.get("lanes", ""))
@@ -205,7 +208,14 @@ def _text(value: Any) -> str:
     return "" if text in ("nan", "none", "null") else text
 
 
+def _metres(text: str) -> float | None:
+    """A length as OpenStreetMap writes it: `3.5`, `3,5 m`, `11'6"`, `12 ft`; None for anything else."""
+    if feet := _FEET.fullmatch(text):
+        whole, inches = (_number(part or "0") or 0.0 for part in feet.groups())
+        return (whole + inches / INCHES) * FOOT_M
+    return _number(re.sub(r"\s*m$", "", text))
+
+
 def _number(text: str) -> float | None:
-    """`3`, `3.5`, `3,5 m`; None for anything else."""
-    match = re.fullmatch(r"(\d{1,4}(?:[.,]\d+)?)\s*m?", text)
-    return float(match[1].replace(",", ".")) if match else None
+    """`3`, `3.5`, `3,5`; None for anything else."""
+    return float(text.replace(",", ".")) if re.fullmatch(_DECIMAL, text) else None
