@@ -17,7 +17,7 @@ EXAMPLES = """
 \b
 Examples:
   isamap mosaic --region yreb/CN032070 --year 2021 --workspace /data/isamap
-  isamap mosaic --bbox 107.9,29.9,108.1,30.1 --year 2021 -o bishan
+  isamap mosaic --bbox 107.9,29.9,108.1,30.1 --year 2021 -o shizhu
   isamap mosaic --region yreb/CN032070 --year 2021 --crs EPSG:4326 --res 0.00001 --cutline -j 4
   isamap mosaic maps/ -o mosaic
 """

@@ -8,9 +8,9 @@ from isamap.cli import cli
 
 HEAD = """# Command line
 
-Written by `make docs` from the program itself. Every option also listens to the environment variable
-`ISAMAP_<OPTION>` and, where it makes sense, to a key of `isamap.toml`; the command line wins over the
-environment, the environment over the file, the file over the default.
+Written by `make docs` from the program itself. Every option of a command also listens to the environment variable
+`ISAMAP_<OPTION>` (`fetch --product` to `ISAMAP_FETCH_PRODUCT`) and, where it makes sense, to a key of `isamap.toml`; the
+command line wins over the environment, the environment over the file, the file over the default.
 """
 
 

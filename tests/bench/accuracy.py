@@ -36,7 +36,7 @@ def report(data: Path, names: list[str]) -> Iterator[str]:
     yield "Validation split of s2-dubai-1m, 3.1 km2 that share no ground with training."
     yield from labelled_table(val, models, linear, forest)
     yield "\n## Cost\n"
-    yield f"Forward pass and settling, CPU time, medians of interleaved rounds. {tables.machine()}\n"
+    yield f"Forward pass and settling (the moving average over 10 m of its probabilities), CPU time, medians of interleaved rounds. {tables.machine()}\n"
     yield from cost_table(models, linear, train)
     yield "\n## Super-resolved images\n"
     yield "Dubai, pieces of 480 m of the validation ground, against the 1 m image in the units of the input.\n"
