@@ -4,8 +4,7 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.lonlat import EQUAL_AREA
-from isamap.domain.mosaic import transformer
+from isamap.domain.lonlat import EQUAL_AREA, transformer
 
 POINTS_PER_SIDE = 64
 SQUARE_KM = 1e6

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,12 @@ _HALF_TURN = 180
 _QUARTER_TURN = 90
 
 
+@lru_cache(maxsize=64)
+def transformer(source: str, target: str) -> Transformer:
+    """From one CRS to another, x before y."""
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
 def polygon_parts(geometry: BaseGeometry) -> list[BaseGeometry]:
     """Polygons of any geometry; points and lines are left out."""
     if geometry.geom_type == "Polygon":
@@ -51,7 +58,7 @@ def without_noise(geometry: BaseGeometry) -> BaseGeometry:
 
 def geodesic_area_km2(geometry: BaseGeometry) -> float:
     """Area of lon/lat polygons on the WGS84 ellipsoid, in km2; however wide, unlike with `pyproj.Geod`."""
-    to_equal_area = Transformer.from_crs(LONLAT, EQUAL_AREA, always_xy=True)
+    to_equal_area = transformer(LONLAT, EQUAL_AREA)
     flat = shapely.transform(
         shapely.segmentize(geometry, _AREA_SEGMENT_DEG),
         lambda points: np.column_stack(to_equal_area.transform(points[:, 0], points[:, 1])),
@@ -68,7 +75,7 @@ def into_crs(shapes: Iterable[BaseGeometry], source: str, target: str) -> list[B
     if own == CRS.from_user_input(target):
         return valid
     step = _SEGMENT_DEG if own.is_geographic else 1000 * _SEGMENT_DEG
-    project = Transformer.from_crs(source, target, always_xy=True)
+    project = transformer(source, target)
     return [
         made_valid(
             shapely.transform(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.classes import ISA, SCHEMES, Scheme
@@ -110,12 +109,6 @@ class Member:
         None if that is all of them.
         """
         return None if self.tile is None else own_columns(self.tile, self.geobox)
-
-
-@lru_cache(maxsize=64)
-def transformer(source: str, target: str) -> Transformer:
-    """From one CRS to another, x before y."""
-    return Transformer.from_crs(source, target, always_xy=True)
 
 
 def projected(area: BaseGeometry, crs: str) -> BaseGeometry:

@@ -16,8 +16,7 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.grid import Window, crop
-from isamap.domain.lonlat import M_PER_DEGREE
-from isamap.domain.mosaic import transformer
+from isamap.domain.lonlat import M_PER_DEGREE, transformer
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isamap.domain import chips
 from isamap.domain.chips import ChipRow, ShardRow
-from isamap.domain.mosaic import transformer
+from isamap.domain.lonlat import transformer
 from isamap.domain.split_pixels import least_distance, runs
 from isamap.domain.splits import CODES, TARGET, TEST, TRAIN, VAL, Block, Plan, density, plan
 from isamap.domain.tiling import Source, TileRecipe

@@ -13,7 +13,7 @@ from rasterio.warp import reproject
 
 from isamap.domain.bits import UNKNOWN, Bits, unpacked
 from isamap.domain.grid import Window
-from isamap.domain.mosaic import transformer
+from isamap.domain.lonlat import transformer
 from isamap.domain.nearest import Corners, nearest
 
 ALIGNED_PX = 0.01

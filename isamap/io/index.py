@@ -14,8 +14,8 @@ import shapely
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.lonlat import M_PER_DEGREE
-from isamap.domain.mosaic import Member, transformer
+from isamap.domain.lonlat import M_PER_DEGREE, transformer
+from isamap.domain.mosaic import Member
 from isamap.domain.product import BLOCK_PX, NODATA, class_layer, overview_factors
 from isamap.errors import ConfigError, StorageError
 

@@ -1,22 +1,18 @@
 """Which administrative unit, and which reach of the Yangtze, a point lies in."""
 
-from pathlib import Path
-
-import numpy as np
 import shapely
-from pyproj import Transformer
 
-from isamap.domain.lonlat import LONLAT
+from isamap.domain.lonlat import LONLAT, into_crs
 from isamap.domain.reaches import reach_of
 from isamap.io.vector import load_gazetteer
-from isamap.io.zones import LEVELS, open_units
+from isamap.io.zones import LEVELS, open_units, source_of
 
 
 class Places:
     """Units by position.
 
     Args:
-        text: prefectures or provinces of the packaged region, a vector file (FILE or FILE:COLUMN); None: no units.
+        text: prefectures or provinces of the packaged region, a vector file (FILE[:LAYER][:COLUMN]); None: no units.
     """
 
     def __init__(self, text: str | None) -> None:
@@ -35,17 +31,10 @@ class Places:
     @staticmethod
     def _of_file(text: str) -> tuple[list[shapely.Geometry], list[str]]:
         """Outlines of a vector file in longitude and latitude, and their names."""
-        path, column = (text, None) if Path(text).exists() or ":" not in text else text.rsplit(":", 1)
-        units = open_units(path, column)
-        project = Transformer.from_crs(units.polygons.crs, LONLAT, always_xy=True)
+        source = source_of(text)
+        units = open_units(str(source.path), source.column, source.layer)
         outlines = units.outlines()
-        shapes = [
-            shapely.transform(
-                shape, lambda points: np.column_stack(project.transform(points[:, 0], points[:, 1]))
-            )
-            for shape in outlines.values()
-        ]
-        return shapes, list(outlines)
+        return into_crs(outlines.values(), units.polygons.crs, LONLAT), list(outlines)
 
     def find(self, lon: float, lat: float, otherwise: str) -> tuple[str, str]:
         """Unit and reach of a point; `otherwise` where no unit is, '' for no reach."""

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from isamap.domain.grid import GSD_M, MAX_LAT, MIN_LAT, is_on_grid
-from isamap.domain.lonlat import M_PER_DEGREE
-from isamap.domain.mosaic import transformer
+from isamap.domain.lonlat import M_PER_DEGREE, transformer
 from isamap.domain.overview import places
 from isamap.domain.utm import epsg_of, zone_of
 from isamap.errors import InputError

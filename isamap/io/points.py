@@ -7,11 +7,10 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from isamap.domain.lonlat import LONLAT
+from isamap.domain.lonlat import LONLAT, transformer
 from isamap.domain.product import NODATA
 from isamap.domain.utm import signed_zone_of
 from isamap.errors import InputError
@@ -42,10 +41,10 @@ def values_at(
         InputError: a raster is damaged.
     """
     found = np.full(x.shape, NODATA, np.uint8)
-    zones = signed_zone_of(*Transformer.from_crs(crs, LONLAT, always_xy=True).transform(x, y))
+    zones = signed_zone_of(*transformer(crs, LONLAT).transform(x, y))
     for path in paths:
         with open_raster(path) as src:
-            there = Transformer.from_crs(crs, src.crs.to_wkt(), always_xy=True).transform(x, y)
+            there = transformer(crs, src.crs.to_wkt()).transform(x, y)
             inverse = ~src.transform
             cols, rows = (np.floor(place) for place in inverse * there)
             inside = (rows >= 0) & (rows < src.height) & (cols >= 0) & (cols < src.width) & (found == NODATA)

@@ -7,10 +7,9 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 
 from isamap.domain.evaluation import mean_shares
-from isamap.domain.lonlat import LONLAT
+from isamap.domain.lonlat import LONLAT, transformer
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io.class_bits import HALF, codes_of
@@ -44,7 +43,7 @@ def shares_at(product: Product, sample: Sample, support_m: float) -> NDArray[np.
     check_support(support_m)
     mapped = np.full(len(sample.rows), np.nan, np.float32)
     places = places_of(product)
-    lon, lat = Transformer.from_crs(sample.crs, LONLAT, always_xy=True).transform(sample.x, sample.y)
+    lon, lat = transformer(sample.crs, LONLAT).transform(sample.x, sample.y)
     for path, box in zip(places.files, places.boxes, strict=True):
         inside = shapely.intersects_xy(box, lon, lat) & np.isnan(mapped)
         if not inside.any():
@@ -69,7 +68,7 @@ def _read_at(
     """Shares at the points `inside`: of squares of a grid in metres, or of the first raster's own pixels."""
     with product.shares() if product.fractional else product.classes() as layer:
         grid, side_m = squares or (layer.sheets[0].geobox, 0.0)
-        to_map = Transformer.from_crs(sample.crs, str(grid.crs), always_xy=True)
+        to_map = transformer(sample.crs, str(grid.crs))
         x, y = to_map.transform(sample.x[inside], sample.y[inside])
         side = max(1, round(side_m / abs(float(grid.resolution.x))))
         found = [_share(layer.on(_square(grid, px, py, side))) for px, py in zip(x, y, strict=True)]

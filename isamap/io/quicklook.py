@@ -7,8 +7,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from pyproj import Geod
 
-from isamap.domain.lonlat import LONLAT
-from isamap.domain.mosaic import transformer
+from isamap.domain.lonlat import LONLAT, transformer
 from isamap.domain.product import NODATA
 from isamap.io.counts import thinned
 from isamap.io.guard import open_raster

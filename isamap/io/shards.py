@@ -21,8 +21,7 @@ from isamap.domain import chips
 from isamap.domain.alignment import LIMITS_M, Alignment
 from isamap.domain.classes import UNLABELLED
 from isamap.domain.grid import Window, refine, windows
-from isamap.domain.lonlat import LONLAT
-from isamap.domain.mosaic import transformer
+from isamap.domain.lonlat import LONLAT, transformer
 from isamap.errors import InputError, MissingInputError, StorageError
 from isamap.io import store
 from isamap.io.registering import measure_site

@@ -14,8 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from isamap.domain.chips import HR, LABELS, LR, SPLIT, ChipRow, ShardRow, chip_windows
 from isamap.domain.classes import FBP24, UNLABELLED
 from isamap.domain.grid import Window, windows
-from isamap.domain.lonlat import LONLAT
-from isamap.domain.mosaic import transformer
+from isamap.domain.lonlat import LONLAT, transformer
 from isamap.domain.split_pixels import assign, block_sums
 from isamap.domain.splits import CODES, TARGET, TEST, TRAIN, VAL, Block, Box, Plan
 from isamap.domain.tiling import Source

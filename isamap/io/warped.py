@@ -17,8 +17,8 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.grid import Window, crop, windows
-from isamap.domain.lonlat import LONLAT
-from isamap.domain.mosaic import Member, transformer
+from isamap.domain.lonlat import LONLAT, transformer
+from isamap.domain.mosaic import Member
 from isamap.domain.overview import places
 from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, Layer, class_layer, map_item
 from isamap.domain.utm import signed_zone_of

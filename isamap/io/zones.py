@@ -153,11 +153,13 @@ def _kept(text: str, source: Source | None, stamp: tuple[object, int], allow_ove
     """Units of a file as it was when it had this stamp; they are asked for in every tile."""
     del stamp
     units = open_units(text, source.column, source.layer) if source else open_units(text)
-    if not allow_overlap and (pair := units.overlap()):
-        raise InputError(
-            f"{text}: units {pair[0]} and {pair[1]} overlap: mend them, or count their common ground for the "
-            "second with --allow-overlap"
-        )
+    if pair := units.overlap():
+        if not allow_overlap:
+            raise InputError(
+                f"{text}: units {pair[0]} and {pair[1]} overlap: mend them, or count their common ground for the "
+                "second with --allow-overlap"
+            )
+        log.warning("units %s and %s overlap: their common ground counts for the second", *pair)
     return units
 
 
@@ -214,7 +216,4 @@ def _units(
     codes = {name: code for code, name in enumerate(dict.fromkeys(names), start=1)}
     kept = [(g, codes[n]) for g, n in zip(geometries, names, strict=True) if g.geom_type.endswith("Polygon")]
     polygons = Polygons([g for g, _ in kept], [code for _, code in kept], crs)
-    units = Units(polygons, {code: name for name, code in codes.items()}, listed)
-    if pair := units.overlap():
-        log.warning("units %s and %s overlap: their common ground counts for the second", *pair)
-    return units
+    return Units(polygons, {code: name for name, code in codes.items()}, listed)
