@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -59,7 +61,7 @@ def test_every_check_is_one_line(isamap):
 
 
 def test_quiet_prints_only_what_is_off(isamap, monkeypatch):
-    monkeypatch.setattr(system, "memory_gb", lambda: (24.0, 0.5))
+    monkeypatch.setattr(recipe, "free_bytes", lambda: 500_000_000)
     ended = isamap("doctor", "-q")
     assert (ended.code, ended.err) == (0, "")
     (line,) = ended.out.splitlines()
@@ -212,3 +214,16 @@ def test_cores_are_those_that_workers_are_counted_by(isamap, tmp_path, monkeypat
     (tmp_path / "cpu.max").write_text("300000 100000")
     monkeypatch.setattr(machine, "CGROUP", tmp_path)
     assert state_of(isamap("doctor", "--json"), "CPU")["found"].startswith("3 cores, ")
+
+
+def test_everything_that_is_installed_with_isamap_is_looked_at():
+    needed, extras = set(), set()
+    for line in metadata.requires("isamap"):
+        name = re.match(r"[\w-]+", line)[0]
+        extra = re.search(r'extra == "(\w+)"', line)
+        if extra is None:
+            needed.add(name)
+        elif extra[1] not in {"test", "dev"}:
+            extras.add((extra[1], name.replace("-", "_")))
+    assert needed == set(recipe.LIBRARIES)
+    assert extras == {(name, module) for name, (modules, *_) in recipe.EXTRAS.items() for module in modules}

@@ -244,6 +244,8 @@ def test_a_container_has_the_cores_and_memory_of_its_control_group(tmp_path, mon
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("400000\n")
     assert (machine.cores(), machine.free_bytes()) == (3, 600_000)
+    (tmp_path / "memory.stat").write_text("anon 100000\ninactive_file 250000\nactive_file 5000\n")
+    assert machine.free_bytes() == 850_000
     (tmp_path / "cpu.max").write_text("max 100000\n")
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.cores() == 64

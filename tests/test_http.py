@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 import socket
 import ssl
 import threading
@@ -13,7 +14,7 @@ import pytest
 from scenery.servers import TRANSIENT, Canary, Faults, RangeServer
 from scenery.web import Answer, LoopbackServer
 
-from isamap.errors import BusyError, InputError, RemoteError
+from isamap.errors import BusyError, InputError, IsamapError, RemoteError
 from isamap.io import wire
 from isamap.io.hosts import Policy
 from isamap.io.http import Changed, Client, Limits, Refused, Unanswered
@@ -524,3 +525,14 @@ def test_loopback_is_never_asked_through_a_proxy(monkeypatch, folder):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with RangeServer(folder) as server, Client(policy(server), FAST) as client:
         assert client.get_range(f"{server.url}/a.tif", (0, 10)).body == CONTENT[:10]
+
+
+def kinds(kind):
+    return {kind}.union(*(kinds(part) for part in kind.__subclasses__()))
+
+
+@pytest.mark.parametrize("kind", sorted(kinds(IsamapError), key=lambda kind: kind.__name__))
+def test_every_fault_reaches_the_process_that_started_the_worker(kind):
+    fault = kind(404, "gone") if kind is Refused else kind("gone")
+    found = pickle.loads(pickle.dumps(fault))
+    assert (type(found), str(found), vars(found)) == (kind, "gone", vars(fault))

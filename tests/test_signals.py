@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from isamap.engine import signals
 from isamap.engine.signals import held_signals
 from isamap.engine.stream import stream
 
@@ -128,3 +129,11 @@ def test_a_window_that_takes_long_is_broken_off(raising):
     with pytest.raises(StoppedError):
         stream(range(3), lambda job: job, compute, lambda _: pytest.fail("wrote"))
     assert len(steps) < 1000
+
+
+def test_watching_for_signals_costs_no_time(monkeypatch):
+    monkeypatch.setattr(signals, "POLL_S", 60.0)
+    start = time.monotonic()
+    with signals.ended_by_signals(lambda: None):
+        pass
+    assert time.monotonic() - start < 30

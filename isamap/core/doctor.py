@@ -2,13 +2,13 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from isamap import __version__
-from isamap.engine.machine import cores
+from isamap.engine.machine import cores, free_bytes
 from isamap.errors import CheckError
 from isamap.io import system
 
@@ -18,14 +18,28 @@ State = Literal["ok", "warning", "problem"]
 
 LIBRARIES = (
     *("torch", "rasterio", "rio-cogeo", "numpy", "pyproj", "shapely", "odc-geo", "pystac"),
-    *("pydantic", "safetensors", "pillow", "zstandard", "click", "tqdm"),
+    *(
+        "pystac-client",
+        "pydantic",
+        "safetensors",
+        "pillow",
+        "zstandard",
+        "click",
+        "tqdm",
+        "urllib3",
+        "certifi",
+    ),
 )
 """Distributions that isamap does not start without."""
-EXTRAS = {
-    "vector": (("pyogrio",), "--aoi with GeoPackage or shapefile"),
-    "report": (("jinja2", "matplotlib", "pyarrow"), "reports with pictures, GeoParquet"),
+EXTRAS: Mapping[str, tuple[tuple[str, ...], str, State]] = {
+    "vector": (("pyogrio",), "mosaic, --aoi with GeoPackage or shapefile", "warning"),
+    "report": (("jinja2", "matplotlib", "pyarrow"), "mosaic, reports with pictures, GeoParquet", "warning"),
+    "dask": (("dask_jobqueue", "distributed"), "--engine dask", "ok"),
+    "s3": (("botocore",), "s3:// addresses", "ok"),
+    "train": (("tensorboard",), "train --tensorboard", "ok"),
+    "export": (("onnx", "onnxscript"), "models export --format onnx", "ok"),
 }
-"""Optional modules, and what needs them."""
+"""Optional modules, what needs them, and what it is if they are missing."""
 NEEDED_DRIVERS = ("GTiff", "COG", "MEM")
 USEFUL_DRIVERS = {
     "JP2OpenJPEG": "JPEG 2000 input (.jp2)",
@@ -165,15 +179,15 @@ def _machine() -> Iterator[Line]:
     for found in facts.accelerators():
         size = f", {found.memory_gb:g} GB" if found.memory_gb is not None else ""
         yield Line("device", "ok", f"{found.name}{size}: models run in {found.precision}")
-    memory = system.memory_gb()
-    if memory is None:
+    total, free = system.memory_gb(), free_bytes() / 1e9
+    if total is None:
         yield Line("memory", "warning", "unknown", "see that 2 GB are free for each worker")
         return
-    enough = memory[1] >= MIN_MEMORY_GB
+    enough = free >= MIN_MEMORY_GB
     yield Line(
         "memory",
         "ok" if enough else "warning",
-        f"{memory[1]:g} of {memory[0]:g} GB free",
+        f"{free:.1f} of {total:g} GB free",
         "" if enough else "end other programs, or use --window 256",
     )
 
@@ -210,9 +224,9 @@ def _storage(workspace: Path) -> Iterator[Line]:
 
 
 def _extras() -> Iterator[Line]:
-    for extra, (modules, use) in EXTRAS.items():
+    for extra, (modules, use, state) in EXTRAS.items():
         if missing := system.missing_modules(modules):
             todo = f"pip install 'isamap[{extra}]' for {use}"
-            yield Line(f"extra {extra}", "warning", f"not installed: {', '.join(missing)}", todo)
+            yield Line(f"extra {extra}", state, f"not installed: {', '.join(missing)}", todo)
         else:
             yield Line(f"extra {extra}", "ok", f"installed: {use}")

@@ -8,7 +8,6 @@ that are being closed, and the process would end in a segmentation fault instead
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -68,22 +67,20 @@ def ended_by_signals(end: Callable[[], None]) -> Iterator[None]:
     Raises:
         Whatever the signal's handler raises, once the block has ended.
     """
-    states = {"asked": False, "over": False}
-
-    def ask() -> None:
-        states["asked"] = True
+    over = threading.Event()
+    asked: list[bool] = []  # the handler must take no lock, an event has one
 
     def watch() -> None:
-        while not states["over"] and not states["asked"]:
-            time.sleep(POLL_S)
-        if states["asked"]:
+        while not asked and not over.wait(POLL_S):
+            pass
+        if asked:
             end()
 
-    with held_signals(ask):
+    with held_signals(lambda: asked.append(True)):
         watcher = threading.Thread(target=watch, name="isamap-signals", daemon=True)
         watcher.start()
         try:
             yield
         finally:
-            states["over"] = True
+            over.set()
             watcher.join()

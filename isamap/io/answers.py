@@ -49,6 +49,10 @@ class Refused(RemoteError):  # noqa: N818
         self.status = status
         """The status."""
 
+    def __reduce__(self) -> tuple[type["Refused"], tuple[int, str]]:
+        """Workers hand it to the process that started them."""
+        return type(self), (self.status, str(self))
+
 
 class Again(Exception):  # noqa: N818  # not a failure yet
     """An attempt failed, another one may not."""

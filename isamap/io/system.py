@@ -100,12 +100,12 @@ def _pyproj_transform(lon: float, lat: float) -> tuple[float, float]:
     return east, north
 
 
-def memory_gb() -> tuple[float, float] | None:
-    """Memory of the machine and what of it is free for use, in GB; None where the kernel does not tell."""
+def memory_gb() -> float | None:
+    """Memory of the machine, in GB; None where the kernel does not tell."""
     try:
         lines = MEMINFO.read_text(encoding="ascii").splitlines()
         values = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-        return round(values["MemTotal"] / 1e6, 1), round(values["MemAvailable"] / 1e6, 1)
+        return round(values["MemTotal"] / 1e6, 1)
     except (OSError, ValueError, KeyError, IndexError):
         return None
 
