@@ -382,3 +382,17 @@ def test_geopandas_reads_the_geoparquet(tmp_path):
 def test_a_column_may_not_hide_the_geometries(tmp_path):
     with pytest.raises(ValueError, match="geometry"):
         write_geoparquet(tmp_path / "u.parquet", [], {"geometry": []}, "EPSG:4326")
+
+
+def test_what_is_no_reports_is_neither_replaced_nor_removed(tmp_path):
+    mine = tmp_path / "notes.csv"
+    mine.write_text("mine")
+    first, *others = write_report(report(), tmp_path, {"f1": 1})
+    second = write_report(Report("Title", "", (), (), ()), tmp_path, {})
+    assert second == (first, others[0])
+    assert set(tmp_path.iterdir()) == {mine, *second}
+    others[1].write_text("labelled by hand")
+    with pytest.raises(InputError, match="belongs to no earlier report"):
+        write_report(report(), tmp_path, {})
+    assert others[1].read_text() == "labelled by hand"
+    assert set(tmp_path.iterdir()) == {mine, others[1], *second}

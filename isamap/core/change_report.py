@@ -233,27 +233,22 @@ def write(outcome: Outcome, sampled: Sampled | None, folder: Path) -> tuple[Path
     """Page, tables as CSV, figures, `report.json`, and with units their outlines and figures as GeoParquet.
 
     What an earlier report left in the folder and this one does not have goes.
+
+    Raises:
+        InputError: one of them would replace what is no report's.
     """
-    from isamap.io.report import PAGE, write_report
+    from isamap.io.report import write_report
 
-    before = (
-        [*folder.glob("*.csv"), *folder.glob("*.png"), folder / UNITS] if (folder / PAGE).is_file() else []
-    )
-    paths = write_report(report(outcome, sampled, folder), folder, document(outcome, sampled))
     units = units_of(outcome.options)
-    if units is not None:
-        paths = *paths, _write_units(outcome, sampled, units, folder)
-    for path in before:
-        if path not in paths:
-            path.unlink(missing_ok=True)
-    return paths
+    more = {} if units is None else {UNITS: _units_table(outcome, sampled, units)}
+    return write_report(report(outcome, sampled, folder), folder, document(outcome, sampled), more)
 
 
-def _write_units(outcome: Outcome, sampled: Sampled | None, units: Units, folder: Path) -> Path:
-    """Outlines and figures of the units that have any."""
-    from isamap.io.report import write_geoparquet
+def _units_table(outcome: Outcome, sampled: Sampled | None, units: Units) -> bytes:
+    """Outlines and figures of the units that have any, as GeoParquet."""
+    from isamap.io.report import geoparquet
 
     columns = tables.unit_columns(outcome.tally, outcome.options.method, sampled)
     outlines = units.outlines()
     geometries = [outlines[str(unit)] for unit in columns["unit"]]
-    return write_geoparquet(folder / UNITS, geometries, columns, units.polygons.crs)
+    return geoparquet(geometries, columns, units.polygons.crs)

@@ -16,7 +16,7 @@ from isamap.domain.evaluation import Tally
 from isamap.domain.report import Report, Table, shown
 from isamap.errors import CheckError, StorageError
 from isamap.io.evaluation_page import sample_section, tally_sections
-from isamap.io.report import PAGE, check_report_libraries, geoparquet, write_report
+from isamap.io.report import check_report_libraries, geoparquet, write_report
 from isamap.io.zones import Units
 
 SCHEMA = 1
@@ -207,8 +207,10 @@ def write(
     """The page, its tables and pictures in a folder, and the figures of units; returns their paths, the page first.
 
     What an earlier report left there and this one does not have goes.
+
+    Raises:
+        InputError: one of them would replace what is no report's.
     """
-    before = [*out.glob("*.csv"), *out.glob("*.png"), out / UNITS] if (out / PAGE).is_file() else []
     sections = []
     made = {table.name: table for table in evaluation.tables()}
     if evaluation.samples is not None or evaluation.shares is not None:
@@ -224,11 +226,7 @@ def write(
         sections=tuple(section for section in sections if section.tables or section.figures),
     )
     more = {} if units is None else {UNITS: _units_table(evaluation, units)}
-    paths = write_report(report, out, evaluation.document(), more)
-    for path in before:
-        if path not in paths:
-            path.unlink(missing_ok=True)
-    return paths
+    return write_report(report, out, evaluation.document(), more)
 
 
 def _units_table(evaluation: Evaluation, units: Units) -> bytes:

@@ -8,7 +8,7 @@ import math
 import shutil
 import struct
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.report import Cell, Figure, Report, Table, is_defined, shown
+from isamap.errors import InputError
 from isamap.io.atomic import make_directory, sync, write_durably
 from isamap.io.sheet import DPI, report_libraries
 from isamap.io.store import safe_name, storage_errors, write_atomic
@@ -49,8 +50,8 @@ def write_report(
 
     Args:
         report: what people read.
-        folder: where to write; made if missing. Files of the same names are replaced, others stay.
-        document: what programs read, in `report.json`; NaN becomes null, `schema` is added.
+        folder: where to write; made if missing. Files of an earlier report are replaced, or go; others stay.
+        document: what programs read, in `report.json`; NaN becomes null, `schema` and `files` are added.
         more: further files of the report by name.
 
     Returns:
@@ -58,26 +59,42 @@ def write_report(
 
     Raises:
         ConfigError: jinja2 is not installed.
-        InputError: the name of a table or figure cannot be a file name.
+        InputError: the name of a table or figure cannot be a file name, or that of a file that is no report's.
         StorageError: the disk is full, read-only or broken.
     """
-    files = _sheets(report) | dict(more or {})
-    files[DOCUMENT] = _encoded(
-        json.dumps(_plain({"schema": SCHEMA, **document}), indent=1, allow_nan=False) + "\n"
-    )
-    files[PAGE] = _encoded(page(report))
-    _publish(folder, files)
-    return tuple(folder / name for name in (PAGE, DOCUMENT, *list(files)[:-2]))
+    sheets = _sheets(report) | dict(more or {})
+    names = [PAGE, DOCUMENT, *sheets]
+    known = _of_earlier(folder)
+    for name in names:
+        if name not in known and (folder / name).is_file():
+            raise InputError(
+                f"{folder / name} belongs to no earlier report and would be replaced: move it, or choose another -o"
+            )
+    facts = _plain({"schema": SCHEMA, **document, "files": names})
+    first = {DOCUMENT: _encoded(json.dumps(facts, indent=1, allow_nan=False) + "\n")}
+    _publish(folder, first | sheets | {PAGE: _encoded(page(report))}, known - set(names))
+    return tuple(folder / name for name in names)
 
 
-def _publish(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files beside their places, and move them there in their order when all are on disk."""
+def _of_earlier(folder: Path) -> set[str]:
+    """Names of the files of the report that lies in a folder; none where there is none."""
+    try:
+        names = json.loads((folder / DOCUMENT).read_bytes()).get("files", [])
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return set()
+    return {name for name in names if isinstance(name, str) and Path(name).name == name}
+
+
+def _publish(folder: Path, files: Mapping[str, bytes], gone: Collection[str]) -> None:
+    """Write files beside their places, and move them there in their order when all are on disk; some others go."""
     with storage_errors(folder, needed_bytes=sum(map(len, files.values()))):
         make_directory(folder)
         drafts = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
         try:
             for name, content in files.items():
                 write_durably(drafts / name, content)
+            for name in gone:
+                (folder / name).unlink(missing_ok=True)
             for name in files:
                 (drafts / name).replace(folder / name)
             sync(folder)
