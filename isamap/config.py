@@ -14,7 +14,7 @@ from isamap.errors import ConfigError, MissingInputError
 class Settings(BaseModel):
     """Base of everything read from TOML."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _number_or_auto(value: object) -> object:

@@ -119,3 +119,23 @@ def test_every_kind_of_settings_refuses_unknown_keys():
         return {kind}.union(*(kinds(part) for part in kind.__subclasses__()))
 
     assert all(kind.model_config["extra"] == "forbid" for kind in kinds(Settings))
+
+
+def test_no_kind_of_settings_takes_numbers_that_are_none(tmp_path):
+    from isamap.domain.tiling import TileRecipe
+
+    source = '[[sources]]\nname = "a"\nimagery = ["a.tif"]\n'
+    for line in (
+        "block_m = inf",
+        "max_shift_m = nan",
+        "max_shift_m = -3",
+        "min_labelled = 7",
+        "split = {buffer_m = inf}",
+    ):
+        path = tmp_path / "recipe.toml"
+        path.write_text(f"{line}\n{source}")
+        with pytest.raises(ConfigError, match=line.split()[0]):
+            read_toml(path, TileRecipe)
+    path.write_text(f"{source}gain = 0.0\n")
+    with pytest.raises(ConfigError, match="gain"):
+        read_toml(path, TileRecipe)

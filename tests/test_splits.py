@@ -137,3 +137,10 @@ def test_the_distance_of_nothing_is_none():
     some = runs(np.ones((2, 2), np.bool_), (1, 0, 0, 0, -1, 2))
     assert least_distance(some, runs(np.zeros((2, 2), np.bool_), (1, 0, 0, 0, -1, 2))) is None
     assert least_distance(some, runs(np.ones((2, 2), np.bool_), (1, 0, 7, 0, -1, 2))) == 5
+
+
+@pytest.mark.parametrize("left", [0, 4])
+def test_no_ground_is_lost_between_held_out_blocks(left):
+    transform = (8, 0, left, 0, -8, 256 + left)
+    held = [(VAL, (x, y, x + 128, y + 128)) for x in (0, 128, 256) for y in (0, 128, 256)]
+    assert (assign((32, 32), transform, held, 0) == CODES[VAL]).all()

@@ -699,3 +699,16 @@ def test_stages_follow_each_other(data, tmp_path):
     assert same == {"first", "second"}
     card = json.loads(two.with_suffix(".json").read_text())
     assert card["training"]["start"]["steps"] == 6
+
+
+def test_what_weights_owe_goes_with_all_that_is_made_of_them(data, tmp_path):
+    recipe = tmp_path / "more.toml"
+    recipe.write_text(RECIPE.replace('attribution = ["nobody"]', 'attribution = ["somebody"]'))
+    first = tmp_path / "1" / "recipe.toml"
+    first.parent.mkdir()
+    first.write_text(RECIPE)
+    one = train_run(first, data=data, out=tmp_path / "1")
+    two = train_run(recipe, data=data, out=tmp_path / "2", start=one)
+    card = json.loads(two.with_suffix(".json").read_text())
+    assert card["attribution"] == ["somebody", "nobody"]
+    assert card["training"]["start"]["licence"] == json.loads(one.with_suffix(".json").read_text())["licence"]

@@ -150,9 +150,11 @@ def tile(recipe: Path | None, **given: Any) -> None:
         _print_plan(recipes.describe(request), as_json=given["as_json"])
         return
     report = recipes.run(request, workers=given["workers"], wait=given["wait"])
-    if given["report"]:
-        recipes.write_report(report, given["report"])
-    _print(report, as_json=given["as_json"], quiet=given["quiet"])
+    try:
+        if given["report"]:
+            recipes.write_report(report, given["report"])
+    finally:
+        _print(report, as_json=given["as_json"], quiet=given["quiet"])
 
 
 def _request(path: Path | None, given: dict[str, Any]) -> "Request":

@@ -135,7 +135,7 @@ def run(request: Request, *, workers: int = 1, wait: bool = False) -> Report:
 
 
 def _make_shards(jobs: Sequence[ShardJob], workers: int) -> list[Made]:
-    """All shards, in the order of the recipe; every fault is said before the first is raised."""
+    """All shards, in the order of the recipe; every fault is said before one is raised, that of a full disk first."""
     made: dict[str, Made] = {}
     faults: list[IsamapError] = []
     with Progress(len(jobs), "source", "tile", show=len(jobs) > 1) as bar:
@@ -144,13 +144,17 @@ def _make_shards(jobs: Sequence[ShardJob], workers: int) -> list[Made]:
                 made[outcome.job.site.name] = outcome.result
                 for shift in outcome.result.shard.shifts:
                     log.debug("%s: %s", outcome.job.site.name, shift)
-            elif outcome.fault is not None:
-                faults.append(outcome.fault)
+            else:
+                faults.append(
+                    outcome.fault or IsamapError(f"{outcome.job.site.name}: ended without a result")
+                )
             bar.advance()
-    if len(faults) == 1 or any(isinstance(fault, StorageError) for fault in faults):
+    if len(faults) == 1:
         raise faults[0]
     for fault in faults:
         log.error("%s", fault)
+    if full := next((fault for fault in faults if isinstance(fault, StorageError)), None):
+        raise full
     if faults:
         raise type(faults[0])(f"{len(faults)} of {len(jobs)} sources are refused, the first: {faults[0]}")
     return [made[job.site.name] for job in jobs]

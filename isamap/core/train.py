@@ -177,6 +177,7 @@ def _card(
 ) -> dict[str, Any]:
     """What is known of the weights as they are now."""
     recipe, grounds = made_of
+    start = record["start"] or {}
     network = _network(recipe.network, grounds)
     calibration = _calibration(training)
     threshold = recipe.threshold or training.progress.threshold
@@ -192,9 +193,9 @@ def _card(
         "network": network.model_dump(),
         "threshold": threshold,
         "calibration": None if calibration is None else asdict(calibration),
-        "levels": recipe.levels,
+        "levels": sorted({*recipe.levels, *start.get("levels", ())}),
         "licence": recipe.licence,
-        "attribution": recipe.attribution,
+        "attribution": list(dict.fromkeys([*recipe.attribution, *start.get("attribution", ())])),
         "training": {
             "recipe": record["recipe"],
             "ground": recipe.grounds,

@@ -14,7 +14,7 @@ from isamap.io import run_folder, store
 from isamap.io.chipstore import open_chips
 from isamap.io.plate import check_there
 from isamap.model import parallel
-from isamap.model.checkpoint import load_card, made_by
+from isamap.model.checkpoint import Card, load_card, made_by
 from isamap.model.state import read_record
 
 
@@ -128,10 +128,15 @@ def _data_of(weights: Path, digest: str) -> dict[str, str]:
     return dict(load_card(weights).training.get("data", {})) if made_by(weights) == digest else {}
 
 
+def _terms(card: Card) -> dict[str, Any]:
+    """How weights to begin from were trained, and what goes with all that is made of them."""
+    return {**card.training, "levels": card.levels, "licence": card.licence, "attribution": card.attribution}
+
+
 def fresh(asked: Run, digest: str, data: dict[str, str]) -> dict[str, Any]:
     """The record of a new run, whose folder holds no other's any more, but for the model until ours is there."""
     if parallel.rank() == 0:
         run_folder.clear(asked.out)
-    start = load_card(asked.start).training if asked.start else None
+    start = None if asked.start is None else _terms(load_card(asked.start))
     times = {"seconds": 0, "cpu_seconds": 0}
     return {"recipe": digest, "data": data, **times, "best": 0.0, "log": [], "start": start}

@@ -62,8 +62,9 @@ def assign(
         east = np.maximum(np.maximum(left - x[1:][columns], x[:-1][columns] - right), 0)
         north = np.maximum(np.maximum(bottom - y[:-1][rows], y[1:][rows] - top), 0)
         near = np.hypot(north[:, None], east) < max(buffer_m, 1e-6)
-        inner_x = (x[:-1][columns] + a / 2 > left) & (x[:-1][columns] + a / 2 < right)
-        inner_y = (y[:-1][rows] + e / 2 > bottom) & (y[:-1][rows] + e / 2 < top)
+        middle_x, middle_y = x[:-1][columns] + a / 2, y[:-1][rows] + e / 2
+        inner_x = (left <= middle_x) & (middle_x < right)  # on an edge: as in `block_sums`
+        inner_y = (bottom <= middle_y) & (middle_y < top)
         part = codes[rows, columns]
         part[near & (part != CODES[split])] = 0
         inside.append((CODES[split], rows, columns, inner_y[:, None] & inner_x))

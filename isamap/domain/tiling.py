@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from isamap.config import Settings
 from isamap.domain.chips import STEM
 from isamap.domain.classes import scheme_of
@@ -60,13 +62,13 @@ class Source(Settings):
     """Band names in place of the files' own, in order."""
     offset: int | None = None
     """Added to integer values before scaling, -1000 for baseline 04.00 where it was not removed; None: what the file declares."""
-    gain: float | None = None
+    gain: float | None = Field(default=None, gt=0)
     """Reflectance of one unit of the file, where the sensor's own rule is not meant."""
     reproject: bool = False
     """Whether imagery on another grid is warped to the UTM 10 m grid."""
     scale: int | None = None
     """Fine pixels per pixel of the imagery and side, in place of the sensor's pixel in metres."""
-    max_shift_m: float | None = None
+    max_shift_m: float | None = Field(default=None, ge=0)
     """In place of the recipe's."""
     unit: str = ""
     """Administrative unit, where it is not found by position."""
@@ -83,14 +85,14 @@ class TileRecipe(Settings):
     """Side of a chip in pixels of the imagery."""
     scheme: str = "isa"
     """Classes of the labels: isa or fbp24."""
-    min_labelled: float = 0.05
+    min_labelled: float = Field(default=0.05, ge=0, le=1)
     """Least labelled share of a chip."""
-    max_shift_m: float | None = None
+    max_shift_m: float | None = Field(default=None, ge=0)
     """Largest shift between imagery and labels or image; None: 5 m measured by an image, 10 m by labels."""
     align: bool = False
     """Move labels and image back by the measured shift, in whole fine pixels."""
     units: str | None = "prefectures"
-    """Administrative units that splits are stratified by: prefectures, provinces, or a vector file (FILE:COLUMN)."""
+    """Administrative units that splits are stratified by: prefectures, provinces, or a vector file, FILE[:LAYER][:COLUMN]."""
     block_m: float | None = None
     """Side of the blocks that are held out; None: a chip's, less on small ground."""
     split: Rules = Rules()
