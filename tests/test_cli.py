@@ -110,7 +110,7 @@ AREA = ("--region", "yreb/CN032070")
     ("arguments", "words"),
     [
         pytest.param(("infer",), "exactly one of", id="no-area"),
-        pytest.param(("infer", *AREA, "--bbox", "1,2,3,4"), "exactly one of", id="two-areas"),
+        pytest.param(("infer", *AREA, "--bbox", "1,2,3,4"), "one area at a time", id="two-areas"),
         pytest.param(("infer", *AREA, "--input", "a.tif"), "exactly one of", id="area-and-input"),
         pytest.param(("infer", *AREA), "--year", id="no-year"),
         pytest.param(("infer", *AREA, "--year", "1999"), "1999", id="year-before-sentinel"),

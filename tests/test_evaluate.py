@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pyogrio
@@ -531,7 +532,10 @@ def test_codes_that_a_product_does_not_define_are_named(isamap, ground, truth):
     ("arguments", "code", "said"),
     [
         (("--labels", "labels.tif", "--where", "a=b"), 2, "--where goes with --sample"),
-        (("--labels", "labels.tif", "--classes", "1"), 2, "--classes goes with --reference"),
+        (("--labels", "both.geojson:isa", "--classes", "1"), 78, "--classes is about rasters"),
+        (("--design", "--classes", "1", "-o", "out"), 2, "--classes needs the NAME"),
+        (("--labels", "labels.tif", "--labels", "other.tif"), 2, "--labels is given twice"),
+        (("--labels", "labels.tif", "--tiles", "a", "--region", "b"), 2, "one area at a time"),
         (("--labels", "labels.tif", "--min-f1", 5), 2, "--min-f1"),
         (("--labels", "both.geojson"), 65, "give both.geojson:isa"),
         (("--labels", "labels.tif", "--units", "out.geojson"), 65, "none of its polygons lies"),
@@ -811,3 +815,25 @@ def test_labels_that_lie_on_the_map_are_read_once(isamap, ground, truth, monkeyp
     ended = isamap("evaluate", "map.tif", "--labels", "gap.tif", "--json", "--measures", "confusion")
     assert ended.code == 0, ended.err
     assert ended.document["products"]["map"]["coverage"]["share of all labels"] == 1
+
+
+def test_labels_and_maps_of_other_codes_are_read_by_them(isamap, ground, truth):
+    write(ground / "codes.tif", np.where(truth == 1, 7, 9).astype(np.uint8), nodata=None)
+    write(ground / "land.tif", np.where(truth == 1, 12, 8).astype(np.uint8), nodata=None)
+    ended = isamap("evaluate", "fbp24=land.tif", "--labels", "codes.tif", "--classes", "7", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.document["products"]["fbp24"]["accuracy"]["IoU"] == 1
+
+
+def test_maps_of_two_dates_of_one_place_are_warned_of(isamap, ground):
+    both = ground / "both"
+    both.mkdir()
+    for date in ("2017-04-14", "2018-04-02"):
+        shutil.copy(ground / "map.tif", both / f"{date}.tif")
+        (both / f"{date}.json").write_text(
+            json.dumps({"properties": {"start_datetime": f"{date}T00:00:00Z"}})
+        )
+    said = "2017-04-14.tif (2017-04-14) and 2018-04-02.tif (2018-04-02) show the same ground"
+    assert said in isamap("evaluate", both, "--labels", "labels.tif").err
+    (both / "2018-04-02.json").write_text((both / "2017-04-14.json").read_text())
+    assert "the same ground" not in isamap("evaluate", both, "--labels", "labels.tif").err

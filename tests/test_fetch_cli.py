@@ -53,7 +53,7 @@ def contents(folder):
     ("arguments", "code", "words"),
     [
         (("--year", 2021), 2, "exactly one of"),
-        (("--region", "yreb", "--tiles", ELSEWHERE, "--year", 2021), 2, "exactly one of"),
+        (("--region", "yreb", "--tiles", ELSEWHERE, "--year", 2021), 2, "one area at a time"),
         (("--tiles", ELSEWHERE), 2, "--year"),
         (("--tiles", ELSEWHERE, "--year", 2014), 2, "2014"),
         (("--tiles", ELSEWHERE, "--year", 2021, "--months", "13"), 2, "4-10"),

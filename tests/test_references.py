@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isamap.domain.references import REFERENCES, find, from_classes
+from isamap.domain.reference import from_classes
+from isamap.domain.references import REFERENCES, find
 from isamap.errors import ConfigError
 
 IN_ANY_TIME = settings(deadline=None, max_examples=30)
@@ -17,7 +18,7 @@ def test_every_row_says_what_it_is_and_whose(row):
     assert REFERENCES[row.name] is row
     assert re.fullmatch(r"[a-z0-9-]+", row.name)
     assert row.title
-    assert row.gsd_m in (1, 10, 30, 100)
+    assert row.gsd_m in (1, 4, 10, 30, 100)
     assert row.version
     assert row.attribution
     assert row.url.startswith("https://")
@@ -42,6 +43,7 @@ def test_every_row_says_what_it_is_and_whose(row):
         ("gisd30", [0, 1, 8, 9], [0, 1, 1, 255]),
         ("sinolc-1", [1, 6, 2, 10, 0], [1, 1, 0, 0, 255]),
         ("isa-1", [0, 1, 2], [0, 1, 255]),
+        ("fbp24", [1, 2, 8, 12, 24, 0, 25, 255], [1, 0, 0, 1, 1, 255, 255, 255]),
     ],
 )
 def test_codes_become_classes(name, values, isa):

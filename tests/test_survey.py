@@ -434,11 +434,15 @@ def test_the_map_is_counted_by_its_design(isamap, ground, city):
     assert judged(isamap, "map.tif", *arguments)["mapped_area"]["1"] == pytest.approx(
         city[1].sum() * PIXEL_KM2
     )
-    write(ground / "truth.tif", city[0])
-    ended = isamap("evaluate", "truth.tif", *arguments, "--json")
-    assert "counted on another map" in ended.err
-    found = ended.document["sample"]["truth"]
-    assert found["mapped_area"]["1"] == pytest.approx(found["area"]["1"]["value"])
+    full = np.ones_like(city[1])
+    full[rows, cols] = city[1][rows, cols]  # another map that is the same at every point
+    for name, values in (("truth", city[0]), ("full", full)):
+        write(ground / f"{name}.tif", values)
+        ended = isamap("evaluate", f"{name}.tif", *arguments, "--json")
+        assert "counted on another map" in ended.err
+        assert ended.document["sample"][name]["mapped_area_from"] == "sample"
+    found = ended.document["sample"]["full"]
+    assert found["mapped_area"]["1"] == pytest.approx(city[1].sum() * PIXEL_KM2, rel=0.05)
 
 
 def test_every_product_is_counted_on_the_ground_of_the_first(isamap, ground, city):

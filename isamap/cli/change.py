@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from isamap.cli import engines, options, output
+from isamap.cli.once import OnceEach
 from isamap.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ PRINTED = ("estimates", "points", "strata", "methods", "areas", "rates", "shifts
 RATE = options.Number(0, 0.5, min_open=True, max_open=True)
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=OnceEach, epilog=EXAMPLES)
 @options.config
 @click.argument("maps", nargs=-1, metavar="[MAP]...")
 @options.stack(*options.AREA)
@@ -155,8 +156,8 @@ def _jobs(given: dict[str, Any], years: tuple[int, ...]) -> "list[Job]":
     """The tiles that the options name."""
     from isamap.core import change as recipe
 
-    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
-    if bool(given["maps"]) == bool(area) or len(area) > 1:
+    area = options.area_named(given)
+    if bool(given["maps"]) == bool(area):
         raise click.UsageError("give a MAP per year, or one of --region, --bbox, --aoi and --tiles")
     if area:
         span = f"{years[0]}-{years[-1]}"

@@ -8,6 +8,7 @@ import click
 from isamap.cli import engines, options
 from isamap.cli.evaluate_output import print_products, show
 from isamap.cli.evaluate_sample import survey
+from isamap.cli.once import OnceEach
 
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
@@ -26,7 +27,7 @@ Examples:
 TRUTHS = ("reference", "labels", "sample", "design")
 SHARE = options.Number(0, 1)
 BELONGS = {
-    "classes": {"reference"},
+    "classes": {"reference", "labels", "sample", "design"},
     "observed": {"sample"},
     "stratum": {"sample"},
     "strata_sizes": {"sample"},
@@ -51,7 +52,7 @@ BELONGS = {
 """Options that say nothing without one of these."""
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=OnceEach, epilog=EXAMPLES)
 @options.config
 @click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
 @options.stack(*options.AREA)
@@ -68,7 +69,7 @@ BELONGS = {
     "--classes",
     multiple=True,
     metavar="[NAME:]CODE,...",
-    help="Codes that are ISA in a --reference, or product NAME, that is not in the table.",
+    help="Codes that are ISA in a --reference, in rasters of --labels, or in product NAME.",
 )
 @options.option(
     "--labels",
@@ -154,6 +155,8 @@ def evaluate(**given: Any) -> None:
     if len(chosen) != 1:
         raise click.UsageError("give exactly one of --reference, --labels, --sample and --design")
     _check_options(chosen[0])
+    if chosen[0] in ("sample", "design") and "" in _codes(given):
+        raise click.UsageError(f"--classes needs the NAME of a product with --{chosen[0]}")
     how = engines.settle(dict(given))  # the report repeats paths as they were given
     products = _products(given)
     if given["design"]:
@@ -188,7 +191,7 @@ def _products(given: dict[str, Any]) -> "tuple[Product, ...]":
     """All that is compared, the first map first."""
     from isamap.io.products import Product, parse_product
 
-    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
+    area = options.area_named(given)
     if bool(given["maps"]) == bool(area):
         raise click.UsageError("give MAPS, or one of --region, --bbox, --aoi and --tiles with --year")
     if area:

@@ -61,8 +61,7 @@ def fetch(**given: Any) -> None:
     repeated at any time. The report has a table of scenes and clear ground per tile and month.
     """
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
-    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
-    if len(area) != 1:
+    if options.area_named(given) is None:
         raise click.UsageError("give exactly one of --region, --bbox, --aoi and --tiles")
     if len(given["products"]) > 1:
         raise click.UsageError("one --product at a time")

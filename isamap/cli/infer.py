@@ -218,8 +218,8 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
     """The maps that the options name."""
     from isamap.core import infer as recipe
 
-    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
-    if bool(given["inputs"]) == bool(area) or len(area) > 1:
+    area = options.area_named(given)
+    if bool(given["inputs"]) == bool(area):
         raise click.UsageError("give exactly one of --input, --region, --bbox, --aoi and --tiles")
     if given["inputs"]:
         if given["shard"]:

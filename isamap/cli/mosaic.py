@@ -83,8 +83,8 @@ def _request(given: dict[str, Any]) -> "Request":
     """What the options ask for."""
     from isamap.core import assembly
 
-    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
-    if bool(given["maps"]) == bool(area) or len(area) > 1:
+    area = options.area_named(given)
+    if bool(given["maps"]) == bool(area):
         raise click.UsageError("give MAPS, or one of --region, --bbox, --aoi and --tiles with --year")
     if given["cutline"] and (not area or given["tiles"]):
         raise click.UsageError("--cutline needs an outline: --region, --bbox or --aoi")
@@ -117,17 +117,8 @@ def _options(given: dict[str, Any]) -> "Options":
 def _region(given: dict[str, Any]) -> "Region":
     """The area by name, as the folder of the mosaic is called after it."""
     from isamap.domain import region
-    from isamap.io.vector import load_gazetteer, read_aoi
 
-    if given["region"]:
-        return load_gazetteer().find(given["region"])
-    if given["aoi"]:
-        return read_aoi(given["aoi"])
-    tiles = options.tiles_of(given)
-    if given["tiles"]:
-        return region.from_tiles(tiles)
-    box = [float(part) for part in given["bbox"].replace(",", " ").split()]
-    return region.from_bbox(box, given["bbox_crs"])
+    return region.from_tiles(options.tiles_of(given)) if given["tiles"] else options.area_of(given)
 
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:

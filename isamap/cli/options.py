@@ -217,6 +217,18 @@ def side_by_side(given: dict[str, Any]) -> int:
     return workers * (shard.count if shard else 1)
 
 
+def area_named(given: dict[str, Any]) -> str | None:
+    """The one area option that was given; None if none was.
+
+    Raises:
+        click.UsageError: several were.
+    """
+    named = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
+    if len(named) > 1:
+        raise click.UsageError(f"--{named[0]} and --{named[1]}: one area at a time")
+    return named[0] if named else None
+
+
 def tiles_of(given: dict[str, Any]) -> "list[Tile]":
     """The grid tiles of the one area option that was given."""
     from isamap.domain import region

@@ -55,9 +55,7 @@ def status(**given: Any) -> None:
     from isamap.core import status as recipe
     from isamap.errors import MissingInputError
 
-    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
-    if len(area) > 1:
-        raise click.UsageError("give at most one of --region, --bbox, --aoi and --tiles")
+    area = options.area_named(given)
     if not given["workspace"].is_dir():
         raise MissingInputError(f"{given['workspace']} is no folder: give the workspace of the runs")
     tiles = {str(tile) for tile in options.tiles_of(given)} if area else None

@@ -70,7 +70,7 @@ def _verify_stores(given: dict[str, Any]) -> None:
     """What is off in chip stores."""
     from isamap.core import verify_chips as recipe
 
-    if given["maps"] or any(given[name] for name in ("region", "bbox", "aoi", "tiles")):
+    if given["maps"] or options.area_named(given):
         raise click.UsageError("--chips looks at chip stores alone: give no MAPS and no area beside it")
     report = recipe.Report()
     for finding in recipe.run(given["stores"], report, quick=given["quick"]):
@@ -88,8 +88,8 @@ def _subjects(given: dict[str, Any]) -> "list[Subject]":
     """The maps that are to be looked at."""
     from isamap.core import verify as recipe
 
-    area = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
-    if bool(given["maps"]) == bool(area) or len(area) > 1:
+    area = options.area_named(given)
+    if bool(given["maps"]) == bool(area):
         raise click.UsageError("give MAPS, or one of --region, --bbox, --aoi and --tiles with --year")
     if given["maps"]:
         return recipe.path_subjects(given["maps"], quick=given["quick"])

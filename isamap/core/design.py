@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 
 from isamap.domain import sampling
 from isamap.domain.ground_area import SQUARE_KM, pixel_area_m2
+from isamap.domain.lonlat import transformer
 from isamap.errors import InputError
 from isamap.io.cover import Look, looks, places_of
 from isamap.io.drawn_sample import SAMPLE, DrawnPoints, StratumRow, write_drawn
 from isamap.io.products import Product, grid_of
 from isamap.io.raster_zones import ZoneLayer
 from isamap.io.sample import check_unlabelled
+from isamap.io.sample_chips import ChipImage
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +163,9 @@ def run(product: Product, others: Sequence[Product], design: Design, out: Path) 
             pixels of several sizes, or fewer pixels than wanted.
     """
     check_unlabelled(out / SAMPLE)
+    if design.image is not None:
+        with ChipImage.open(design.image):
+            pass  # it can be read: said before the long work
     if design.seed < 0:
         raise InputError(f"--seed is {design.seed}: give 0 or more")
     rng = np.random.Generator(np.random.PCG64(design.seed))
@@ -267,7 +271,7 @@ def _centres(
     """Where the drawn pixels lie, in another CRS."""
     a, _, c, _, e, f = grid.transform[:6]
     here = c + a * (picks.cols + 0.5), f + e * (picks.rows + 0.5)
-    there = Transformer.from_crs(str(grid.crs), crs, always_xy=True).transform(*here)
+    there = transformer(str(grid.crs), crs).transform(*here)
     found = np.atleast_1d(there[0]), np.atleast_1d(there[1])
     if not all(np.isfinite(axis).all() for axis in found):
         raise InputError(f"a raster in {grid.crs} lies where {crs} cannot show it: draw its sample by itself")

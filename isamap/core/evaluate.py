@@ -16,11 +16,19 @@ from isamap.engine import LOCAL, Engine, local
 from isamap.engine.order import run_in_order
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
-from isamap.errors import InputError, IsamapError
+from isamap.errors import ConfigError, InputError, IsamapError
 from isamap.io.label_area import known_m2
 from isamap.io.label_polygons import LabelPolygons, labels_of
 from isamap.io.partition import Part, squares, strips
-from isamap.io.products import Footprints, Product, check_local, footprints, parse_product, tell_of_offset
+from isamap.io.products import (
+    Footprints,
+    Product,
+    check_local,
+    footprints,
+    parse_product,
+    tell_of_dates,
+    tell_of_offset,
+)
 from isamap.io.raster_zones import RASTERS, ZoneLayer, strata_layer
 from isamap.io.views import DENSITY, Eyes, Sight
 from isamap.io.zones import Polygons, Source, source_of, whole_path, zones_of
@@ -185,6 +193,8 @@ def _places(comparison: Comparison) -> dict[str, Footprints]:
     if len(products) < len(comparison.products):
         raise InputError("two products have the same name: give them names (NAME=PATH)")
     places = {name: footprints(product) for name, product in products.items()}
+    for name, product in products.items():
+        tell_of_dates(product, places[name])
     if comparison.truth.product is not None:
         places[""] = footprints(comparison.truth.product)
         tell_of_offset(places[""], places[comparison.products[0].name])
@@ -254,7 +264,7 @@ def parse_truth(reference: str | None, classes: Mapping[str, str], labels: str |
 
     Args:
         reference: `NAME=PATH` or `PATH`.
-        classes: ISA codes by product name; those of the reference under `""`.
+        classes: ISA codes by product name; those of the truth under `""`.
         labels: raster, folder of rasters, or polygons.
     """
     if reference:
@@ -262,5 +272,9 @@ def parse_truth(reference: str | None, classes: Mapping[str, str], labels: str |
     assert labels is not None
     check_local(labels)
     if Path(labels).is_dir() or Path(labels).suffix.lower() in RASTERS:
-        return Truth(parse_product(labels))
+        return Truth(parse_product(labels, default=classes.get("")))
+    if "" in classes:
+        raise ConfigError(
+            f"{labels} are polygons, and --classes is about rasters: name a column, FILE:COLUMN"
+        )
     return Truth(labels=source_of(labels))

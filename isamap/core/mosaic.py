@@ -73,15 +73,13 @@ class Report:
                 "skipped": len(self.sheets) - sum(self.sheets.values()),
             },
             "isa_share": round(isa / valid, 6) if valid else None,
-            "mapped_km2": round(valid * self._pixel_m2() / 1e6, 3),
+            "mapped_km2": round(self._mapped_m2() / 1e6, 3),
             "differ": self.differ,
             "paths": [str(path) for path in [*self.paths, *map(Path, self.sheets)]],
         }
 
-    def _pixel_m2(self) -> float:
-        members = self.request.members
-        areas = [pixel_area_m2(member.geobox) for member in members[:: max(1, len(members) // 100)]]
-        return sum(areas) / len(areas)
+    def _mapped_m2(self) -> float:
+        return sum(self.counted[one.path].valid * pixel_area_m2(one.geobox) for one in self.members)
 
     def raise_for_failures(self) -> None:
         """Exit 3 if a tile has no map, or a map or sheet failed."""

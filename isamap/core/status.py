@@ -184,7 +184,7 @@ def _standing(workspace: Path, model: str, year: int, tiles: Collection[str] | N
         pid=folder.pid,
         maps_per_hour=rate,
         hours_left=round(len(waiting) / rate, 2) if rate else None,
-        last=_utc(max(folder.finished.values(), default=None)),
+        last=_utc(max(done.values(), default=None)),
         size_bytes=folder.size_bytes,
     )
 

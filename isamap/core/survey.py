@@ -129,12 +129,13 @@ def run(products: Sequence[Product], survey: Survey) -> tuple[dict[str, Surveyed
     ground = _ground(products, points, survey)
     places, sizes = _places(products, sample, survey, ground.strata)
     results = {}
-    for name, classes in mapped.items():
+    for product in products:
+        name, classes = product.name, mapped[product.name]
         used = points.rows & (classes != NODATA)
         index, m, o = ground.index[used], classes[used].astype(np.int64), observed[used].astype(np.int64)
         area = None  # a square's majority is no pixel's class
         if not survey.support_m:
-            area = ground.area(index, m, first=name == products[0].name, name=name)
+            area = ground.area(index, m, first=product is products[0], product=product)
         accuracy = estimate(ground.strata, index, m, o, mapped_area=area)
         minded, rare = cautious(accuracy, ground.strata, index, m, o)
         results[name] = Surveyed(

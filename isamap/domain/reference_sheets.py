@@ -14,6 +14,7 @@ from isamap.domain.composite import period
 from isamap.domain.grid import MARGIN_PX, Tile
 from isamap.domain.lonlat import LONLAT, into_crs, polygon_parts
 from isamap.domain.product import footprint, raster_item
+from isamap.domain.reference import Reference
 from isamap.domain.sources import Source
 from isamap.errors import ConfigError
 
@@ -34,7 +35,7 @@ class Published:
     """Address of a sheet with `{ll}` for its name, and whose it is; the next one is asked where one fails."""
 
     @property
-    def reference(self) -> references.Reference:
+    def reference(self) -> Reference:
         """Codes, licence and makers."""
         return references.REFERENCES[self.name]
 

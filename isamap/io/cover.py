@@ -19,7 +19,7 @@ from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io.classmap import ClassMap
 from isamap.io.guard import one_line
-from isamap.io.products import Footprints, Product, footprints, grid_of
+from isamap.io.products import Footprints, Product, footprints, grid_of, tell_of_dates
 from isamap.io.zones import Polygons
 
 WINDOW_PX = 2048
@@ -67,6 +67,7 @@ def places_of(product: Product) -> Footprints:
         InputError: a raster lies at a place that its CRS cannot show.
     """
     places = footprints(product)
+    tell_of_dates(product, places)
     for path, box in zip(places.files, places.boxes, strict=True):
         if box.is_empty or not np.isfinite(box.bounds).all():
             raise InputError(

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Transformer
 
-from isamap.domain.lonlat import LONLAT
+from isamap.domain.lonlat import LONLAT, transformer
 from isamap.io.sample import write_points
 from isamap.io.sample_chips import write_chips
 from isamap.io.store import write_atomic
@@ -66,7 +65,6 @@ def write_drawn(
     writer.writerows(
         [f"{cell:.12g}" if isinstance(cell, float) else cell for cell in astuple(row)] for row in strata
     )
-    write_atomic(out / STRATA, text.getvalue().encode())
     columns = {
         "id": np.arange(1, points.x.size + 1),
         "stratum": np.array(points.stratum, object),
@@ -76,6 +74,7 @@ def write_drawn(
     if image is not None:
         names = write_chips(image, out, (points.x, points.y), points.crs, points.gsd_m)
         columns["chip"] = np.array(names, object)
-    lon, lat = Transformer.from_crs(points.crs, LONLAT, always_xy=True).transform(points.x, points.y)
+    lon, lat = transformer(points.crs, LONLAT).transform(points.x, points.y)
     write_points(out / SAMPLE, lon, lat, LONLAT, columns)
+    write_atomic(out / STRATA, text.getvalue().encode())
     return out / SAMPLE, out / STRATA

@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.reference_sample import SAME_DEG, SAME_M, label, repeated
 from isamap.errors import ConfigError, InputError, MissingInputError
+from isamap.io.atomic import make_directory, sync
 from isamap.io.store import storage_errors
 from isamap.io.vector import read_features
 
@@ -226,6 +227,7 @@ def write_points(
         raise ConfigError("a GeoPackage needs pyogrio: pip install 'isamap[vector]'") from error
     part = path.with_name(f".{path.name}.part.gpkg")
     with storage_errors(path, (pyogrio.errors.DataSourceError,)):
+        make_directory(path.parent)
         part.unlink(missing_ok=True)
         pyogrio.raw.write(
             part,
@@ -237,4 +239,6 @@ def write_points(
             driver="GPKG",
             layer="sample",
         )
+        sync(part)
         part.replace(path)
+        sync(path.parent)

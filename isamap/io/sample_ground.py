@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from isamap.domain.estimation import Stratum
 from isamap.domain.ground_area import SQUARE_KM, pixel_area_m2
@@ -16,6 +18,7 @@ from isamap.errors import InputError
 from isamap.io.cover import looks
 from isamap.io.products import Product
 from isamap.io.sample import Sample, read_table
+from isamap.io.store import read_item
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,8 @@ STRATUM = "stratum"
 """Column whose meaning nobody has to be told."""
 NEARLY_ALL = 0.999
 """A product that knows this share of the first map's ground is counted like it."""
+SAME_GROUND, SAME_ISA = 0.01, 0.005
+"""Totals of ground and of ISA that differ by less, relatively, are taken for one map's: tiles of two zones overlap."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Ground:
     """The strata as their table tells them; None: all ground is one stratum."""
 
     def area(
-        self, index: NDArray[np.int64], mapped: NDArray[np.int64], *, first: bool, name: str
+        self, index: NDArray[np.int64], mapped: NDArray[np.int64], *, first: bool, product: Product
     ) -> Mapping[int, float] | None:
         """Area of each class in a product, counted; None if nobody has.
 
@@ -49,17 +54,56 @@ class Ground:
             index: stratum of each point that counts.
             mapped: its class in the product.
             first: whether it is the product that the strata were made of.
-            name: of the product.
+            product: the product itself.
         """
         if self.table is None or not first:
-            return self.mapped_area.get(name)
+            return self.mapped_area.get(product.name)
         area = self.table.mapped_area()
-        if area is not None and not self.table.agrees(index, mapped):
+        if area is not None and not (self.table.agrees(index, mapped) and _may_be_of(area, product)):
             log.warning(
                 "the strata were counted on another map than this: its own area is estimated, not counted"
             )
             return None
         return area
+
+
+def _may_be_of(area: Mapping[int, float], product: Product) -> bool:
+    """Whether a product may be the map whose classes were counted, by what its own items or pixels say.
+
+    What is more or less ground than the product shows, as that of some units, tells nothing.
+    """
+    pixels, shown_km2 = _of_items(product) or _of_pixels(product)
+    total = area[0] + area[1]
+    near = [shown for shown in (pixels, shown_km2) if abs(shown.sum() - total) <= SAME_GROUND * total]
+    return not near or any(abs(shown[1] - area[1]) <= SAME_ISA * area[1] for shown in near)
+
+
+def _of_items(product: Product) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Pixels and km2 of both classes by the items of isamap's maps; None where one has no such item."""
+    pixels, km2 = np.zeros(2), np.zeros(2)
+    for path in product.files:
+        item = read_item(path.with_suffix(".json")) or {}
+        try:
+            facts = item["properties"]
+            share, valid = float(facts["isamap:isa_share"]), float(facts["isamap:valid_share"])
+            shape, transform = facts["proj:shape"], Affine(*facts["proj:transform"][:6])
+            grid = GeoBox((int(shape[0]), int(shape[1])), transform, facts["proj:code"])
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+        shown = valid * shape[0] * shape[1] * np.array([1 - share, share])
+        pixels += shown
+        km2 += shown * pixel_area_m2(grid) / SQUARE_KM
+    return pixels, km2
+
+
+def _of_pixels(product: Product) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same, counted."""
+    pixels, km2 = np.zeros(2), np.zeros(2)
+    for look in looks([product]):
+        shown = np.bincount(look.own.ravel(), minlength=2)[:2]
+        pixels += shown
+        km2 += shown * pixel_area_m2(look.grid) / SQUARE_KM
+    return pixels, km2
 
 
 def in_strata(sample: Sample, path: Path, column: str, sizes: Path | None, rows: NDArray[np.bool_]) -> Ground:
