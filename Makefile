@@ -106,7 +106,8 @@ train-adapt: $(VENV)/installed-for-work ## adapt to ground without labels, for t
 	set -e; $(foreach target,2018 simulated,$(call ADAPT_RUN,upper-$(target)) $(ADAPTED)/$(target)-upper;)
 	PYTHONPATH=docs $(BIN)/python tests/bench/adaptation.py runs/adapt --data $(DATA) --write docs/accuracy.md --picture docs/adaptation.png
 
-accuracy-train: train-fast train-bilinear train-equal train-family train-adapt ## train all that docs/accuracy.md compares, hours of CPU
+accuracy-train: train-fast train-bilinear train-equal train-family train-adapt ## train all that docs/accuracy.md compares, hours of CPU; score it
+	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --models runs/bilinear/bilinear.safetensors runs/fast/fast.safetensors
 
 train-staged: $(VENV)/installed ## train Prog-ESRGAN and its segmenter, four stages, on a GPU
 	$(BIN)/isamap train examples/train/staged/1-image.toml --data $(DATA) -o runs/staged-1
