@@ -171,7 +171,7 @@ def _file_fault(path: Path, asset: Mapping[str, Any], *, quick: bool) -> str | N
         size = path.stat().st_size
         if size != asset.get("file:size"):
             return f"has {size} bytes, not {asset.get('file:size')}"
-        same = quick or store.SHA256 + digests.of_file(path) == asset.get("file:checksum")
+        same = quick or digests.SHA256 + digests.of_file(path) == asset.get("file:checksum")
         return None if same else "is not the file its item describes (sha256)"
 
 

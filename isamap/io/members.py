@@ -157,7 +157,7 @@ def _stored(item: Mapping[str, Any], path: Path) -> _Stored:
     for key, asset in assets.items() if isinstance(assets, dict) else ():
         if isinstance(asset, dict) and asset.get("href") == f"./{path.name}":
             checksum, size = str(asset.get("file:checksum")), asset.get("file:size")
-            sha256 = checksum.removeprefix(store.SHA256) if checksum.startswith(store.SHA256) else ""
+            sha256 = checksum.removeprefix(digests.SHA256) if checksum.startswith(digests.SHA256) else ""
             return _Stored(
                 sha256, size if isinstance(size, int) else None, key if key in SCHEMES else ISA.name
             )

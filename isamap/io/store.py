@@ -47,8 +47,6 @@ __all__ = [
 
 JOURNAL = ".files-"
 MAX_NAME_BYTES = 120
-SHA256 = "1220"
-"""How a hexadecimal multihash of that kind begins."""
 
 
 def safe_name(text: str) -> str:
@@ -137,7 +135,8 @@ def check_asset(path: Path, sha256: str) -> None:
     for asset in assets.values() if isinstance(assets, dict) else ():
         own = isinstance(asset, dict) and asset.get("href") == f"./{path.name}"
         known = str(asset.get("file:checksum")).lower() if own else ""
-        if known.startswith(SHA256) and known != SHA256 + sha256:  # other hashes are for others to check
+        # Other hashes are for others to check.
+        if known.startswith(digests.SHA256) and known != digests.SHA256 + sha256:
             raise InputError(f"{path} is not the file its item describes (sha256 differs): make it again")
 
 
@@ -294,4 +293,4 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 def _checksum(path: Path) -> str:
     """sha256 of the file as a hexadecimal multihash, as STAC's file extension has it."""
-    return SHA256 + digests.of_file(path)
+    return digests.SHA256 + digests.of_file(path)
