@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.accuracy import UNLABELLED, blocks
+from isamap.domain.accuracy import blocks
+from isamap.domain.classes import UNLABELLED
 from isamap.errors import ConfigError
 
 CODES, MAJORITY, CC_BY = 1 << 16, 0.5, "CC-BY-4.0"
-Entry = TypeVar("Entry", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def classes(isa: Iterable[int], pervious: Iterable[int]) -> dict[int, float]:
     return dict.fromkeys(isa, 1.0) | dict.fromkeys(pervious, 0.0)
 
 
-def _look_up(table: NDArray[Entry], values: NDArray[Any]) -> NDArray[Entry]:
+def _look_up(table: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
     """Entries of a table of 65537, the last one for what is no 16-bit number; in blocks, for indices are wide."""
     found = [np.take(table, _codes(part), mode="clip") for (part,) in blocks(values)]
     return np.concatenate([table[:0], *found]).reshape(values.shape)

@@ -11,7 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.accuracy import UNLABELLED, Confusion, as_classes, blocks, ratio
+from isamap.domain.accuracy import Confusion, as_classes, blocks, ratio
+from isamap.domain.classes import UNLABELLED
 from isamap.errors import InputError
 
 PERCENTS = np.arange(101)

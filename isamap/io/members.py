@@ -190,7 +190,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, Any] = OrderedDict()
-        self._env = rasterio.Env(**{**GDAL_ENV, "GDAL_CACHEMAX": 64 << 20})
+        self._env = rasterio.Env(**GDAL_ENV)
 
     def __enter__(self) -> Self:
         self._env.__enter__()

@@ -22,8 +22,6 @@ from isamap.io.guard import GDAL_ENV, open_raster, reason
 from isamap.io.placing import geobox_of
 from isamap.io.telling import layout_warnings_hushed
 
-READ_ENV = {**GDAL_ENV, "GDAL_CACHEMAX": 64 << 20}
-"""Bytes. Each block is wanted once."""
 WINDOW_PX = 2560
 """Whole blocks and whole input pixels; 6.5 MB of each raster are held at a time."""
 
@@ -67,7 +65,7 @@ def validity(path: Path, tile: Tile) -> Validity:
     Raises:
         InputError, MissingInputError: it cannot be read, or is not the tile's.
     """
-    with rasterio.Env(**READ_ENV), open_raster(path) as src:
+    with rasterio.Env(**GDAL_ENV), open_raster(path) as src:
         if geobox_of(src) != tile.geobox(margin_px=MARGIN_PX):
             raise InputError(f"{path} does not lie on the grid of {tile}")
         bands = [index for index, text in enumerate(src.descriptions, start=1) if canonical(text)]
@@ -90,7 +88,7 @@ def read_pixels(files: Mapping[str, Path], threshold: float | None, valid: Valid
     tally = Tally()
     scheme = next((SCHEMES[key] for key in files if key in SCHEMES), ISA)
     with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(**READ_ENV))
+        stack.enter_context(rasterio.Env(**GDAL_ENV))
         levels = {key: _levels(path, stack) for key, path in files.items()}
         shape = next(iter(levels.values()))[0].shape
         for window in windows(shape, WINDOW_PX):
@@ -190,7 +188,7 @@ def read_strips(path: Path, side: str, depth_px: int) -> Iterator[NDArray[np.uin
     Raises:
         InputError: it does not decode there.
     """
-    with layout_warnings_hushed(), rasterio.Env(**READ_ENV), open_raster(path) as src:
+    with layout_warnings_hushed(), rasterio.Env(**GDAL_ENV), open_raster(path) as src:
         height, width = src.shape
         upright = side in {"left", "right"}
         start = {"right": width - depth_px, "bottom": height - depth_px}.get(side, 0)
