@@ -17,7 +17,6 @@ from isamap.io.zones import Units
 
 SCHEMA = 1
 """Of `--json` and `report.json`."""
-UNITS = "units.parquet"
 MANY_LOOKS_MISSING = 0.05
 """Share of flagged ground from which a report warns."""
 
@@ -234,26 +233,18 @@ def write(outcome: Outcome, sampled: Sampled | None, folder: Path) -> tuple[Path
 
     What an earlier report left in the folder and this one does not have goes.
     """
-    from isamap.io.report import PAGE, write_report
+    from isamap.io.report import replace_report
 
-    before = (
-        [*folder.glob("*.csv"), *folder.glob("*.png"), folder / UNITS] if (folder / PAGE).is_file() else []
-    )
-    paths = write_report(report(outcome, sampled, folder), folder, document(outcome, sampled))
     units = units_of(outcome.options)
-    if units is not None:
-        paths = *paths, _write_units(outcome, sampled, units, folder)
-    for path in before:
-        if path not in paths:
-            path.unlink(missing_ok=True)
-    return paths
+    outlines = None if units is None else _units_table(outcome, sampled, units)
+    return replace_report(report(outcome, sampled, folder), folder, document(outcome, sampled), outlines)
 
 
-def _write_units(outcome: Outcome, sampled: Sampled | None, units: Units, folder: Path) -> Path:
+def _units_table(outcome: Outcome, sampled: Sampled | None, units: Units) -> bytes:
     """Outlines and figures of the units that have any."""
-    from isamap.io.report import write_geoparquet
+    from isamap.io.report import geoparquet
 
     columns = tables.unit_columns(outcome.tally, outcome.options.method, sampled)
     outlines = units.outlines()
     geometries = [outlines[str(unit)] for unit in columns["unit"]]
-    return write_geoparquet(folder / UNITS, geometries, columns, units.polygons.crs)
+    return geoparquet(geometries, columns, units.polygons.crs)

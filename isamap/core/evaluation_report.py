@@ -16,11 +16,10 @@ from isamap.domain.evaluation import Tally
 from isamap.domain.report import Report, Table, shown
 from isamap.errors import CheckError, StorageError
 from isamap.io.evaluation_page import sample_section, tally_sections
-from isamap.io.report import PAGE, check_report_libraries, geoparquet, write_report
+from isamap.io.report import check_report_libraries, geoparquet, replace_report
 from isamap.io.zones import Units
 
 SCHEMA = 1
-UNITS = "units.parquet"
 LITTLE = 0.9
 """Less of what truth and first map know than this, compared, is worth a warning."""
 
@@ -208,7 +207,6 @@ def write(
 
     What an earlier report left there and this one does not have goes.
     """
-    before = [*out.glob("*.csv"), *out.glob("*.png"), out / UNITS] if (out / PAGE).is_file() else []
     sections = []
     made = {table.name: table for table in evaluation.tables()}
     if evaluation.samples is not None or evaluation.shares is not None:
@@ -223,12 +221,8 @@ def write(
         warnings=evaluation.warnings(),
         sections=tuple(section for section in sections if section.tables or section.figures),
     )
-    more = {} if units is None else {UNITS: _units_table(evaluation, units)}
-    paths = write_report(report, out, evaluation.document(), more)
-    for path in before:
-        if path not in paths:
-            path.unlink(missing_ok=True)
-    return paths
+    outlines = None if units is None else _units_table(evaluation, units)
+    return replace_report(report, out, evaluation.document(), outlines)
 
 
 def _units_table(evaluation: Evaluation, units: Units) -> bytes:

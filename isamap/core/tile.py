@@ -98,7 +98,7 @@ class Report:
 
 def write_report(report: Report, path: Path) -> None:
     """Keep the report as JSON."""
-    store.write_atomic(path, (json.dumps(report.document(), indent=1) + "\n").encode())
+    store.write_json(path, report.document())
 
 
 def describe(request: Request) -> dict[str, Any]:

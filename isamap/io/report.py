@@ -25,7 +25,7 @@ from isamap.io.store import safe_name, storage_errors, write_atomic
 
 SCHEMA = 1
 """Of `report.json`; a new number when a field changes its meaning."""
-PAGE, DOCUMENT = "index.html", "report.json"
+PAGE, DOCUMENT, UNITS = "index.html", "report.json", "units.parquet"
 GEOPARQUET = "1.1.0"
 CSS_PX_PER_INCH = 96
 
@@ -68,6 +68,30 @@ def write_report(
     files[PAGE] = _encoded(page(report))
     _publish(folder, files)
     return tuple(folder / name for name in (PAGE, DOCUMENT, *list(files)[:-2]))
+
+
+def replace_report(
+    report: Report, folder: Path, document: Mapping[str, object], units: bytes | None = None
+) -> tuple[Path, ...]:
+    """Write a report in place of an earlier one: what that left in the folder and this one does not have goes.
+
+    Args:
+        report: what people read.
+        folder: where to write.
+        document: what programs read.
+        units: outlines and figures of units, as GeoParquet.
+
+    Raises:
+        ConfigError, InputError, StorageError: as `write_report`.
+    """
+    before = (
+        [*folder.glob("*.csv"), *folder.glob("*.png"), folder / UNITS] if (folder / PAGE).is_file() else []
+    )
+    paths = write_report(report, folder, document, {} if units is None else {UNITS: units})
+    for path in before:
+        if path not in paths:
+            path.unlink(missing_ok=True)
+    return paths
 
 
 def _publish(folder: Path, files: Mapping[str, bytes]) -> None:

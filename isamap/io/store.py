@@ -26,7 +26,7 @@ from typing import Any
 
 from isamap import digests
 from isamap.errors import InputError
-from isamap.io.atomic import make_directory, sync, write_atomic, write_durably
+from isamap.io.atomic import make_directory, sync, write_atomic, write_durably, write_json
 from isamap.io.claims import claim, claim_path
 from isamap.io.locks import NO_SPACE, lock, refuse_folders, storage_error, storage_errors
 from isamap.io.parts import new_part, release, remove_part
@@ -43,6 +43,7 @@ __all__ = [
     "state",
     "storage_errors",
     "write_atomic",
+    "write_json",
 ]
 
 JOURNAL = ".files-"
