@@ -241,7 +241,7 @@ def _sight(comparison: Comparison, part: Part) -> Sight:
         zones["units"] = zones_of(comparison.units, allow_overlap=comparison.overlap)
     if truth.product is None:
         assert truth.labels is not None
-        seen: Product | LabelPolygons = labels_of(truth.labels, truth.labels.stamp)
+        seen: Product | LabelPolygons = labels_of(truth.labels)
     else:
         seen = truth.product.near(part.files[""])
     products = tuple(product.near(part.files[product.name]) for product in comparison.products)
