@@ -128,7 +128,7 @@ def _truth_m2(comparison: Comparison, tally: Tally, places: Mapping[str, Footpri
         return None
     if comparison.area is None and places[""].within(maps):
         return tally.covered_m2[""]
-    return known_m2(truth.product)[0]
+    return known_m2(truth.product)
 
 
 def _fault(outcome: local.Outcome[Part, Tally]) -> IsamapError:

@@ -195,10 +195,10 @@ def _box(window: Window) -> Any:
     )
 
 
-def thinned(path: Path, side_px: int) -> tuple[NDArray[np.uint8], tuple[float, float, float, float]]:
-    """A raster averaged to at most `side_px` pixels a side, and its bounds."""
+def thinned(path: Path, side_px: int) -> NDArray[np.uint8]:
+    """A raster averaged to at most `side_px` pixels a side."""
     with open_raster(path) as src:
         shrink = max(1.0, max(src.shape) / side_px)
         shape = tuple(max(1, round(side / shrink)) for side in src.shape)
         values: NDArray[np.uint8] = src.read(1, out_shape=shape, resampling=rasterio.enums.Resampling.average)
-        return values, tuple(src.bounds)
+        return values
