@@ -11,7 +11,6 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterWindow
 
 from isamap import digests
 from isamap.domain.classes import ISA, SCHEMES
@@ -20,7 +19,7 @@ from isamap.domain.mosaic import Member
 from isamap.domain.product import CLASSES, NODATA
 from isamap.errors import InputError, MissingInputError, StorageError
 from isamap.io import store
-from isamap.io.guard import GDAL_ENV, check_complete, check_file, one_line, open_raster, reason
+from isamap.io.guard import GDAL_ENV, check_complete, check_file, one_line, open_raster, raster_window, reason
 from isamap.io.placing import check_position, geobox_of
 
 MAX_OPEN = 16
@@ -207,9 +206,8 @@ class Reader:
         Raises:
             InputError: it is damaged, or holds other values.
         """
-        area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
         try:
-            values: NDArray[np.uint8] = self._dataset(member).read(1, window=area)
+            values: NDArray[np.uint8] = self._dataset(member).read(1, window=raster_window(window))
         except RasterioError as error:
             raise InputError(
                 f"{one_line(member.path)} is damaged near row {window.row_off}: {reason(error)}"
