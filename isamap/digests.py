@@ -4,6 +4,9 @@ import hashlib
 import json
 from pathlib import Path
 
+SHA256 = "1220"
+"""How a hexadecimal multihash of that kind begins: sha2-256, 32 bytes."""
+
 
 def of_file(path: Path) -> str:
     """Digest of a file's bytes.

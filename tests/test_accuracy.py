@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from isamap.domain import accuracy
-from isamap.domain.accuracy import UNLABELLED, Confusion
-from isamap.model import losses
+from isamap.domain.accuracy import Confusion
+from isamap.domain.classes import UNLABELLED
 
 EXAMPLE = Confusion(hit=60, alarm=20, miss=30, quiet=90)
 
@@ -133,10 +133,6 @@ def test_a_map_that_is_isa_everywhere_scores_the_share_of_the_reference():
     everywhere = Confusion.count(np.ones(100, np.bool_), reference)
     assert (everywhere.precision, everywhere.iou, everywhere.overall) == (0.3, 0.3, 0.3)
     assert (everywhere.recall, everywhere.isa_share) == (1, 1)
-
-
-def test_losses_and_scores_agree_on_what_is_unlabelled():
-    assert losses.UNLABELLED == UNLABELLED
 
 
 def test_figures_come_in_a_fixed_order():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from isamap.domain.classes import UNLABELLED
 from isamap.errors import InputError
 from isamap.model.chips import (
     Mixture,
@@ -15,7 +16,6 @@ from isamap.model.chips import (
     standardise,
     turn,
 )
-from isamap.model.losses import UNLABELLED
 from isamap.model.simulate import REFLECTANCE_OF_WHITE
 
 BANDS = ("B02", "B03", "B04", "B08")

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from isamap.model.losses import UNLABELLED, image_loss, segmentation_loss, share_loss
+from isamap.domain.classes import UNLABELLED
+from isamap.model.losses import image_loss, segmentation_loss, share_loss
 
 
 @pytest.fixture

@@ -121,7 +121,9 @@ def test_a_degree_of_longitude_is_shorter_away_from_the_equator():
     assert extent.tallness == pytest.approx(2)
 
 
-@pytest.mark.parametrize(("length", "rounded"), [(1, 1), (9.9, 5), (250, 200), (499, 200), (5000, 5000)])
+@pytest.mark.parametrize(
+    ("length", "rounded"), [(0.5, 0.5), (1, 1), (2, 2), (4.99, 2), (9.9, 5), (499, 200), (5000, 5000)]
+)
 def test_a_scale_bar_has_a_round_length(length, rounded):
     assert pictures.round_length(length) == pytest.approx(rounded)
 

@@ -8,7 +8,7 @@ from isamap.domain.grid import windows
 from isamap.domain.product import CLASSES, NODATA
 from isamap.io import preview
 from isamap.io.cog import CogWriter
-from isamap.io.preview import BAR_PX, GAP_PX, PANEL_PX, Thumbnail, _round_length, write_preview
+from isamap.io.preview import BAR_PX, GAP_PX, PANEL_PX, Thumbnail, write_preview
 
 BANDS = ("B02", "B03", "B04", "B08")
 
@@ -89,13 +89,6 @@ def test_a_thumbnail_of_nothing_is_white():
 
 def test_a_scene_without_visible_bands_shows_its_first():
     assert Thumbnail((20, 20), ("B08", "B11"), 10).bands == [0]
-
-
-@pytest.mark.parametrize(
-    ("length", "expected"), [(1, 1), (1.9, 1), (2, 2), (4.99, 2), (70, 50), (1000, 1000), (0.5, 0.5)]
-)
-def test_scale_bars_have_round_lengths(length, expected):
-    assert _round_length(length) == pytest.approx(expected)
 
 
 def test_the_input_is_named_by_its_own_pixel_size(tmp_path, scene, monkeypatch):

@@ -6,7 +6,7 @@ import signal
 import struct
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -293,11 +293,28 @@ def test_a_signal_ends_the_wait_for_a_stalled_server(made):
         assert time.monotonic() - began < 3
 
 
+def open_files():
+    """What the descriptors of this process are open on."""
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            yield str(entry.readlink())
+
+
 def test_mirrors_are_gone_when_the_pixels_are_there(made, monkeypatch, tmp_path):
     monkeypatch.setattr(mirrors.tempfile, "tempdir", str(tmp_path))
+    seen, begin = [], mirrors.Mirror.begin
+
+    def watched(mirror, *known):
+        seen.append(str(mirror.path.readlink()))
+        begin(mirror, *known)
+
+    monkeypatch.setattr(mirrors.Mirror, "begin", watched)
     with served(made.folder) as (server, row, pixels):
-        for _ in pixels.looks(scenes_of(made, row, server), grid_of(made)):
-            assert not list(tmp_path.iterdir())
+        assert list(pixels.looks(scenes_of(made, row, server), grid_of(made)))
+        assert seen
+        assert all(name.startswith(str(tmp_path)) and name.endswith("(deleted)") for name in seen)
+        assert not [name for name in open_files() if name.startswith(str(tmp_path))]
+    assert not list(tmp_path.iterdir())
 
 
 # -- layouts of files --------------------------------------------------------------------------------------------

@@ -65,10 +65,8 @@ def _facts(given: dict[str, Any]) -> list[tuple[str, str]]:
         "units",
         "measures",
     )
-    hidden = {"as_json", "design", "size", "seed", "spacing"} | ({"model"} if given["maps"] else set())
-    if not given["sample"]:
-        hidden.add("observed")
-    shown = {name: given[name] for name in dict.fromkeys(names) if given[name] and name not in hidden}
+    hidden = {"model"} if given["maps"] else set()
+    shown = {name: given[name] for name in names if given[name] and name not in hidden}
     return [(name, ", ".join(map(str, v)) if isinstance(v, tuple) else str(v)) for name, v in shown.items()]
 
 

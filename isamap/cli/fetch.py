@@ -123,13 +123,12 @@ def _fetch_product(tiles: "list[Tile]", given: dict[str, Any], how: "Engine") ->
 
 def _finish(report: "Report", given: dict[str, Any], name: str) -> None:
     """Keep and show the report; the exit code says whether all is well."""
-    from isamap.io.store import write_atomic
+    from isamap.io.store import write_json
 
-    content = (json.dumps(report.document(), indent=1) + "\n").encode()
     own = Path(given["workspace"]) / "runs" / engines.report_name(name, given["shard"])
     try:
         for path in filter(None, (own, given["report"])):
-            write_atomic(path, content)
+            write_json(path, report.document())
     finally:
         _print(report, as_json=given["as_json"], quiet=given["quiet"])
     report.raise_for_failures()

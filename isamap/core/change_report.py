@@ -17,7 +17,6 @@ from isamap.io.zones import Units
 
 SCHEMA = 1
 """Of `--json` and `report.json`."""
-UNITS = "units.parquet"
 MANY_LOOKS_MISSING = 0.05
 """Share of flagged ground from which a report warns."""
 
@@ -237,7 +236,7 @@ def write(outcome: Outcome, sampled: Sampled | None, folder: Path) -> tuple[Path
     Raises:
         InputError: one of them would replace what is no report's.
     """
-    from isamap.io.report import write_report
+    from isamap.io.report import UNITS, write_report
 
     units = units_of(outcome.options)
     more = {} if units is None else {UNITS: _units_table(outcome, sampled, units)}

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from odc.geo.geobox import GeoBox
 
 from isamap import __version__, engine
-from isamap.domain import composite
+from isamap.domain import composite, product
 from isamap.domain.cloudmask import MaskRules
 from isamap.domain.compositing import Method
 from isamap.domain.grid import MARGIN_PX, Tile
@@ -59,7 +59,7 @@ class Settings:
     @property
     def directory(self) -> Path:
         """Where the composites lie."""
-        return self.workspace / "composites" / str(self.year)
+        return product.composite_directory(self.workspace, self.year)
 
     def target(self, tile: Tile) -> store.Target:
         """Where a tile's composite goes."""

@@ -148,7 +148,7 @@ class Drawn:
     y: NDArray[np.float64]
     """Likewise."""
     stratum: NDArray[np.uint8]
-    """Code in `sampling.STRATA`."""
+    """Code in `sampling.STRATA`; with zones, as `sampling.in_region` gives it."""
 
     def some(self, units: NDArray[np.int64]) -> "Drawn":
         """Some of them, in the order of their numbers."""

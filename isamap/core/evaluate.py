@@ -136,7 +136,7 @@ def _truth_m2(comparison: Comparison, tally: Tally, places: Mapping[str, Footpri
         return None
     if comparison.area is None and places[""].within(maps):
         return tally.covered_m2[""]
-    return known_m2(truth.product)[0]
+    return known_m2(truth.product)
 
 
 def _fault(outcome: local.Outcome[Part, Tally]) -> IsamapError:
@@ -251,7 +251,7 @@ def _sight(comparison: Comparison, part: Part) -> Sight:
         zones["units"] = zones_of(comparison.units, allow_overlap=comparison.overlap)
     if truth.product is None:
         assert truth.labels is not None
-        seen: Product | LabelPolygons = labels_of(truth.labels, truth.labels.stamp)
+        seen: Product | LabelPolygons = labels_of(truth.labels)
     else:
         seen = truth.product.near(part.files[""])
     products = tuple(product.near(part.files[product.name]) for product in comparison.products)

@@ -16,11 +16,10 @@ from isamap.domain.evaluation import Tally
 from isamap.domain.report import Report, Table, shown
 from isamap.errors import CheckError, StorageError
 from isamap.io.evaluation_page import sample_section, tally_sections
-from isamap.io.report import check_report_libraries, geoparquet, write_report
+from isamap.io.report import UNITS, check_report_libraries, geoparquet, write_report
 from isamap.io.zones import Units
 
 SCHEMA = 1
-UNITS = "units.parquet"
 LITTLE = 0.9
 """Less of what truth and first map know than this, compared, is worth a warning."""
 

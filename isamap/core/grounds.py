@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from isamap.core.recipe import Ground, Pair, Patches, Recipe, UnlabelledScene
-from isamap.domain.classes import SCHEMES
+from isamap.domain.classes import SCHEMES, UNLABELLED
 from isamap.domain.grid import refine
 from isamap.domain.share import impervious_share
 from isamap.errors import ConfigError, InputError
@@ -20,7 +20,6 @@ from isamap.io.plate import check_on, lay, read_bytes, read_plate
 from isamap.io.teaching import Needs, check_bands, ground_bytes, teachers
 from isamap.model.adapt import Scaling
 from isamap.model.chips import PairSource, ShareSource, SimulatedSource, Source
-from isamap.model.losses import UNLABELLED
 from isamap.model.stores import StoreSource
 from isamap.model.validation import Validation
 

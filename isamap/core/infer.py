@@ -1,6 +1,5 @@
 """`isamap infer`: which maps to make, from what, and what became of them."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -211,7 +210,7 @@ def _expected(options: Options, job: Job) -> dict[str, Any] | None:
 
 def write_report(report: Report, path: Path) -> None:
     """Keep the report as JSON."""
-    store.write_atomic(path, (json.dumps(report.document(), indent=1) + "\n").encode())
+    store.write_json(path, report.document())
 
 
 def _row(outcome: local.Outcome[Job, Mapped]) -> Row:

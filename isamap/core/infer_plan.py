@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+from isamap import digests
 from isamap.core.composing import Live, composer
 from isamap.core.mapping import Job, Options, mapper
 from isamap.domain.composite import ASSET
@@ -74,7 +75,7 @@ def _digest(job: Job, otherwise: Any) -> Any:
     assets = (_composite_item(job) or {}).get("assets")
     asset = assets.get(ASSET) if isinstance(assets, dict) else None
     checksum = str(asset.get("file:checksum")) if isinstance(asset, dict) else ""
-    return checksum.removeprefix(store.SHA256) if checksum.startswith(store.SHA256) else otherwise
+    return checksum.removeprefix(digests.SHA256) if checksum.startswith(digests.SHA256) else otherwise
 
 
 def _composite_item(job: Job) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ def _beside(comparison: "Comparison", tally: Tally) -> tuple[str, ...]:
                 f"{1 - share:.0%} of the labels lie where {first.name} maps nothing: they were not compared.",
             )
     if truth.labels is not None:
-        polygons = labels_of(truth.labels, truth.labels.stamp)
+        polygons = labels_of(truth.labels)
         beside, number = polygons_beside(polygons, footprints(first).boxes)
         if beside:
             return (f"{beside} of {number} label polygons lie beside {first.name}: they were not compared.",)
@@ -42,7 +42,7 @@ def _unlabelled(truth: "Truth") -> tuple[str, ...]:
     """Polygons without a label."""
     if truth.labels is None:
         return ()
-    unlabelled = labels_of(truth.labels, truth.labels.stamp).unlabelled
+    unlabelled = labels_of(truth.labels).unlabelled
     column = truth.labels.column
     return (f"{unlabelled} polygons have no label in column {column}: nothing is known there.",) * (
         unlabelled > 0

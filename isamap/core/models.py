@@ -8,6 +8,7 @@ from typing import Any, Literal
 from isamap.domain.model_item import model_item, stamp
 from isamap.errors import ConfigError, InputError
 from isamap.io import store
+from isamap.io.holders import RUN_LOCK
 from isamap.model import settling
 from isamap.model.checkpoint import NAME, PACKAGED, Card, find, known, load, load_card, registry
 from isamap.model.export import export as program
@@ -52,7 +53,7 @@ def add(weights: Path, name: str | None = None, *, overwrite: bool = False) -> P
         raise ConfigError(f"{chosen} is the name of a packaged model: choose another with --name")
     folder = registry()
     target = folder / f"{chosen}.safetensors"
-    with store.lock(folder / ".isamap.lock", wait=True, what=str(folder)):
+    with store.lock(folder / RUN_LOCK, wait=True, what=str(folder)):
         if target.exists() and not overwrite:
             raise ConfigError(f"{chosen} is registered already: --overwrite replaces it")
         card, _ = load(weights)

@@ -104,7 +104,7 @@ def check_libraries() -> None:
 
 def write_report(report: Report, path: Path) -> None:
     """Keep the report as JSON."""
-    store.write_atomic(path, (json.dumps(report.document(), indent=1) + "\n").encode())
+    store.write_json(path, report.document())
 
 
 def check(request: Request, *, force: bool) -> str | None:

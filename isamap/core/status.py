@@ -122,12 +122,12 @@ def composites(
     workspace: Path, year: int | None = None, tiles: Collection[str] | None = None
 ) -> list[Composites]:
     """Look at the composites of every year, or of one."""
-    folder = workspace / "composites"
+    folder = workspace / product.COMPOSITES
     return [_composites(workspace, when, tiles) for when in ledger.years(folder) if year in {None, when}]
 
 
 def _composites(workspace: Path, year: int, tiles: Collection[str] | None) -> Composites:
-    directory = workspace / "composites" / str(year)
+    directory = product.composite_directory(workspace, year)
     folder = ledger.look(directory)
     asked = ledger.last_reports(workspace / "runs" / f"fetch-{year}.json", "tiles")
     named = asked if tiles is None else set(asked) & set(tiles)
@@ -161,7 +161,7 @@ def document(
 
 def _standing(workspace: Path, model: str, year: int, tiles: Collection[str] | None, now: float) -> Standing:
     folder = ledger.look(product.map_directory(workspace, model, year))
-    composites = ledger.times(workspace / "composites" / str(year))
+    composites = ledger.times(product.composite_directory(workspace, year))
     asked = ledger.last_reports(workspace / "runs" / f"infer-{model}-{year}.json")
     wanted = {*composites, *folder.finished, *asked} if tiles is None else set(tiles)
     done = {stem: when for stem, when in folder.finished.items() if stem in wanted}

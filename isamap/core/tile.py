@@ -19,6 +19,7 @@ from isamap.io.chip_leftovers import other_sources
 from isamap.io.chipindex import Index
 from isamap.io.chipstore import ChipStore, checksums
 from isamap.io.contact import write_contact
+from isamap.io.holders import RUN_LOCK
 from isamap.io.shards import Made, ShardJob, digest, make_shard
 from isamap.io.site import jobs_of
 from isamap.io.sweeping import sweep
@@ -97,7 +98,7 @@ class Report:
 
 def write_report(report: Report, path: Path) -> None:
     """Keep the report as JSON."""
-    store.write_atomic(path, (json.dumps(report.document(), indent=1) + "\n").encode())
+    store.write_json(path, report.document())
 
 
 def describe(request: Request) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def run(request: Request, *, workers: int = 1, wait: bool = False) -> Report:
     """
     jobs = request.jobs()
     report = Report(request)
-    with store.lock(request.out / ".isamap.lock", wait=wait, what=str(request.out)):
+    with store.lock(request.out / RUN_LOCK, wait=wait, what=str(request.out)):
         sweep(request.out)
         report.shards = _make_shards(jobs, workers)
         _warn_of_others(request.out, report.shards)

@@ -12,6 +12,7 @@ from isamap.core.recipe import Recipe, Target, UnlabelledScene, read_recipe
 from isamap.errors import ConfigError, InputError
 from isamap.io import run_folder, store
 from isamap.io.chipstore import open_chips
+from isamap.io.holders import RUN_LOCK
 from isamap.io.plate import check_there
 from isamap.model import parallel
 from isamap.model.checkpoint import Card, load_card, made_by
@@ -73,7 +74,7 @@ def alone(asked: Run) -> Iterator[None]:
         parallel.wait()
         yield
         return
-    with store.lock(asked.out / ".isamap.lock", wait=asked.wait, what=str(asked.out)):
+    with store.lock(asked.out / RUN_LOCK, wait=asked.wait, what=str(asked.out)):
         parallel.wait()
         yield
 

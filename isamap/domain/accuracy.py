@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-UNLABELLED = 255
+from isamap.domain.classes import UNLABELLED
 
 WORD_BYTES = 8
 GROUP_PX, BLOCK_PX = 1 << 20, 1 << 18

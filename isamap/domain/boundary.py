@@ -240,12 +240,3 @@ class BoundaryScore:
             return 0.0 if self.mapped or self.reference else math.nan
         precision, recall = self.precision, self.recall
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-    def metrics(self) -> dict[str, float]:
-        """Every figure under its name, always in this order; NaN where undefined."""
-        return {
-            "boundary_iou": self.iou,
-            "relaxed_precision": self.precision,
-            "relaxed_recall": self.recall,
-            "relaxed_f1": self.f1,
-        }

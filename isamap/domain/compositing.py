@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from isamap.domain.geomedian import geometric_median
 
 Method = Literal["median", "geomedian", "best"]
-METHODS: tuple[Method, ...] = ("median", "geomedian", "best")
 
 _ABSENT = np.iinfo(np.uint16).max
 _MEDIAN_BYTES = 1 << 21

@@ -7,14 +7,17 @@ from typing import Any
 
 from isamap.domain import revisit
 from isamap.domain.composite import ALL_MONTHS
-from isamap.domain.grid import MARGIN_PX, TILE_PX, Tile
+from isamap.domain.grid import MARGIN_PX, TILE_M, TILE_PX, Tile
 from isamap.domain.scenes import Selection
+from isamap.domain.utm import EQUATOR_M
 from isamap.errors import ConfigError
 
 MEGABITS_PER_S = 200
 """Bandwidth that the hours are said for."""
 COMPOSITE_BYTES = 12_000_000
 """Of one published tile, as real ones turn out."""
+NORTHING_M_PER_DEGREE = 110_700
+"""Of latitude, about; it grows by 1 % from the equator to the poles."""
 
 
 def parse_months(text: str) -> tuple[int, ...]:
@@ -71,8 +74,8 @@ def _modelled(lat: float, year: int, selection: Selection) -> float:
 
 def _latitude(tile: Tile) -> float:
     """Of the tile's centre, to a tenth of a degree."""
-    northing_m = (tile.iy + 0.5) * 10_240 - (10_000_000 if tile.hemisphere == "S" else 0)
-    return northing_m / 110_700
+    northing_m = (tile.iy + 0.5) * TILE_M - (EQUATOR_M if tile.hemisphere == "S" else 0)
+    return northing_m / NORTHING_M_PER_DEGREE
 
 
 def estimate(scenes: float, tiles: int, basis: str) -> Estimate:

@@ -91,8 +91,6 @@ class FractionScore:
     """Weighted mean of the map's shares; 0 before anything was counted."""
     mean_reference: float = 0
     """Weighted mean of the reference's shares."""
-    spread_map: float = 0
-    """Weighted sum of squares of the map about its mean."""
     spread_reference: float = 0
     """Weighted sum of squares of the reference about its mean."""
     joint: float = 0
@@ -131,7 +129,6 @@ class FractionScore:
             weight=total,
             mean_map=mean_map,
             mean_reference=mean_reference,
-            spread_map=_weighted(w, off_map**2),
             spread_reference=_weighted(w, off_reference**2),
             joint=_weighted(w, off_map * off_reference),
             absolute=_weighted(w, np.abs(difference)),
@@ -139,21 +136,19 @@ class FractionScore:
         )
 
     @classmethod
-    def compare(cls, mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factor: int) -> Self:
+    def compare_all(
+        cls, mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factors: Sequence[int]
+    ) -> dict[int, Self]:
         """Compare two class rasters by the shares of their cells, on the ground that both know.
 
         Args:
             mapped: (Y, X), 1 ISA, 0 not, anything above unknown.
             reference: the same ground in the same terms.
-            factor: pixels on a side of a cell.
-        """
-        return cls.compare_all(mapped, reference, (factor,))[factor]
+            factors: pixels on a side of a cell, ascending.
 
-    @classmethod
-    def compare_all(
-        cls, mapped: NDArray[np.uint8], reference: NDArray[np.uint8], factors: Sequence[int]
-    ) -> dict[int, Self]:
-        """The same for cells of several sizes, ascending."""
+        Raises:
+            ValueError: the shapes differ.
+        """
         if mapped.shape != reference.shape:
             raise ValueError(f"shapes differ: {mapped.shape}, {reference.shape}")
         one, other = packed(mapped), packed(reference)
@@ -196,7 +191,6 @@ class FractionScore:
             weight=weight,
             mean_map=self.mean_map + part * step_map,
             mean_reference=self.mean_reference + part * step_reference,
-            spread_map=self.spread_map + other.spread_map + between * step_map**2,
             spread_reference=self.spread_reference + other.spread_reference + between * step_reference**2,
             joint=self.joint + other.joint + between * step_map * step_reference,
             absolute=self.absolute + other.absolute,
@@ -222,7 +216,7 @@ class FractionScore:
     def r2(self) -> float:
         """Share of the reference's variance that the map explains: 1 - squared differences / variance.
 
-        Bias and scale errors count against the map, so it can be negative; it is not the square of `r`.
+        Bias and scale errors count against the map, so it can be negative; it is not the square of the correlation.
         NaN where the reference is the same everywhere.
         """
         return 1 - self.squared / self.spread_reference if self._varies(self.spread_reference) else math.nan
@@ -232,23 +226,5 @@ class FractionScore:
         """Slope of the least-squares line of the map on the reference; below 1, contrasts are flattened."""
         return self.joint / self.spread_reference if self._varies(self.spread_reference) else math.nan
 
-    @property
-    def intercept(self) -> float:
-        """The map's share, by that line, where the reference has no ISA."""
-        return self.mean_map - self.slope * self.mean_reference
-
-    @property
-    def r(self) -> float:
-        """Correlation (Pearson); NaN where either is the same everywhere."""
-        if not (self._varies(self.spread_map) and self._varies(self.spread_reference)):
-            return math.nan
-        correlation = self.joint / math.sqrt(self.spread_map) / math.sqrt(self.spread_reference)
-        return min(1.0, max(-1.0, correlation))
-
     def _varies(self, spread: float) -> bool:
         return spread > CONSTANT * self.weight
-
-    def metrics(self) -> dict[str, float]:
-        """Every figure under its name, always in this order; NaN where undefined."""
-        names = ("n", "mae", "rmse", "bias", "r2", "slope", "intercept", "r")
-        return {name: getattr(self, name) for name in names}

@@ -9,6 +9,7 @@ from typing import Any
 
 import shapely
 
+from isamap import digests
 from isamap.domain.bands import BANDS
 from isamap.domain.classes import SCHEMES
 from isamap.domain.lonlat import bbox_of
@@ -143,7 +144,7 @@ def _weights(card: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any
         "roles": ["mlm:model", "mlm:weights"],
         "mlm:artifact_type": "safetensors.torch.save_file",
         "file:size": int(facts["size"]),
-        "file:checksum": "1220" + str(card["weights_sha256"]),  # multihash: sha2-256, 32 bytes
+        "file:checksum": digests.SHA256 + str(card["weights_sha256"]),
     }
 
 

@@ -133,7 +133,7 @@ def cell_transform(pixels: GeoBox, grid: GeoBox) -> Affine:
 def places(
     transform: Affine, cols: NDArray[np.float64], rows: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """X and y of columns and rows."""
+    """X and y of columns and rows; by the inverse, columns and rows of x and y."""
     a, b, c, d, e, f = transform[:6]
     return a * cols + b * rows + c, d * cols + e * rows + f
 

@@ -15,6 +15,8 @@ from isamap.domain.classes import Scheme
 from isamap.domain.grid import Tile
 from isamap.domain.lonlat import LONLAT, bbox_of, cut_at_180
 
+COMPOSITES = "composites"
+"""Folder of a workspace in which the composites lie, a folder for each year."""
 NODATA = 255
 """Of both map rasters: no look at the ground, or a missing band."""
 MAX_STEM_BYTES = 100
@@ -99,9 +101,14 @@ def overview_factors(shape: tuple[int, int]) -> list[int]:
     return factors or ([2] if max(shape) > BLOCK_PX else [])
 
 
+def composite_directory(workspace: Path, year: int) -> Path:
+    """Where the composites of a year lie."""
+    return workspace / COMPOSITES / str(year)
+
+
 def composite_path(workspace: Path, year: int, tile: Tile) -> Path:
     """Where a tile's annual composite lies: uint16 reflectance x 10000, named bands, 32 px margin."""
-    return workspace / "composites" / str(year) / f"{tile}.tif"
+    return composite_directory(workspace, year) / f"{tile}.tif"
 
 
 def map_directory(workspace: Path, model: str, year: int) -> Path:

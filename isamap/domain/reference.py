@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.accuracy import UNLABELLED, blocks
+from isamap.domain.accuracy import blocks
+from isamap.domain.classes import UNLABELLED
 from isamap.errors import ConfigError
 
 CODES, MAJORITY = 1 << 16, 0.5

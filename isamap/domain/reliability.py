@@ -11,7 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from isamap.domain.accuracy import UNLABELLED, Confusion, as_classes, blocks, ratio
+from isamap.domain.accuracy import as_classes, blocks, ratio
+from isamap.domain.classes import UNLABELLED
 from isamap.errors import InputError
 
 PERCENTS = np.arange(101)
@@ -108,13 +109,6 @@ class Reliability:
         precision = np.divide(isa, flagged, out=np.zeros(101), where=flagged > 0)
         return float(precision @ self.counts[1] / isa[0])
 
-    def at(self, threshold: float) -> Confusion:
-        """The confusion matrix of calling ISA whatever has at least this probability, 0-1."""
-        percent = int(np.searchsorted(PERCENTS / 100, threshold))
-        quiet, miss = (float(row[:percent].sum()) for row in self.counts)
-        alarm, hit = (float(row[percent:].sum()) for row in self.counts)
-        return Confusion(hit=hit, alarm=alarm, miss=miss, quiet=quiet)
-
     def best_threshold(self) -> float:
         """Probability from which calling ISA gives the best F1, and thereby the best IoU (F1 = 2 IoU / (1 + IoU)).
 
@@ -122,20 +116,6 @@ class Reliability:
         """
         isa, rest = self._at_least(1), self._at_least(0)
         return float(np.argmax(2 * isa / (isa[0] + isa + rest))) / 100 if isa[0] else math.nan
-
-    def metrics(self) -> dict[str, float]:
-        """Every figure under its name, always in this order; NaN where undefined."""
-        best = self.best_threshold()
-        confusion = Confusion() if math.isnan(best) else self.at(best)
-        return {
-            "n": self.n,
-            "ece": self.ece,
-            "brier": self.brier,
-            "average_precision": self.average_precision,
-            "best_threshold": best,
-            "best_f1": confusion.f1,
-            "best_iou": confusion.iou,
-        }
 
     def _at_least(self, truth: int) -> NDArray[np.int64]:
         """Pixels of one class of the reference with at least 0, 1, ... 100 percent."""

@@ -17,7 +17,7 @@ from isamap.errors import InputError, MissingInputError
 
 @dataclass(frozen=True)
 class Look:
-    """Pixels of one scene on a tile's grid, or why there are none."""
+    """Pixels of one scene on a tile's grid."""
 
     dn: NDArray[np.uint16]
     """As stored, (6, y, x) in the order of BANDS; 0 where the scene has none."""

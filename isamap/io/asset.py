@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Interleaving
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 
 from isamap.domain.grid import GSD_M, Window, crop
 from isamap.errors import InputError, RemoteError
-from isamap.io.guard import check_complete, open_raster, reason
+from isamap.io.guard import check_complete, open_raster, raster_window, reason
 from isamap.io.header import JP2, DamagedError, Span, Structure
 from isamap.io.http import Answer, Changed, Client, Signer
 from isamap.io.mirror import Mirror
@@ -274,9 +273,8 @@ def _blocks(src: Any, window: Window, total: int) -> list[Span]:
 
 
 def _pixels(src: Any, window: Window) -> Part:
-    place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     try:
-        values = src.read(window=place)
+        values = src.read(window=raster_window(window))
     except RasterioError as error:
         raise UndecodableError(f"does not decode ({reason(error)})") from error
     return Part(values, crop(geobox_of(src), window), src.nodatavals[0])

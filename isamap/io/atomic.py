@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,11 @@ def write_atomic(path: Path, content: bytes) -> None:
         finally:
             os.close(held)
         sync(path.parent)
+
+
+def write_json(path: Path, document: object) -> None:
+    """Put a document at `path` as `write_atomic` does, indented for people."""
+    write_atomic(path, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def _hold_draft(path: Path) -> tuple[Path, int]:

@@ -30,8 +30,8 @@ from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, Layer
 from isamap.errors import InputError, MissingInputError
 from isamap.io import store
 from isamap.io.cog import layout_faults
-from isamap.io.guard import check_complete, open_raster, reason
-from isamap.io.pixels import LAYERS, READ_ENV, Tally, Validity, read_pixels, validity
+from isamap.io.guard import GDAL_ENV, check_complete, open_raster, reason
+from isamap.io.pixels import LAYERS, Tally, Validity, read_pixels, validity
 from isamap.io.placing import check_position, geobox_of
 from isamap.io.telling import layout_warnings_hushed, told
 
@@ -171,7 +171,7 @@ def _file_fault(path: Path, asset: Mapping[str, Any], *, quick: bool) -> str | N
         size = path.stat().st_size
         if size != asset.get("file:size"):
             return f"has {size} bytes, not {asset.get('file:size')}"
-        same = quick or store.SHA256 + digests.of_file(path) == asset.get("file:checksum")
+        same = quick or digests.SHA256 + digests.of_file(path) == asset.get("file:checksum")
         return None if same else "is not the file its item describes (sha256)"
 
 
@@ -181,7 +181,7 @@ def _raster_findings(
     """What header and layout of a raster show."""
     stem, tile = subject.target.stem, subject.tile
     try:
-        with rasterio.Env(**READ_ENV), open_raster(path) as src:
+        with rasterio.Env(**GDAL_ENV), open_raster(path) as src:
             check_complete(src, 1)
             check_position(src)
             geobox = geobox_of(src)

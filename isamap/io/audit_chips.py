@@ -116,7 +116,7 @@ def _file_fault(folder: Path, asset: Any, *, quick: bool) -> str | None:
     size = path.stat().st_size
     if size != asset.get("file:size"):
         return f"{path.name} has {size} bytes, not {asset.get('file:size')}"
-    if not quick and store.SHA256 + digests.of_file(path) != asset.get("file:checksum"):
+    if not quick and digests.SHA256 + digests.of_file(path) != asset.get("file:checksum"):
         return f"{path.name} is not the file its item describes (sha256)"
     return None
 

@@ -90,7 +90,7 @@ def _file_fault(one: Candidate, asset: Mapping[str, Any]) -> str:
         return f"has {size} bytes, not {asset.get('file:size')}"
     if one.quick:
         return ""
-    same = asset.get("file:checksum") == store.SHA256 + digests.of_file(one.path)
+    same = asset.get("file:checksum") == digests.SHA256 + digests.of_file(one.path)
     return "" if same else "is not the file its item describes (sha256)"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from isamap import digests
 from isamap.domain import chips
 from isamap.domain.chips import ChipRow, ShardRow
 from isamap.domain.lonlat import transformer
@@ -178,7 +179,10 @@ class Index:
                 "shift_by": shift and shift["by"],
                 "sensor": shard.sensor,
                 "scheme": shard.scheme,
-                **{f"{layer}_sha256": text[4:] for layer, text in checksums[chip.source].items()},
+                **{
+                    f"{layer}_sha256": text.removeprefix(digests.SHA256)
+                    for layer, text in checksums[chip.source].items()
+                },
             }
             found.append(chips.feature(chip, splitting.footprint(shard, chip), more))
         return found

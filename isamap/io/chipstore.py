@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from isamap import digests
 from isamap.domain.chips import FORMAT, HR, LABELS, LR, SPLIT, STEM, ChipRow, ShardRow
 from isamap.domain.classes import UNLABELLED
 from isamap.domain.grid import Window
@@ -220,7 +221,7 @@ def _index(folder: Path, item: Mapping[str, Any]) -> tuple[ChipRow, ...]:
             text = path.read_bytes()
     except FileNotFoundError as fault:
         raise InputError(f"{path} is missing: run isamap tile again") from fault
-    if item["assets"]["index"]["file:checksum"] != store.SHA256 + hashlib.sha256(text).hexdigest():
+    if item["assets"]["index"]["file:checksum"] != digests.SHA256 + hashlib.sha256(text).hexdigest():
         raise InputError(f"{path} is not the index of its manifest: run isamap tile again")
     names = ChipRow.__dataclass_fields__
     return tuple(

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError, WarpOperationError
-from rasterio.windows import Window as RasterWindow
 
 from isamap.domain.grid import Window
 from isamap.domain.product import BLOCK_PX, NODATA, PROBABILITY
 from isamap.errors import InputError, MissingInputError
 from isamap.io.gridmatch import WARP_ERROR_PX, aligned_offset, coarse_place, covering, warped
-from isamap.io.guard import GDAL_ENV, check_complete, one_line, open_raster, reason
+from isamap.io.guard import GDAL_ENV, check_complete, one_line, open_raster, raster_window, reason
 from isamap.io.placing import check_position, geobox_of
 
 __all__ = ["WARP_ERROR_PX", "ClassMap", "Decode", "Sheet", "aligned_offset", "map_files"]
@@ -164,7 +163,7 @@ class ClassMap:
             height = min(BLOCK_PX - top % BLOCK_PX, end - top)
             part = Window(top, window.col_off, height, window.width)
             with _named(sheet, part):
-                yield sheet.src.read(1, window=_area(part), out=buffer[:height])
+                yield sheet.src.read(1, window=raster_window(part), out=buffer[:height])
             top += height
 
     def _blank(self, shape: tuple[int, int]) -> NDArray[Any]:
@@ -183,7 +182,7 @@ class ClassMap:
     def _values(self, sheet: Sheet, window: Window) -> NDArray[Any]:
         """Stored values of a window inside a sheet."""
         with _named(sheet, window):
-            values: NDArray[Any] = sheet.src.read(1, window=_area(window))
+            values: NDArray[Any] = sheet.src.read(1, window=raster_window(window))
         return values
 
     def sheet_on(self, sheet: Sheet, grid: GeoBox) -> NDArray[Any] | None:
@@ -231,10 +230,6 @@ class ClassMap:
         return rows.repeat(factor, axis=0)[row : row + height]
 
 
-def _area(window: Window) -> RasterWindow:
-    return RasterWindow(window.col_off, window.row_off, window.width, window.height)
-
-
 @contextmanager
 def _named(sheet: Sheet, window: Window) -> Iterator[None]:
     """Say which raster is damaged, and where."""
@@ -253,7 +248,7 @@ def _unseen(sheet: Sheet, values: NDArray[Any], window: Window) -> NDArray[np.bo
         same: NDArray[np.bool_] = np.isnan(values) if np.isnan(nodata) else values == nodata
         return same
     with _named(sheet, window):
-        masked: NDArray[np.bool_] = sheet.src.read_masks(1, window=_area(window)) == 0
+        masked: NDArray[np.bool_] = sheet.src.read_masks(1, window=raster_window(window)) == 0
     return masked
 
 

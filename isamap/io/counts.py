@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
-from rasterio.windows import Window as RasterWindow
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.classes import ISA
@@ -29,7 +28,7 @@ from isamap.domain.overview import COUNT_PX, Counts, isa_percent, valid_percent
 from isamap.domain.product import BLOCK_PX, NODATA, OVERVIEW_ISA, OVERVIEW_VALID
 from isamap.errors import StorageError
 from isamap.io.cog import CogWriter
-from isamap.io.guard import open_raster
+from isamap.io.guard import open_raster, raster_window
 from isamap.io.members import Reader, check_member, check_size
 from isamap.io.store import storage_errors, write_atomic
 from isamap.io.zones import Polygons
@@ -172,10 +171,9 @@ def _sum(
         inside = shifted.clip(job.cells.shape)
         if not inside.height or not inside.width:
             continue
-        area = RasterWindow(inside.col_off, inside.row_off, inside.width, inside.height)
         try:
             with rasterio.open(job.path, driver="GTiff") as src:
-                part, cell_px = src.read(window=area), float(src.tags()[CELL_TAG])
+                part, cell_px = src.read(window=raster_window(inside)), float(src.tags()[CELL_TAG])
         except (RasterioError, KeyError) as error:
             raise StorageError(f"{job.path} cannot be read back: run the command again") from error
         top, left = inside.row_off - shifted.row_off, inside.col_off - shifted.col_off
@@ -195,10 +193,10 @@ def _box(window: Window) -> Any:
     )
 
 
-def thinned(path: Path, side_px: int) -> tuple[NDArray[np.uint8], tuple[float, float, float, float]]:
-    """A raster averaged to at most `side_px` pixels a side, and its bounds."""
+def thinned(path: Path, side_px: int) -> NDArray[np.uint8]:
+    """A raster averaged to at most `side_px` pixels a side."""
     with open_raster(path) as src:
         shrink = max(1.0, max(src.shape) / side_px)
         shape = tuple(max(1, round(side / shrink)) for side in src.shape)
         values: NDArray[np.uint8] = src.read(1, out_shape=shape, resampling=rasterio.enums.Resampling.average)
-        return values, tuple(src.bounds)
+        return values

@@ -29,7 +29,7 @@ from isamap.io.folder import folder_items, folder_source
 from isamap.io.http import Unanswered
 from isamap.io.pace import Haste
 from isamap.io.remote import ScenePixels
-from isamap.io.stac import LIMITS, fresh_search, kept_search
+from isamap.io.stac import GROUP, LIMITS, fresh_search, kept_search
 from isamap.io.stamps import Stamps
 
 log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class Finder:
         """Raw items of the ground around a tile."""
         if folder is not None:
             return self._folder(folder)
-        group = (source.name, tile.epsg, tile.ix // 4, tile.iy // 4)
+        group = (source.name, tile.epsg, tile.ix // GROUP, tile.iy // GROUP)
         again = self.query.refresh and group not in self._asked
         if not again and (kept := kept_search(source, tile, *self._span, self.cache)) is not None:
             return kept

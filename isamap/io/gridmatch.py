@@ -15,9 +15,11 @@ from isamap.domain.bits import UNKNOWN, Bits, unpacked
 from isamap.domain.grid import Window
 from isamap.domain.lonlat import transformer
 from isamap.domain.nearest import Corners, nearest
+from isamap.domain.overview import places
 
 ALIGNED_PX = 0.01
 WARP_ERROR_PX = 0.01
+"""GDAL's default, an eighth of a pixel, would be more than 1 m of Sentinel-2."""
 EDGE_POINTS = 21
 CORNER_STEPS_PX, BEND_PX = (64, 16, 4), 1e-3
 """Pixels of a raster between nodes, 0.6 km for one of 10 m; fewer where the projection bends more between them."""
@@ -123,8 +125,8 @@ def _corners(source: GeoBox, part: Window, grid: GeoBox) -> Corners | None:
             start + step / 2 * np.arange(2 * -(-(end - start) // step) + 1)
             for start, end in zip(first, ends, strict=True)
         )
-        there = _moved(source.transform, *np.meshgrid(col, row))
-        x, y = _moved(~grid.transform, *transformer(str(source.crs), str(grid.crs)).transform(*there))
+        there = places(source.transform, *np.meshgrid(col, row))
+        x, y = places(~grid.transform, *transformer(str(source.crs), str(grid.crs)).transform(*there))
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             return None
         pixel = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).min() / (step / 2)
@@ -141,11 +143,3 @@ def _bend(fine: NDArray[np.float64]) -> float:
     between = fine[::2, 1::2] - beside, fine[1::2, ::2] - (coarse[:-1] + coarse[1:]) / 2
     middle = fine[1::2, 1::2] - (beside[:-1] + beside[1:]) / 2
     return max(float(np.abs(one).max()) for one in (*between, middle))
-
-
-def _moved(
-    by: Affine, one: NDArray[np.float64], other: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Columns and rows as x and y, or the other way round."""
-    a, b, c, d, e, f = by[:6]
-    return a * one + b * other + c, d * one + e * other + f

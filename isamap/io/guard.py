@@ -18,7 +18,9 @@ from typing import Any
 import rasterio
 from rasterio.enums import Interleaving
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterWindow
 
+from isamap.domain.grid import Window
 from isamap.errors import InputError, MissingInputError
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,11 @@ def _warn_of_mask(path: Path) -> None:
         "GDAL_TIFF_INTERNAL_MASK YES %s masked.tif)",
         *(one_line(path), one_line(path)),
     )
+
+
+def raster_window(window: Window) -> RasterWindow:
+    """The same window for reading and writing with rasterio, which counts columns first."""
+    return RasterWindow(window.col_off, window.row_off, window.width, window.height)
 
 
 def check_file(path: Path) -> None:

@@ -19,21 +19,19 @@ BLOCKS = 400
 """Blocks of a raster that are read: of larger ones these stand for the others."""
 
 
-def known_m2(labels: Product) -> tuple[float, bool]:
-    """Ground that label rasters know, in m2, and whether all of it was read; of large ones blocks at even steps are.
+def known_m2(labels: Product) -> float:
+    """Ground that label rasters know, in m2; of large ones only blocks at even steps are read.
 
     Raises:
         InputError: a raster is damaged.
     """
-    area_m2, whole = 0.0, True
+    area_m2 = 0.0
     with labels.classes() as layer:
         for sheet in layer.sheets:
-            blocks, every = _blocks(sheet)
-            read, known = _known(layer, sheet, blocks)
+            read, known = _known(layer, sheet, _blocks(sheet))
             height, width = sheet.geobox.shape
             area_m2 += known / read * height * width * _pixel_m2(sheet.geobox)
-            whole &= every
-    return area_m2, whole
+    return area_m2
 
 
 def _pixel_m2(grid: GeoBox) -> float:
@@ -55,8 +53,8 @@ def _known(layer: ClassMap, sheet: Sheet, blocks: Sequence[Window]) -> tuple[int
     return read, known
 
 
-def _blocks(sheet: Sheet) -> tuple[list[Window], bool]:
-    """Blocks at even steps of their number, and whether they are all; steps are odd, for no column is every block's."""
+def _blocks(sheet: Sheet) -> list[Window]:
+    """Blocks at even steps of their number; steps are odd, for no column is every block's."""
     height, width = sheet.geobox.shape
     tall, wide = sheet.src.block_shapes[0]
     corners = [(row, col) for row in range(0, height, tall) for col in range(0, width, wide)]
@@ -64,10 +62,7 @@ def _blocks(sheet: Sheet) -> tuple[list[Window], bool]:
     across = -(-width // wide)
     while step > 1 and across > 1 and np.gcd(step, across) > 1:
         step += 1
-    chosen = corners[::step]
-    return [
-        Window(row, col, min(tall, height - row), min(wide, width - col)) for row, col in chosen
-    ], step == 1
+    return [Window(row, col, min(tall, height - row), min(wide, width - col)) for row, col in corners[::step]]
 
 
 def polygons_beside(labels: LabelPolygons, boxes: Sequence[shapely.Geometry]) -> tuple[int, int]:

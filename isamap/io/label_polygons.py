@@ -28,8 +28,17 @@ class LabelPolygons:
         return np.array([NODATA, 0, 1], np.uint8)[self.polygons.on(grid)]
 
 
+def labels_of(source: Source) -> LabelPolygons:
+    """The labels of a source; read once.
+
+    Raises:
+        InputError: as `open_labels`.
+    """
+    return _kept(source, source.stamp)
+
+
 @lru_cache(maxsize=2)
-def labels_of(source: Source, stamp: tuple[Path, int]) -> LabelPolygons:
+def _kept(source: Source, stamp: tuple[Path, int]) -> LabelPolygons:
     """The labels of a source as it was when it had this stamp; they are asked for in every tile."""
     del stamp
     return open_labels(source.path, source.column, source.layer)

@@ -17,11 +17,9 @@ from rasterio.vrt import WarpedVRT
 
 from isamap.domain.bands import QUANTIFICATION, band_index, name_from_stem
 from isamap.errors import InputError
+from isamap.io.gridmatch import WARP_ERROR_PX
 from isamap.io.guard import one_line, open_raster, reason
 from isamap.io.placing import geobox_of, nesting_fault, reprojection
-
-WARP_ERROR_PX = 0.01
-"""GDAL's default, an eighth of a pixel, would be more than 1 m."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterWindow
 
 from isamap import digests
 from isamap.domain.classes import ISA, SCHEMES
@@ -20,7 +19,7 @@ from isamap.domain.mosaic import Member
 from isamap.domain.product import CLASSES, NODATA
 from isamap.errors import InputError, MissingInputError, StorageError
 from isamap.io import store
-from isamap.io.guard import GDAL_ENV, check_complete, check_file, one_line, open_raster, reason
+from isamap.io.guard import GDAL_ENV, check_complete, check_file, one_line, open_raster, raster_window, reason
 from isamap.io.placing import check_position, geobox_of
 
 MAX_OPEN = 16
@@ -157,7 +156,7 @@ def _stored(item: Mapping[str, Any], path: Path) -> _Stored:
     for key, asset in assets.items() if isinstance(assets, dict) else ():
         if isinstance(asset, dict) and asset.get("href") == f"./{path.name}":
             checksum, size = str(asset.get("file:checksum")), asset.get("file:size")
-            sha256 = checksum.removeprefix(store.SHA256) if checksum.startswith(store.SHA256) else ""
+            sha256 = checksum.removeprefix(digests.SHA256) if checksum.startswith(digests.SHA256) else ""
             return _Stored(
                 sha256, size if isinstance(size, int) else None, key if key in SCHEMES else ISA.name
             )
@@ -190,7 +189,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, Any] = OrderedDict()
-        self._env = rasterio.Env(**{**GDAL_ENV, "GDAL_CACHEMAX": 64 << 20})
+        self._env = rasterio.Env(**GDAL_ENV)
 
     def __enter__(self) -> Self:
         self._env.__enter__()
@@ -207,9 +206,8 @@ class Reader:
         Raises:
             InputError: it is damaged, or holds other values.
         """
-        area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
         try:
-            values: NDArray[np.uint8] = self._dataset(member).read(1, window=area)
+            values: NDArray[np.uint8] = self._dataset(member).read(1, window=raster_window(window))
         except RasterioError as error:
             raise InputError(
                 f"{one_line(member.path)} is damaged near row {window.row_off}: {reason(error)}"

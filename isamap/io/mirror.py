@@ -1,7 +1,7 @@
 """Local stand-in of a remote file, in which only the parts lie that were asked for.
 
 GDAL never uses the network: bytes come through the client, are put where they belong in a sparse temporary file, and
-GDAL decodes them from there. A hole in it reads as zeros; `read_blocks` therefore names every byte that GDAL will touch.
+GDAL decodes them from there. A hole in it reads as zeros; `asset._blocks` therefore names every byte that GDAL will touch.
 The file has no name, so that nothing is left of it whatever happens.
 """
 

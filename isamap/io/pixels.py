@@ -10,7 +10,6 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterWindow
 
 from isamap.domain import audit
 from isamap.domain.bands import canonical
@@ -18,12 +17,10 @@ from isamap.domain.classes import ISA, SCHEMES
 from isamap.domain.grid import MARGIN_PX, SCALE, TILE_PX, Tile, Window, windows
 from isamap.domain.product import NODATA, PROBABILITY, Layer, class_layer
 from isamap.errors import InputError
-from isamap.io.guard import GDAL_ENV, open_raster, reason
+from isamap.io.guard import GDAL_ENV, open_raster, raster_window, reason
 from isamap.io.placing import geobox_of
 from isamap.io.telling import layout_warnings_hushed
 
-READ_ENV = {**GDAL_ENV, "GDAL_CACHEMAX": 64 << 20}
-"""Bytes. Each block is wanted once."""
 WINDOW_PX = 2560
 """Whole blocks and whole input pixels; 6.5 MB of each raster are held at a time."""
 
@@ -67,11 +64,11 @@ def validity(path: Path, tile: Tile) -> Validity:
     Raises:
         InputError, MissingInputError: it cannot be read, or is not the tile's.
     """
-    with rasterio.Env(**READ_ENV), open_raster(path) as src:
+    with rasterio.Env(**GDAL_ENV), open_raster(path) as src:
         if geobox_of(src) != tile.geobox(margin_px=MARGIN_PX):
             raise InputError(f"{path} does not lie on the grid of {tile}")
         bands = [index for index, text in enumerate(src.descriptions, start=1) if canonical(text)]
-        inner = RasterWindow(MARGIN_PX, MARGIN_PX, TILE_PX, TILE_PX)
+        inner = raster_window(Window(MARGIN_PX, MARGIN_PX, TILE_PX, TILE_PX))
         try:
             seen = src.read_masks(bands or list(src.indexes), window=inner) > 0
         except RasterioError as fault:
@@ -90,7 +87,7 @@ def read_pixels(files: Mapping[str, Path], threshold: float | None, valid: Valid
     tally = Tally()
     scheme = next((SCHEMES[key] for key in files if key in SCHEMES), ISA)
     with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(**READ_ENV))
+        stack.enter_context(rasterio.Env(**GDAL_ENV))
         levels = {key: _levels(path, stack) for key, path in files.items()}
         shape = next(iter(levels.values()))[0].shape
         for window in windows(shape, WINDOW_PX):
@@ -160,9 +157,8 @@ def _check_overview(
 
 def _read(src: Any, window: Window, layer: Layer, tally: Tally) -> NDArray[np.uint8] | None:
     """Pixels of a window, None (and a note) if they do not decode."""
-    area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
     try:
-        values: NDArray[np.uint8] = src.read(1, window=area)
+        values: NDArray[np.uint8] = src.read(1, window=raster_window(window))
     except RasterioError as fault:
         place = f"row {window.row_off}, column {window.col_off} of {src.width} x {src.height}"
         tally.damage.setdefault(layer.key, []).append(f"{place}: {reason(fault)}")
@@ -190,19 +186,17 @@ def read_strips(path: Path, side: str, depth_px: int) -> Iterator[NDArray[np.uin
     Raises:
         InputError: it does not decode there.
     """
-    with layout_warnings_hushed(), rasterio.Env(**READ_ENV), open_raster(path) as src:
+    with layout_warnings_hushed(), rasterio.Env(**GDAL_ENV), open_raster(path) as src:
         height, width = src.shape
         upright = side in {"left", "right"}
         start = {"right": width - depth_px, "bottom": height - depth_px}.get(side, 0)
         for along in range(0, height if upright else width, WINDOW_PX):
             length = min(WINDOW_PX, (height if upright else width) - along)
-            area = (
-                RasterWindow(start, along, depth_px, length)
-                if upright
-                else RasterWindow(along, start, length, depth_px)
+            strip = (
+                Window(along, start, length, depth_px) if upright else Window(start, along, depth_px, length)
             )
             try:
-                values = src.read(1, window=area)
+                values = src.read(1, window=raster_window(strip))
             except RasterioError as fault:
                 raise InputError(f"{path} is damaged at its {side} edge: {reason(fault)}") from fault
             yield values if upright else values.T

@@ -16,13 +16,12 @@ from PIL import Image
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window as RasterWindow
 
 from isamap.domain.classes import UNLABELLED, Scheme
 from isamap.domain.grid import Window
 from isamap.errors import InputError, MissingInputError
 from isamap.io.classmap import WARP_ERROR_PX, aligned_offset
-from isamap.io.guard import GDAL_ENV, check_complete, one_line, open_raster, reason
+from isamap.io.guard import GDAL_ENV, check_complete, one_line, open_raster, raster_window, reason
 from isamap.io.placing import check_position, geobox_of, ground_size_m
 
 STRIP_ROWS = 512
@@ -53,9 +52,8 @@ def read_window(src: Any, window: Window, indexes: Sequence[int] | None = None) 
     Raises:
         InputError: the file is damaged here.
     """
-    area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
     try:
-        values: NDArray[Any] = src.read(list(indexes) if indexes else None, window=area)
+        values: NDArray[Any] = src.read(list(indexes) if indexes else None, window=raster_window(window))
     except RasterioError as error:
         raise _damaged(src, window, error) from error
     return values
@@ -85,9 +83,8 @@ def read_shown(src: Any, window: Window, channels: int) -> NDArray[Any]:
 
 
 def _mask(src: Any, window: Window) -> NDArray[np.uint8]:
-    area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
     try:
-        mask: NDArray[np.uint8] = src.read_masks(1, window=area)
+        mask: NDArray[np.uint8] = src.read_masks(1, window=raster_window(window))
     except RasterioError as error:
         raise _damaged(src, window, error) from error
     return mask

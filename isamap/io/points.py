@@ -8,14 +8,14 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterWindow
 
+from isamap.domain.grid import Window
 from isamap.domain.lonlat import LONLAT, transformer
 from isamap.domain.product import NODATA
 from isamap.domain.utm import signed_zone_of
 from isamap.errors import InputError
 from isamap.io.cover import tile_of
-from isamap.io.guard import one_line, open_raster, reason
+from isamap.io.guard import one_line, open_raster, raster_window, reason
 from isamap.io.placing import geobox_of
 from isamap.io.sample import Sample
 from isamap.io.zones import Units
@@ -52,8 +52,8 @@ def values_at(
                 inside &= zones == tile.signed_zone
             try:
                 for point in np.flatnonzero(inside).tolist():
-                    area = RasterWindow(int(cols[point]), int(rows[point]), 1, 1)
-                    found[point] = src.read(1, window=area)[0, 0]
+                    pixel = Window(int(rows[point]), int(cols[point]), 1, 1)
+                    found[point] = src.read(1, window=raster_window(pixel))[0, 0]
             except RasterioError as error:
                 raise InputError(f"{one_line(path)} is damaged: {reason(error)}") from error
     return found

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from isamap.domain.grid import Window
 from isamap.domain.product import CLASSES, NODATA, Layer
 from isamap.io.guard import open_raster
+from isamap.io.pictures import round_length
 from isamap.io.store import storage_errors
 
 PANEL_PX = 1400
@@ -82,7 +83,7 @@ def _legend(
     m_per_px, gsd_m = pixels_m
     font = ImageFont.load_default(size=20)
     top = size[1] + 16
-    length_m = _round_length(size[0] * m_per_px / 4)
+    length_m = round_length(size[0] * m_per_px / 4)
     draw.rectangle((8, top + 10, 8 + length_m / m_per_px, top + 16), fill=INK)
     label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
     draw.text((16 + length_m / m_per_px, top), f"{label}   input, {gsd_m:g} m", fill=INK, font=font)
@@ -94,9 +95,3 @@ def _legend(
         draw.rectangle((left, top + 2, left + 24, top + 22), fill=CLASSES.colours[value][:3], outline=INK)
         draw.text((left + 32, top), label, fill=INK, font=font)
         left += 32 + int(draw.textlength(label, font=font)) + 24
-
-
-def _round_length(length_m: float) -> float:
-    """The largest of 1, 2, 5 x 10^n that is not longer."""
-    power = 10 ** np.floor(np.log10(max(length_m, 1e-3)))
-    return float(max(step * power for step in (1, 2, 5) if step * power <= length_m * 1.0001))

@@ -66,7 +66,7 @@ def write_quicklook(path: Path, overview: Path, title: str) -> None:
     """
     with open_raster(overview) as src:
         grid = geobox_of(src)
-    share, _ = thinned(overview, MAP_PX)
+    share = thinned(overview, MAP_PX)
     codes = np.where(share == NODATA, NODATA, np.digitize(share, STEPS)).astype(np.uint8)
     ends = [*(step - 1 for step in STEPS), 100]
     names = [

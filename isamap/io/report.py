@@ -26,7 +26,7 @@ from isamap.io.store import safe_name, storage_errors, write_atomic
 
 SCHEMA = 1
 """Of `report.json`; a new number when a field changes its meaning."""
-PAGE, DOCUMENT = "index.html", "report.json"
+PAGE, DOCUMENT, UNITS = "index.html", "report.json", "units.parquet"
 GEOPARQUET = "1.1.0"
 CSS_PX_PER_INCH = 96
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterWindow
 
 from isamap.domain import registration
 from isamap.domain.bits import Bits, packed
@@ -23,7 +22,7 @@ from isamap.errors import InputError
 from isamap.io.classmap import ClassMap, Decode, Sheet
 from isamap.io.frames import Frame, as_stored, decoding
 from isamap.io.gridmatch import aligned_offset
-from isamap.io.guard import one_line, reason
+from isamap.io.guard import one_line, raster_window, reason
 from isamap.io.placing import name_crs
 from isamap.io.products import ISA
 
@@ -64,9 +63,8 @@ class Layer:
 
     def _plain(self, window: Window) -> NDArray[np.uint8]:
         """A window of a raster that needs no decoding and whose nodata is ours: no mask is asked for."""
-        area = RasterWindow(window.col_off, window.row_off, window.width, window.height)
         try:
-            values: NDArray[np.uint8] = self.sheet.src.read(1, window=area)
+            values: NDArray[np.uint8] = self.sheet.src.read(1, window=raster_window(window))
         except RasterioError as error:
             raise InputError(
                 f"{self.sheet.name} is damaged near row {window.row_off}: {reason(error)}"

@@ -14,7 +14,6 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.windows import Window as RasterWindow
 
 from isamap import __version__, digests
 from isamap.domain import chips
@@ -24,6 +23,7 @@ from isamap.domain.grid import Window, refine, windows
 from isamap.domain.lonlat import LONLAT, transformer
 from isamap.errors import InputError, MissingInputError, StorageError
 from isamap.io import store
+from isamap.io.guard import raster_window
 from isamap.io.registering import measure_site
 from isamap.io.site import Site, SiteJob
 
@@ -260,8 +260,8 @@ def _write_window(
     lr = site.lr(window)
     nodata = site.coarse.nodata
     if not (np.isnan(lr) if np.isnan(nodata) else lr == nodata).all():
-        opened[chips.LR].write(lr, window=_area(window))
-    fine = _area(window.scaled(site.scale))
+        opened[chips.LR].write(lr, window=raster_window(window))
+    fine = raster_window(window.scaled(site.scale))
     if chips.HR in opened and (image := site.hr(window, moves["image"])) is not None and image.any():
         opened[chips.HR].write(image, window=fine)
     if chips.LABELS in opened and (codes := site.labels(window, moves["labels"])) is not None:
@@ -269,10 +269,6 @@ def _write_window(
         if (codes != UNLABELLED).any():
             opened[chips.LABELS].write(codes, 1, window=fine)
     return counts
-
-
-def _area(window: Window) -> RasterWindow:
-    return RasterWindow(window.col_off, window.row_off, window.width, window.height)
 
 
 def read_shard(path: Path) -> chips.ShardRow:

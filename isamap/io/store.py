@@ -26,7 +26,7 @@ from typing import Any
 
 from isamap import digests
 from isamap.errors import InputError
-from isamap.io.atomic import make_directory, sync, write_atomic, write_durably
+from isamap.io.atomic import make_directory, sync, write_atomic, write_durably, write_json
 from isamap.io.claims import claim, claim_path
 from isamap.io.locks import NO_SPACE, lock, refuse_folders, storage_error, storage_errors
 from isamap.io.parts import new_part, release, remove_part
@@ -43,12 +43,11 @@ __all__ = [
     "state",
     "storage_errors",
     "write_atomic",
+    "write_json",
 ]
 
 JOURNAL = ".files-"
 MAX_NAME_BYTES = 120
-SHA256 = "1220"
-"""How a hexadecimal multihash of that kind begins."""
 
 
 def safe_name(text: str) -> str:
@@ -137,7 +136,8 @@ def check_asset(path: Path, sha256: str) -> None:
     for asset in assets.values() if isinstance(assets, dict) else ():
         own = isinstance(asset, dict) and asset.get("href") == f"./{path.name}"
         known = str(asset.get("file:checksum")).lower() if own else ""
-        if known.startswith(SHA256) and known != SHA256 + sha256:  # other hashes are for others to check
+        # Other hashes are for others to check.
+        if known.startswith(digests.SHA256) and known != digests.SHA256 + sha256:
             raise InputError(f"{path} is not the file its item describes (sha256 differs): make it again")
 
 
@@ -294,4 +294,4 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 def _checksum(path: Path) -> str:
     """sha256 of the file as a hexadecimal multihash, as STAC's file extension has it."""
-    return SHA256 + digests.of_file(path)
+    return digests.SHA256 + digests.of_file(path)

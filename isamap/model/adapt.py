@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from isamap.model.losses import UNLABELLED
+from isamap.domain.classes import UNLABELLED
 from isamap.model.networks import NetworkConfig
 
 

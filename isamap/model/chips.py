@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isamap.domain.classes import UNLABELLED
 from isamap.errors import InputError
-from isamap.model.losses import UNLABELLED
 from isamap.model.simulate import simulate
 
 Float = NDArray[np.float32]

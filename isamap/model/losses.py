@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from isamap.domain.classes import UNLABELLED
 from isamap.model.parallel import total
 
-UNLABELLED = 255
 MATCHED_PX = 16
 """With fewer whole 10 m pixels a chip's image has no mean and deviation worth the name."""
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from isamap.domain.classes import UNLABELLED
 from isamap.domain.sensors import REFLECTANCE_OF_WHITE
 from isamap.model import settling
 from isamap.model.networks import Network
@@ -33,7 +34,7 @@ def sample(network: Network, ground: Validation, device: torch.device) -> list[t
         slice(rows.start * scale, rows.start * scale + height),
         slice(cols.start * scale, cols.start * scale + width),
     )
-    truth = np.where(ground.isa[fine] == 255, 0.5, ground.isa[fine])
+    truth = np.where(ground.isa[fine] == UNLABELLED, 0.5, ground.isa[fine])
     panels.append(("labels", _bytes(np.repeat(truth[None], 3, 0))))
     return panels
 

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import apart
 import numpy as np
@@ -21,8 +22,9 @@ import tables
 from numpy.typing import NDArray
 
 from isamap.domain.cloudmask import clear_stack, valid_pixels
-from isamap.domain.compositing import METHODS, composite
+from isamap.domain.compositing import Method, composite
 
+METHODS = get_args(Method)
 EXAMPLES = Path("examples/chongqing")
 SIDE = 1088
 
