@@ -117,7 +117,7 @@ def _check_drawn_over_all(strata: Sequence[Stratum], counts: Sequence[int]) -> N
     for one, count in zip(strata, counts, strict=True):
         if 0 < one.size < whole and _tail(count, units, one.size / whole) < UNLIKELY:
             raise InputError(
-                f"fewer than two points lie on {poor} of the change map, and they were not drawn at random over the "
+                f"fewer than two points lie on {poor} of the change map, and the sample was not drawn at random over the "
                 f"whole ({count} lie on {one.name}, {units * one.size / whole:.3g} would be expected): label two points "
                 "there or more, or name the strata in which they were drawn with --stratum and --strata-sizes"
             )
