@@ -23,6 +23,7 @@ Examples:
   isamap change --region yreb/CN032010 --years 2017,2019,2021,2023 --units prefectures
   isamap change 2017-isa.tif 2023-isa.tif --years 2017,2023 --probability --align -o change
   isamap change maps-2017 maps-2023 --years 2017,2023 --sample points.csv -o change
+  isamap change maps-2017 maps-2023 --years 2017,2023 --sample points.csv --stratum stratum --strata-sizes strata.csv
 """
 PRINTED = ("estimates", "points", "strata", "methods", "areas", "rates", "shifts", "failures")
 """Tables on stdout; the report has all of them."""
@@ -83,6 +84,12 @@ RATE = options.Number(0, 0.5, min_open=True, max_open=True)
     type=click.Path(path_type=Path),
     help="Points with the observed change (column change, or isa_<year>): areas with 95 % intervals.",
 )
+@options.option("--stratum", metavar="COLUMN", help="Column of the stratum of each point of --sample.")
+@options.option(
+    "--strata-sizes",
+    type=click.Path(path_type=Path),
+    help="CSV with the columns stratum and area_km2 (or n_pixels, size).",
+)
 @options.option("--force", is_flag=True, help="Difference maps of different recipes: a version change.")
 @options.stack(*engines.ENGINE)
 @options.wait
@@ -97,9 +104,10 @@ def change(**given: Any) -> None:
     """
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
     from isamap.core import change as recipe
-    from isamap.core import change_report, change_survey
+    from isamap.core import change_report
     from isamap.io.report import check_report_libraries
 
+    _check_strata(given)
     how = engines.settle(dict(given))
     years = _years(given["years"])
     if given["min_looks"] > len(years):
@@ -119,13 +127,31 @@ def change(**given: Any) -> None:
             _print_json(outcome, None)
     elif outcome.made:
         directory = jobs[0].target.directory
-        sampled = change_survey.survey(outcome, given["sample"], directory) if given["sample"] else None
+        sampled = _sampled(outcome, given, directory)
         change_report.write(outcome, sampled, directory)
         if given["as_json"]:
             _print_json(outcome, sampled)
         else:
             _print(change_report.all_tables(outcome, sampled), change_report.warnings_of(outcome, sampled))
     outcome.raise_for_failures()
+
+
+def _check_strata(given: dict[str, Any]) -> None:
+    """Refuse options of a sample that nothing would read."""
+    context = click.get_current_context()
+    for name, needed in (("stratum", "sample"), ("strata_sizes", "stratum")):
+        source = context.get_parameter_source(name)
+        if source is click.core.ParameterSource.COMMANDLINE and not given[needed]:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --{needed}")
+
+
+def _sampled(outcome: "Outcome", given: dict[str, Any], directory: Path) -> "Sampled | None":
+    """What --sample says of the change."""
+    from isamap.core.change_survey import Survey, survey
+
+    if not given["sample"]:
+        return None
+    return survey(outcome, Survey(given["sample"], given["stratum"], given["strata_sizes"]), directory)
 
 
 def _own(jobs: "list[Job]", given: dict[str, Any]) -> "list[Job]":

@@ -100,7 +100,18 @@ def _of_ground(outcome: Outcome) -> list[str]:
 
 def _of_sample(sampled: Sampled) -> list[str]:
     """What estimates rest on."""
-    found = []
+    found = [
+        f"Fewer than two points lie in a class of {one}: these classes are one stratum of the estimates. That is right if "
+        "the points were drawn at random over the whole; if within the classes, label more of them."
+        for one in sampled.joined
+    ]
+    if sampled.other_ground:
+        strata, maps = sampled.other_ground
+        found.append(
+            f"The strata of the sample have {strata:.4g} km², the ground with enough looks {maps:.4g}: they are not the "
+            "same ground. Estimates are of the part of the strata that lies on it, whose size is estimated from the points, "
+            "too; the counts beside them are not."
+        )
     for what, points in sampled.points.items():
         if what.startswith("left out: no label") and points:
             found.append(f"{points} points are {what}: those left stand for them.")

@@ -1,70 +1,117 @@
 """`isamap change --sample`: what a reference sample says of the change."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isamap.core.differencing import Outcome, units_of
 from isamap.domain.change_sample import UNKNOWN, Observed, Sampled, estimates, met, observed_states, rare
+from isamap.domain.change_strata import M2, Part, Plan, plan_of_classes, strata_on_ground
 from isamap.domain.change_tally import ALL
 from isamap.domain.changes import CHANGE, FEW
 from isamap.domain.product import NODATA
 from isamap.domain.transition import METHODS
 from isamap.errors import InputError
 from isamap.io.points import units_at, values_at
-from isamap.io.sample import check_single, read_sample
+from isamap.io.sample import Sample, check_single, read_sample
+from isamap.io.sample_ground import check_unstratified, in_strata
 
 
-def survey(outcome: Outcome, path: Path, directory: Path) -> Sampled:
+@dataclass(frozen=True)
+class Survey:
+    """A reference sample and how it was drawn."""
+
+    path: Path
+    """Points."""
+    stratum: str | None = None
+    """Column with the stratum; None: drawn at random over the whole, or within the classes of the change map."""
+    strata: Path | None = None
+    """CSV with the columns `stratum` and `area_km2` (or `n_pixels`, `size`); needed with strata."""
+
+
+def survey(outcome: Outcome, asked: Survey, directory: Path) -> Sampled:
     """What a reference sample says of the change, everywhere and per unit.
 
     Args:
         outcome: the run.
-        path: of the sample.
+        asked: the sample.
         directory: of the rasters.
 
     Raises:
-        InputError: no point lies on the maps, points are told twice, columns do not fit, or a class has too few points.
+        InputError: no point lies on the maps, points are told twice, columns or strata do not fit, or a stratum has too
+            few points.
     """
-    sample = read_sample(path)
-    years = outcome.options.years
-    columns = {name: sample.column(name, path) for name in sample.rows[0]} if sample.rows else {}
-    states = observed_states(columns, years, str(path))
+    sample, years = read_sample(asked.path), outcome.options.years
+    columns = {name: sample.column(name, asked.path) for name in sample.rows[0]} if sample.rows else {}
+    states = observed_states(columns, years, str(asked.path))
+    if asked.stratum is None:
+        check_unstratified(
+            sample, asked.path, "were drawn at random over the whole, or within the classes of the change map"
+        )
     labelled = (states[years[0]] != UNKNOWN) & (states[years[-1]] != UNKNOWN)
-    check_single(sample, labelled, path)
+    check_single(sample, labelled, asked.path)
     rasters = [directory / f"{stem}{CHANGE.suffix}" for stem in outcome.stems]
     mapped = values_at(rasters, sample.x, sample.y, sample.crs)
-    used = labelled & (mapped != NODATA) & (mapped != FEW)
-    if not used.any():
+    counted = (mapped != NODATA) & (mapped != FEW)
+    if not (labelled & counted).any():
         raise InputError(
-            f"no point of {path} lies on a pixel of the change maps with enough looks and has been observed in "
+            f"no point of {asked.path} lies on a pixel of the change maps with enough looks and has been observed in "
             f"{years[0]} and {years[-1]}"
         )
-    observed = Observed(mapped[used].astype(np.int64), {year: seen[used] for year, seen in states.items()})
-    size = _class_sizes(outcome)
-    zones = {ALL: estimates(observed, size, years)}
+    rows = labelled if asked.stratum else labelled & counted
+    if asked.stratum:
+        plan, sizes = _plan_of_file(outcome, sample, asked, rows, counted)
+    else:
+        plan, sizes = plan_of_classes(mapped[rows].astype(np.int64), _class_sizes(outcome)), _sizes(outcome)
+    observed = Observed(plan, {year: seen[rows] for year, seen in states.items()})
+    zones = {ALL: estimates(observed, years)}
     units = units_of(outcome.options)
-    if units is not None:
-        for name, inside in units_at(units, sample).items():
-            if inside[used].any():
-                zones[name] = estimates(observed, size, years, inside[used])
+    for name, here in units_at(units, sample).items() if units is not None else ():
+        inside = (here & counted)[rows]
+        if inside.any():
+            zones[name] = estimates(observed, years, Part(inside, sizes.get(name)))
     points = {
-        "used": int(used.sum()),
+        "used": int((labelled & counted).sum()),
         f"left out: no label of {years[0]} or {years[-1]}": int((~labelled).sum()),
         "left out: outside the maps": int((labelled & (mapped == NODATA)).sum()),
         "left out: too few looks": int((labelled & (mapped == FEW)).sum()),
         **_labelled_between(observed, years),
     }
-    return Sampled(zones, points, met(observed, size), rare(observed, size))
+    same = plan.ground.size_m2 is not None
+    other = None if same else (plan.size_m2 / M2, _sizes(outcome)[ALL] / M2)
+    return Sampled(zones, points, met(observed), rare(observed), plan.joined, asked.stratum, other)
+
+
+def _plan_of_file(
+    outcome: Outcome, sample: Sample, asked: Survey, rows: NDArray[np.bool_], counted: NDArray[np.bool_]
+) -> tuple[Plan, dict[str, float]]:
+    """The strata in which points were drawn, and m2 of the zones whose ground they are.
+
+    Args:
+        outcome: the run.
+        sample: all points.
+        asked: where their strata are told.
+        rows: points with labels.
+        counted: points on the ground that the counts are of.
+    """
+    ground = in_strata(sample, asked.path, str(asked.stratum), asked.strata, rows)
+    try:
+        strata, sizes = strata_on_ground(ground.strata, ground.unit, outcome.tally, outcome.options.method)
+    except InputError as error:
+        raise InputError(f"{asked.strata}: {error}") from error
+    return Plan(strata, ground.index[rows], Part(counted[rows], sizes.get(ALL))), sizes
 
 
 def _labelled_between(observed: Observed, years: tuple[int, ...]) -> dict[str, int]:
     """Points that the figures of a year rest on, where some have no label of it."""
-    counts = {year: int((states != UNKNOWN).sum()) for year, states in observed.states.items()}
+    here = observed.plan.ground.inside
+    counts = {year: int((states[here] != UNKNOWN).sum()) for year, states in observed.states.items()}
     return {
         f"used and labelled in {year}": counts[year]
         for year in years[1:-1]
-        if year in counts and counts[year] < observed.mapped.size
+        if year in counts and counts[year] < here.sum()
     }
 
 
@@ -72,3 +119,9 @@ def _class_sizes(outcome: Outcome) -> dict[int, float]:
     """m2 of every class of the written reading with enough looks."""
     cells = outcome.tally.area_m2[ALL][METHODS.index(outcome.options.method)].sum(axis=0)
     return {code: float(area) for code, area in enumerate(cells[:-1]) if code != FEW}
+
+
+def _sizes(outcome: Outcome) -> dict[str, float]:
+    """m2 with enough looks of every zone."""
+    tally, method = outcome.tally, outcome.options.method
+    return {zone: tally.figures(zone, method).mapped_km2 * M2 for zone in tally.area_m2}

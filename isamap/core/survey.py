@@ -234,6 +234,7 @@ def _ground(products: Sequence[Product], points: _Points, survey: Survey) -> Gro
     if survey.stratum is not None:
         return in_strata(points.sample, survey.path, survey.stratum, survey.strata, points.rows)
     check_unstratified(points.sample, survey.path)
+    log.warning("no --stratum: the points are taken for a simple random sample of the whole map")
     return whole(products, len(points.sample.rows))
 
 

@@ -1,9 +1,9 @@
-"""Change areas from a reference sample: the map's own counts say how large the strata are, the sample what they hold.
+"""Change areas from a reference sample: its points, each weighted by the ground that it stands for (`change_strata`).
 
-The strata are the classes of the change map; ground with too few looks is none of them, for no figure is of it. Within
-them every point stands for the same ground, so the sample must have been drawn at random within them, or at random over
-the whole map. Intervals mind strata in which hardly any error was met (`caution`): a stratum's points are pervious or
-impervious throughout, gained or lost, and the kind met most often is the one that an unseen error would replace.
+Everything is a part of what was sampled: points elsewhere are 0 above and below the line, and areas are shares of the
+ground that was counted (`estimation_parts`). Intervals mind strata in which hardly any error was met (`caution`): a
+stratum's points are pervious or impervious throughout, gained or lost, and the kind met most often is the one that an
+unseen error would replace.
 """
 
 import math
@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from isamap.domain.accuracy import ratio as over
 from isamap.domain.caution import Error, Rare, doubt_of
-from isamap.domain.changes import ENDPOINT, FLICKER, GAIN, IMPERVIOUS, LOSS, NAMES, PERVIOUS, REVERSAL
-from isamap.domain.estimation import Design, Estimate, Stratum, design_of, ratio
+from isamap.domain.change_strata import M2, Part, Plan
+from isamap.domain.changes import GAIN, IMPERVIOUS, LOSS, PERVIOUS
+from isamap.domain.estimation import Design, Estimate, design_of, ratio
 from isamap.domain.reference_sample import label
 from isamap.errors import InputError
 
-UNSETTLED = (ENDPOINT, FLICKER, REVERSAL)
-"""Rare classes that share one stratum."""
 CODES = {PERVIOUS: (0, 0), IMPERVIOUS: (1, 1), GAIN: (0, 1), LOSS: (1, 0)}
 """State in the first and the last year of an observed change class."""
 KINDS = ("pervious points", "impervious points", "gains", "losses")
@@ -34,15 +33,19 @@ UNKNOWN = -1
 class Observed:
     """What was seen at the points of a sample."""
 
-    mapped: NDArray[np.int64]
-    """Change class of the map, shape (point,); none has too few looks."""
+    plan: Plan
+    """How they were drawn."""
     states: Mapping[int, NDArray[np.int64]]
     """Observed state, 0 or 1, by year; shape (point,); all points have one in the first and the last year."""
 
-    def kinds(self) -> NDArray[np.float64]:
-        """1 for points that are pervious, impervious, gained or lost between the first and the last year, (4, point)."""
+    def kinds(self, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """1 for points that are pervious, impervious, gained or lost from the first to the last year, or not inside.
+
+        Shape (5, point).
+        """
         first, last = self.states[min(self.states)], self.states[max(self.states)]
-        return np.array([(first == a) & (last == b) for a, b in CODES.values()], np.float64)
+        met = [(first == a) & (last == b) & inside for a, b in CODES.values()]
+        return np.array([*met, ~inside], np.float64)
 
 
 @dataclass(frozen=True)
@@ -57,88 +60,74 @@ class Sampled:
     """Size in m2, and points by what was observed (pervious, impervious, gain, loss)."""
     rare: tuple[Rare, ...]
     """Strata whose errors are so few that intervals mind them."""
+    joined: tuple[str, ...] = ()
+    """Classes of the map that are one stratum for want of points."""
+    column: str | None = None
+    """Where the strata are told; None: they are the classes of the change map."""
+    other_ground: tuple[float, float] | None = None
+    """km2 of the strata and of the ground that is counted, where these are not the same ground."""
 
 
-def strata_of(
-    mapped: NDArray[np.int64], size_m2: Mapping[int, float]
-) -> tuple[list[Stratum], NDArray[np.int64]]:
-    """Strata of the map classes, the rare ones together, and the stratum of each point."""
-    groups = [(PERVIOUS,), (IMPERVIOUS,), (GAIN,), (LOSS,), UNSETTLED]
-    strata: list[Stratum] = []
-    index = np.full(mapped.shape, -1)
-    for group in groups:
-        area = sum(size_m2.get(code, 0.0) for code in group)
-        inside = np.isin(mapped, group)
-        if area > 0 or inside.any():
-            index[inside] = len(strata)
-            strata.append(Stratum(NAMES[group[0]] if len(group) == 1 else "unsettled", area))
-    return strata, index
-
-
-def met(observed: Observed, size_m2: Mapping[int, float]) -> dict[str, tuple[float, NDArray[np.int64]]]:
+def met(observed: Observed) -> dict[str, tuple[float, NDArray[np.int64]]]:
     """Size and observed classes of the points of each stratum: `Sampled.strata`."""
-    strata, index = strata_of(observed.mapped, size_m2)
-    kinds = observed.kinds().astype(np.int64)
-    return {one.name: (one.size, kinds[:, index == number].sum(axis=1)) for number, one in enumerate(strata)}
+    plan = observed.plan
+    kinds = observed.kinds(plan.ground.inside)[: len(KINDS)].astype(np.int64)
+    return {
+        one.name: (one.size, kinds[:, plan.index == number].sum(axis=1))
+        for number, one in enumerate(plan.strata)
+    }
 
 
-def rare(observed: Observed, size_m2: Mapping[int, float]) -> tuple[Rare, ...]:
+def rare(observed: Observed) -> tuple[Rare, ...]:
     """Strata in which some history was hardly met: `Sampled.rare`."""
-    strata, index = strata_of(observed.mapped, size_m2)
-    design, kinds = design_of(strata, index), observed.kinds()
-    return doubt_of(design, kinds, _errors(design, kinds)).named(strata)
+    plan = observed.plan
+    design, cells = design_of(plan.strata, plan.index), observed.kinds(plan.ground.inside)
+    return doubt_of(design, cells, _errors(design, cells)).named(plan.strata)
 
 
-def estimates(
-    observed: Observed,
-    size_m2: Mapping[int, float],
-    years: Sequence[int],
-    inside: NDArray[np.bool_] | None = None,
-) -> dict[str, Estimate]:
+def estimates(observed: Observed, years: Sequence[int], unit: Part | None = None) -> dict[str, Estimate]:
     """Areas in km2 and rates with standard errors, of everything or of a part of it.
 
     A year between the first and the last rests on the points with a label of it.
 
     Args:
         observed: the sample.
-        size_m2: area of each map class over everything.
         years: first and last of the series and those between.
-        inside: points in the part; all if left out. The strata stay those of everything, and intervals are normal.
+        unit: the part; the strata stay those of everything, and intervals are normal. Everything if left out.
 
     Raises:
         InputError: a stratum has fewer than two points.
     """
-    strata, index = strata_of(observed.mapped, size_m2)
-    whole_km2 = sum(stratum.size for stratum in strata) / 1e6
-    here = np.ones(index.shape, np.bool_) if inside is None else inside
-    kinds = observed.kinds()
+    plan, part = observed.plan, unit or observed.plan.ground
+    design_of(plan.strata, plan.index)  # every stratum must be sampled in the years that all figures need
+    cells = observed.kinds(part.inside)
 
     def per(y: Sequence[int], x: Sequence[int]) -> Estimate:
         """A ratio of sums of histories."""
-        top, bottom = ((np.array(part) @ kinds) * here for part in (y, x))
-        if not bottom.any():
-            return Estimate(math.nan, math.nan)
-        found = ratio(strata, index, top, bottom)
-        return found if inside is not None else _minded(found, strata, index, kinds, (y, x))
+        found = ratio(plan.strata, plan.index, np.array(y) @ cells, np.array(x) @ cells)
+        return found if unit else _minded(found, plan, plan.index, cells, (y, x))
 
-    def area(where: NDArray[np.bool_], rows: NDArray[np.bool_] | None = None) -> Estimate:
-        known = np.ones(index.shape, np.bool_) if rows is None else rows
-        if not _every_stratum_twice(strata, index[known]):
+    def area(where: NDArray[np.bool_], rows: NDArray[np.bool_]) -> Estimate:
+        """Share of the part, or of all strata, times its size."""
+        index, inside = plan.index[rows], part.inside[rows]
+        if not _every_stratum_twice(plan, index) or not inside.any():
             return Estimate(math.nan, math.nan)
-        is_so = (where & here)[known].astype(np.float64)
-        found = ratio(strata, index[known], is_so).as_share()
-        if inside is None:
-            found = _minded(found, strata, index[known], np.array([is_so, 1 - is_so]), ((1, 0), (1, 1)))
-        return found.times(whole_km2)
+        cells = np.array([where[rows] & inside, ~where[rows] & inside, ~inside], np.float64)
+        parts = (1, 0, 0), (1, 1, int(part.size_m2 is None))
+        found = ratio(plan.strata, index, *(np.array(weights) @ cells for weights in parts)).as_share()
+        if not unit:
+            found = _minded(found, plan, index, cells, parts)
+        return found.times((plan.size_m2 if part.size_m2 is None else part.size_m2) / M2)
 
-    design_of(strata, index)  # every stratum must be sampled in the years that all figures need
+    everyone = np.ones(plan.index.shape, np.bool_)
     found = {
         f"ISA {year} (km²)": area(states == 1, states != UNKNOWN)
         for year, states in sorted(observed.states.items())
     }
-    found["gain (km²)"] = area(kinds[GAIN] > 0)
-    found["loss (km²)"] = area(kinds[LOSS] > 0)
-    return found | _rates(per((0, 1, 1, 0), (0, 1, 0, 1)), per((0, 0, 1, -1), (1, 1, 1, 1)), years)
+    found["gain (km²)"] = area(cells[GAIN] > 0, everyone)
+    found["loss (km²)"] = area(cells[LOSS] > 0, everyone)
+    kept, net = per((0, 1, 1, 0, 0), (0, 1, 0, 1, 0)), per((0, 0, 1, -1, 0), (1, 1, 1, 1, 0))
+    return found | _rates(kept, net, years)
 
 
 def _rates(kept: Estimate, net: Estimate, years: Sequence[int]) -> dict[str, Estimate]:
@@ -167,13 +156,14 @@ def _rates(kept: Estimate, net: Estimate, years: Sequence[int]) -> dict[str, Est
     }
 
 
-def _every_stratum_twice(strata: Sequence[Stratum], index: NDArray[np.int64]) -> bool:
-    counts = np.bincount(index, minlength=len(strata)).tolist()
-    return all(count > 1 for one, count in zip(strata, counts, strict=True) if one.size)
+def _every_stratum_twice(plan: Plan, index: NDArray[np.int64]) -> bool:
+    counts = np.bincount(index, minlength=len(plan.strata)).tolist()
+    return all(count > 1 for one, count in zip(plan.strata, counts, strict=True) if one.size)
 
 
-def _errors(design: Design, kinds: NDArray[np.float64]) -> Iterator[Error]:
-    """All kinds of points that a stratum may show but the one that it shows most."""
+def _errors(design: Design, cells: NDArray[np.float64]) -> Iterator[Error]:
+    """All kinds of points that a stratum may show but the one that it shows most; the last kind lies elsewhere."""
+    kinds = cells[:-1]
     for h in range(design.size.size):
         counts = kinds[:, design.stratum == h].sum(axis=1)
         right = int(counts.argmax())
@@ -182,23 +172,25 @@ def _errors(design: Design, kinds: NDArray[np.float64]) -> Iterator[Error]:
 
 def _minded(
     found: Estimate,
-    strata: Sequence[Stratum],
+    plan: Plan,
     index: NDArray[np.int64],
-    kinds: NDArray[np.float64],
+    cells: NDArray[np.float64],
     parts: tuple[Sequence[int], Sequence[int]],
 ) -> Estimate:
     """An estimate with an interval that minds rare errors.
 
     Args:
         found: y / x.
-        strata: what was sampled.
+        plan: what was sampled.
         index: stratum of each point.
-        kinds: 1 for points of a kind, shape (kind, point).
+        cells: 1 for points of a kind, shape (kind, point); the last kind lies elsewhere.
         parts: what a point of each kind adds to y, and to x.
     """
+    if not math.isfinite(found.value):
+        return found
     y, x = (np.array(part, np.float64) for part in parts)
-    design = design_of(strata, index)
-    doubt = doubt_of(design, kinds, _errors(design, kinds))
+    design = design_of(plan.strata, index)
+    doubt = doubt_of(design, cells, _errors(design, cells))
     weight = (y - found.value * x) / float(x @ doubt.totals.sum(axis=1))
     return doubt.judged(found, lambda totals: over(float(y @ totals), float(x @ totals)), weight.tolist())
 

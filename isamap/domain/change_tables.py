@@ -204,9 +204,10 @@ def sample(found: Sampled, tally: Tally, method: str) -> tuple[Table, ...]:
         *("unit", "quantity", UNADJUSTED, RAW_COUNT, "estimate", "standard error"),
         *("95 % low", "95 % high"),
     )
+    drawn = f"those of the column {found.column}" if found.column else "the classes of the change map"
     note = (
-        "Of the ground with enough looks. Stratified estimator, strata are the classes of the change map; rates are "
-        "fractions, not percent."
+        f"Of the ground with enough looks. Stratified estimator, strata are {drawn}. The area of a unit is its counted "
+        "ground times its estimated share, unless a warning says otherwise; rates are fractions, not percent."
     )
     strata = tuple(
         (name, size / 1e6, int(seen.sum()), *seen.tolist()) for name, (size, seen) in found.strata.items()

@@ -136,8 +136,13 @@ def in_strata(sample: Sample, path: Path, column: str, sizes: Path | None, rows:
     return Ground(table.strata, index, table.unit, {}, table)
 
 
-def check_unstratified(sample: Sample, path: Path) -> None:
-    """Refuse a sample that was drawn in strata and is taken for a simple random one.
+def check_unstratified(sample: Sample, path: Path, drawn: str = "are a simple random sample") -> None:
+    """Refuse a sample that was drawn in strata where nothing says what to do with them.
+
+    Args:
+        sample: the points.
+        path: their file, for the message.
+        drawn: what its points are taken for.
 
     Raises:
         InputError: it has a column of that name.
@@ -145,9 +150,8 @@ def check_unstratified(sample: Sample, path: Path) -> None:
     if any(name.lower() == STRATUM for row in sample.rows for name in row):
         raise InputError(
             f"{path} has a column {STRATUM!r}: give --stratum {STRATUM} and --strata-sizes, or take the "
-            "column out if the points are a simple random sample"
+            f"column out if the points {drawn}"
         )
-    log.warning("no --stratum: the points are taken for a simple random sample of the whole map")
 
 
 def whole(products: Sequence[Product], points: int) -> Ground:
