@@ -19,8 +19,8 @@ from isamap.model.adapt import (
     pseudo_labels,
 )
 from isamap.model.chips import ShareSource
-from isamap.model.training import Extras, Validation
-from isamap.model.validation import judge
+from isamap.model.training import Extras
+from isamap.model.validation import Validation, judge
 
 
 @pytest.fixture(autouse=True, scope="module")

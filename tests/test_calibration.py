@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
@@ -117,7 +118,7 @@ def test_calibration_moves_no_pixel_of_a_class_map(tmp_path, monkeypatch, share)
     lr, valid = scene(3)
     valid[12, 20] = False
     path = write(tmp_path / "plain")
-    p = Predictor(path, "cpu").probability(lr[None], valid[None])[0].numpy()
+    p = tiny.probability(Predictor(path, "cpu"), lr[None], valid[None])[0].numpy()
     raw = float(np.quantile(p, share, method="nearest"))
     plain = Predictor(path, "cpu", raw)
     fitted = write(

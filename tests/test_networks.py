@@ -290,7 +290,7 @@ def test_a_class_scheme_has_an_output_per_class(name):
     x = scene(2 * settling.halo_of(made) + 4, 2 * settling.halo_of(made) + 4)
     with torch.inference_mode():
         each = settling.probabilities(made, x, settling.halo_of(made))
-        isa = settling.probability(made, x, settling.halo_of(made))
+        isa = settling.impervious(each, made.config)
     torch.testing.assert_close(each.sum(dim=1), torch.ones(1, 40, 40))
     torch.testing.assert_close(isa, each[:, made.config.isa_channels].sum(dim=1))
 

@@ -11,17 +11,10 @@ from isamap.core.recipe import Recipe
 from isamap.errors import ModelError
 from isamap.model.chips import PairSource
 from isamap.model.networks import NetworkConfig
-from isamap.model.training import (
-    THRESHOLDS,
-    Schedule,
-    Trainer,
-    Validation,
-    as_json,
-    learning_rate,
-    probabilities,
-    read_record,
-)
-from isamap.model.validation import judge
+from isamap.model.schedule import Schedule, learning_rate
+from isamap.model.state import read_record
+from isamap.model.training import Trainer, as_json
+from isamap.model.validation import THRESHOLDS, Validation, judge, probabilities
 
 CPU = torch.device("cpu")
 CONFIG = NetworkConfig(name="fast", channels=8, blocks=1)

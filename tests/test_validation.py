@@ -18,7 +18,7 @@ def test_what_is_validated_is_what_a_map_shows_up_to_its_edge(tmp_path, shape):
     path = tiny.write_scene(tmp_path / "scene.tif", RasterWindow(220, 330, width, height))
     with open_scene(SceneInput((path,)), tiny.BANDS) as scene:
         lr, valid = scene.read(Window(0, 0, height, width), halo)
-    mapped = predictor.probability(lr[None], valid[None])[0].numpy()
+    mapped = tiny.probability(predictor, lr[None], valid[None])[0].numpy()
     inner = lr[:, halo : halo + height, halo : halo + width]
     present = torch.ones(inner.shape, dtype=torch.bool)
     validated = probabilities(predictor.network.float(), torch.from_numpy(inner), present).numpy()

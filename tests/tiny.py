@@ -54,6 +54,21 @@ def write_model(folder: Path, name: str = "tiny", seed: int = 0, classes: str = 
     return path
 
 
+def probabilities(predictor, lr, valid):
+    """The network's own probability of each output, `(n, outputs, Y, X)`, of all strips."""
+    import torch
+
+    return torch.cat([each for _, each in predictor.strips(lr, valid)], dim=-2)
+
+
+def probability(predictor, lr, valid):
+    """Calibrated ISA probability, `(n, Y, X)`, as a map is made from it."""
+    from isamap.model import settling
+
+    raw = settling.impervious(probabilities(predictor, lr, valid), predictor.card.network)
+    return settling.calibrated(raw, predictor.card.calibration)
+
+
 def write_scene(path: Path, window: Window = TOWN, nodata_corner_px: int = 0) -> Path:
     """A part of the bundled scene; the upper left corner may be nodata."""
     with rasterio.open(CHONGQING) as src:

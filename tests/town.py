@@ -5,7 +5,9 @@ import torch
 
 from isamap.model.chips import PairSource, ShareSource
 from isamap.model.networks import NetworkConfig
-from isamap.model.training import Schedule, Trainer, Validation, as_json
+from isamap.model.schedule import Schedule
+from isamap.model.training import Trainer, as_json
+from isamap.model.validation import Validation
 
 CPU = torch.device("cpu")
 SHORT = Schedule(steps=6, warmup_steps=2, chip_px=8, border_px=2, evaluate_every=2, learning_rate=3e-3)

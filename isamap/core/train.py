@@ -23,8 +23,8 @@ from isamap.model.chips import Mixture, Source
 from isamap.model.clock import Clock
 from isamap.model.networks import NetworkConfig
 from isamap.model.samples import sample
-from isamap.model.training import Extras, Progress, Trainer, as_json
-from isamap.model.validation import HALF
+from isamap.model.training import Extras, Trainer, as_json
+from isamap.model.validation import HALF, Progress
 from isamap.progress import Progress as Bar
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ a scene is made of (another grid, another type, no raster) comes back as an Inpu
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +54,7 @@ class ScenePixels:
 
     def __init__(
         self,
-        sources: Mapping[str, Source] | Iterable[Source],
+        sources: Iterable[Source],
         *,
         limits: Limits = LIMITS,
         share: int = 1,
@@ -68,8 +68,7 @@ class ScenePixels:
             share: processes that read side by side; connections and rates are divided by it.
             named: `host` or `host:port` of servers that the user named besides those of the sources.
         """
-        rows = sources.values() if isinstance(sources, Mapping) else sources
-        self._sources = {source.name: source for source in rows}
+        self._sources = {source.name: source for source in sources}
         self._options: dict[str, Any] = {"limits": limits, "share": share, "named": tuple(named)}
         self._clients: dict[str, tuple[Client, Signers]] = {}
         self._directories = Directories()

@@ -99,25 +99,19 @@ class Predictor:
         """Impervious pixels of a class map."""
         return self.scheme.count_isa(classes)
 
-    def probability(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
-        """Calibrated ISA probability without halo, float32 `(n, y * scale, x * scale)` on the device; see `probabilities`."""
-        raw = settling.impervious(self.probabilities(lr, valid), self.card.network)
-        return settling.calibrated(raw, self.card.calibration)
-
-    def probabilities(self, lr: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
-        """The network's own probability of each output without halo, float32 `(n, outputs, y * scale, x * scale)` on the device.
-
-        Args:
-            lr: reflectance `(n, band, y + 2 * halo, x + 2 * halo)`, 0 where missing.
-            valid: `(n, y + 2 * halo, x + 2 * halo)`, True where the reflectance is real.
-        """
-        return torch.cat([each for _, each in self.strips(lr, valid)], dim=-2)
-
     @torch.inference_mode()
     def strips(
         self, lr: NDArray[np.float32], valid: NDArray[np.bool_]
     ) -> Iterator[tuple[slice, torch.Tensor]]:
-        """`probabilities` in strips from top to bottom: their rows, and `(n, outputs, rows, x * scale)`."""
+        """The network's own probability of each output without halo, in strips from top to bottom.
+
+        Args:
+            lr: reflectance `(n, band, y + 2 * halo, x + 2 * halo)`, 0 where missing.
+            valid: `(n, y + 2 * halo, x + 2 * halo)`, True where the reflectance is real.
+
+        Yields:
+            Rows of the strip, and float32 `(n, outputs, rows, x * scale)` on the device.
+        """
         height, width = (side - 2 * self.halo_px for side in lr.shape[-2:])
         grow = [(0, -(side - 2 * self.halo_px) % STEP_PX) for side in lr.shape[-2:]]
         lr = np.pad(lr, ((0, 0), (0, 0), *grow))

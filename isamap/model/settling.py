@@ -13,16 +13,8 @@ SETTLE_ROWS = 160
 
 
 def halo_of(network: Network) -> int:
-    """Real neighbour pixels that `probability` wants on every side: the reach of the network and of `settle`."""
+    """Real neighbour pixels that `probabilities` wants on every side: the reach of the network and of `settle`."""
     return -(-(network.radius_px + 1) // network.stride_px) * network.stride_px
-
-
-def probability(network: Network, x: Tensor, halo_px: int) -> Tensor:
-    """ISA probability without halo, float32 `(n, y * scale, x * scale)`; of a class scheme, that of its ISA classes.
-
-    Args: as for `probabilities`.
-    """
-    return impervious(probabilities(network, x, halo_px), network.config)
 
 
 def impervious(each: Tensor, config: NetworkConfig) -> Tensor:

@@ -23,22 +23,9 @@ from isamap.model.chips import Source
 from isamap.model.feeder import Feeder
 from isamap.model.objective import Objective, weighted_sum
 from isamap.model.schedule import Schedule, learning_rate
-from isamap.model.state import pack_state, read_record, unpack_state
+from isamap.model.state import pack_state, unpack_state
 from isamap.model.target import Target
-from isamap.model.validation import THRESHOLDS, Progress, Validation, look, probabilities
-
-__all__ = [
-    "THRESHOLDS",
-    "Extras",
-    "Progress",
-    "Schedule",
-    "Trainer",
-    "Validation",
-    "as_json",
-    "learning_rate",
-    "probabilities",
-    "read_record",
-]
+from isamap.model.validation import Progress, Validation, look
 
 
 @dataclass(frozen=True)

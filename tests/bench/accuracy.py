@@ -21,7 +21,7 @@ from accuracy_scores import labelled_table, reliability_table
 
 from isamap.engine.pages import keep_pages
 from isamap.io.ground import read_reflectance
-from isamap.model.training import probabilities
+from isamap.model.validation import probabilities
 
 __all__ = ["point_scores", "probabilities", "read_reflectance", "real_areas"]
 

@@ -15,7 +15,7 @@ from isamap.domain.accuracy import Confusion
 from isamap.model.checkpoint import Card, find, load
 from isamap.model.chips import PairSource, ShareSource
 from isamap.model.networks import Network
-from isamap.model.training import probabilities
+from isamap.model.validation import probabilities
 
 RECIPE = Path(__file__).parents[2] / "examples" / "train" / "fast.toml"
 """Whose real ground the random forest learns from."""

@@ -58,7 +58,7 @@ def found(made, source, url=None):
     """Raw items that a search answers."""
     source = replace(source, url=url) if url else source
     west, south, east, north = made.tile.footprint().bounds
-    with ScenePixels({source.name: source}) as pixels:
+    with ScenePixels([source]) as pixels:
         client = pixels.client(source)
         return search(
             source, (west, south, east, north), "2021-01-01T00:00:00Z", "2022-12-31T23:59:59Z", client
@@ -97,7 +97,7 @@ def result(tile, source, method="median", dropped=()):
 
 
 def own_pixels(source):
-    return ScenePixels({source.name: source}, limits=Limits())
+    return ScenePixels([source], limits=Limits())
 
 
 def in_memory(made, source, shape, *, only=None, method="median"):

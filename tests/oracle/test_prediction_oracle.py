@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from isamap.domain.grid import windows
@@ -79,8 +80,8 @@ def in_windows(predictor, lr, valid, step):
     for window in windows(shape, step):
         rows = slice(window.row_off, window.row_off + window.height + 2 * halo)
         cols = slice(window.col_off, window.col_off + window.width + 2 * halo)
-        made[window.scaled(scale).slices] = predictor.probability(
-            lr[None, :, rows, cols], valid[None, rows, cols]
+        made[window.scaled(scale).slices] = tiny.probability(
+            predictor, lr[None, :, rows, cols], valid[None, rows, cols]
         )[0]
     return made
 
