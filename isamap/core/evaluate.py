@@ -20,16 +20,9 @@ from isamap.errors import ConfigError, InputError, IsamapError
 from isamap.io.label_area import known_m2
 from isamap.io.label_polygons import LabelPolygons, labels_of
 from isamap.io.partition import Part, squares, strips
-from isamap.io.products import (
-    Footprints,
-    Product,
-    check_local,
-    footprints,
-    parse_product,
-    tell_of_dates,
-    tell_of_offset,
-)
+from isamap.io.products import Footprints, Product, check_local, footprints, parse_product, tell_of_offset
 from isamap.io.raster_zones import RASTERS, ZoneLayer, strata_layer
+from isamap.io.same_ground import tell_of_dates
 from isamap.io.views import DENSITY, Eyes, Sight
 from isamap.io.zones import Polygons, Source, source_of, whole_path, zones_of
 from isamap.progress import Progress

@@ -19,7 +19,8 @@ from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io.classmap import ClassMap
 from isamap.io.guard import one_line
-from isamap.io.products import Footprints, Product, footprints, grid_of, tell_of_dates
+from isamap.io.products import Footprints, Product, footprints, grid_of
+from isamap.io.same_ground import tell_of_dates
 from isamap.io.zones import Polygons
 
 WINDOW_PX = 2048
