@@ -140,6 +140,7 @@ def test_json_is_one_document_with_counts_that_match_the_pixels(change, maps):
     gained = int((kinds == changes.GAIN).sum())
     assert classes["sustained gain (km²)"] == pytest.approx(gained * area / 1e6)
     written = json.loads(Path("out/report.json").read_text())
+    assert set(written.pop("files")) <= {path.name for path in Path("out").iterdir()}
     assert document == written | {"made": 1, "skipped": 0}
 
 

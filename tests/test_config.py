@@ -135,7 +135,7 @@ def test_no_kind_of_settings_takes_numbers_that_are_none(tmp_path):
         path = tmp_path / "recipe.toml"
         path.write_text(f"{line}\n{source}")
         with pytest.raises(ConfigError, match=line.split()[0]):
-            read_toml(path, TileRecipe)
+            read_toml(path, TileRecipe).checked()
     path.write_text(f"{source}gain = 0.0\n")
     with pytest.raises(ConfigError, match="gain"):
-        read_toml(path, TileRecipe)
+        read_toml(path, TileRecipe).checked()

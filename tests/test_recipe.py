@@ -125,7 +125,7 @@ SCENE = GROUND + '[[scenes]]\nname = "c"\n'
         ),
         (SCHEDULE + "discriminator_rate = 1e-4", "schedule.discriminator_rate: the network fast has no such"),
         (SHARES + "impervious_ndvi = 0.4", "shares: impervious_ndvi lies below pervious_ndvi"),
-        (SHARES + "pervious_ndvi = nan", "shares: impervious_ndvi lies below pervious_ndvi"),
+        (SHARES + "pervious_ndvi = nan", "shares.pervious_ndvi: Input should be a finite number"),
         (SHARES + "doubt = 1.5", "shares: doubt and built_up lie from 0 to 1"),
         (SHARES + "slack_px = -1", "slack_px is 0 or more"),
         ('extends = "base.toml"\n[chips]\npairs = -2', "chips.pairs is -2: 0 or more"),

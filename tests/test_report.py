@@ -225,6 +225,7 @@ def test_the_document_is_plain_json_with_a_version(tmp_path):
         "counts": [[1, 2]],
         "bad": [None, None, None],
         "nested": {"year": 2021, "path": "a/b", "none": None, "yes": True},
+        "files": ["index.html", "report.json", "accuracy.csv", "many.csv", "curve.png"],
     }
 
 

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-from pydantic import Field
-
 from isamap.config import Settings
 from isamap.domain.chips import STEM
 from isamap.domain.classes import scheme_of
@@ -62,13 +60,13 @@ class Source(Settings):
     """Band names in place of the files' own, in order."""
     offset: int | None = None
     """Added to integer values before scaling, -1000 for baseline 04.00 where it was not removed; None: what the file declares."""
-    gain: float | None = Field(default=None, gt=0)
+    gain: float | None = None
     """Reflectance of one unit of the file, where the sensor's own rule is not meant."""
     reproject: bool = False
     """Whether imagery on another grid is warped to the UTM 10 m grid."""
     scale: int | None = None
     """Fine pixels per pixel of the imagery and side, in place of the sensor's pixel in metres."""
-    max_shift_m: float | None = Field(default=None, ge=0)
+    max_shift_m: float | None = None
     """In place of the recipe's."""
     unit: str = ""
     """Administrative unit, where it is not found by position."""
@@ -85,9 +83,9 @@ class TileRecipe(Settings):
     """Side of a chip in pixels of the imagery."""
     scheme: str = "isa"
     """Classes of the labels: isa or fbp24."""
-    min_labelled: float = Field(default=0.05, ge=0, le=1)
+    min_labelled: float = 0.05
     """Least labelled share of a chip."""
-    max_shift_m: float | None = Field(default=None, ge=0)
+    max_shift_m: float | None = None
     """Largest shift between imagery and labels or image; None: 5 m measured by an image, 10 m by labels."""
     align: bool = False
     """Move labels and image back by the measured shift, in whole fine pixels."""
@@ -117,6 +115,12 @@ class TileRecipe(Settings):
             rules.buffer_m >= 0 and 0 < rules.least_train <= 1 and (self.block_m is None or self.block_m > 0)
         ):
             raise ConfigError("split: buffer_m must be 0 or more, least_train in 0-1, block_m above 0")
+        if not 0 <= self.min_labelled <= 1:
+            raise ConfigError(f"min_labelled is {self.min_labelled:g}: it is a share, 0-1")
+        if any(
+            one is not None and one < 0 for one in (self.max_shift_m, *(s.max_shift_m for s in self.sources))
+        ):
+            raise ConfigError("max_shift_m must be 0 or more")
         if not self.sources:
             raise ConfigError("the recipe names no [[sources]]")
         for source in self.sources:
@@ -134,6 +138,7 @@ def _check(source: Source) -> None:
     simulated = source.folder is None and not source.imagery
     values = list(source.split_values.values())
     faults = {
+        "gain must be above 0": source.gain is not None and source.gain <= 0,
         "that is the name of the store's own files: choose another": source.name == STEM,
         "give a folder, or files": source.folder is not None and files,
         "give imagery, or an image from which the sensor is simulated": simulated and not source.image,
