@@ -5,7 +5,9 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
+import shapely
 from test_change import SIDE, YEARS, grid_of, rasters, striped, write_map, years
 
 from isamap.domain import changes
@@ -279,6 +281,39 @@ def test_a_class_without_points_is_joined_with_another(ground, tmp_path):
     whole = (kinds != changes.FEW).sum() * PIXEL_KM2
     assert found["estimate"] == pytest.approx(value * whole)
     assert found["standard error"] == pytest.approx(error * whole)
+
+
+def test_a_bad_sample_is_refused_before_the_maps_are_read(isamap, tmp_path):
+    maps = [write_map(tmp_path / str(year) / "m.tif", striped(t, WORDS)) for t, year in enumerate(YEARS)]
+    sample = write_sample(tmp_path / "s.csv", [3, 9], [3, 3], {"change": [0, 1], "stratum": ["a", "b"]})
+    for more in (
+        (),
+        ("--stratum", "Stratum"),
+        ("--stratum", "stratum", "--strata-sizes", tmp_path / "none.csv"),
+    ):
+        ended = isamap("change", *maps, *years(), "-o", "out", "--sample", sample, *more)
+        assert ended.code in (65, 66), ended.err
+    assert isamap("change", *maps, *years(), "-o", "out", "--sample", "none.csv", "--dry-run").code == 66
+    assert not Path("out").exists()
+
+
+def test_a_sample_may_be_one_layer_of_several(ground, tmp_path):
+    change, _, truth = ground
+    rows, cols = drawn(80)
+    left, top = grid_of().transform * (0, 0)
+    places = shapely.to_wkb(shapely.points(left + cols + 0.5, top - rows - 0.5))
+    for layer, seen in (("other", np.full(80, 9)), ("points", truth[0][rows, cols] * 0)):
+        pyogrio.raw.write(
+            *(tmp_path / "s.gpkg", places, [seen.astype(np.int32)], ["change"]),
+            layer=layer,
+            crs="EPSG:32648",
+            geometry_type="Point",
+            driver="GPKG",
+            append=layer == "points",
+        )
+    ended = change("--sample", f"{tmp_path / 's.gpkg'}:points", "--json")
+    assert ended.code == 0, ended.err
+    assert "has the layers other, points" in change("--sample", tmp_path / "s.gpkg").err
 
 
 def test_a_class_without_points_is_refused_where_others_were_sampled_more_densely(ground, tmp_path):

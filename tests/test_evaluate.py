@@ -534,6 +534,13 @@ def test_codes_that_a_product_does_not_define_are_named(isamap, ground, truth):
         (("--labels", "labels.tif", "--where", "a=b"), 2, "--where goes with --sample"),
         (("--labels", "both.geojson:isa", "--classes", "1"), 78, "--classes is about rasters"),
         (("--design", "--classes", "1", "-o", "out"), 2, "--classes needs the NAME"),
+        (
+            ("--design", "--classes", "mpa:1", "-o", "out"),
+            2,
+            "--classes mpa: no product has this name, but map",
+        ),
+        (("--reference", "p=labels.tif", "--classes", "q:1"), 2, "no product has this name, but map, p"),
+        (("--labels", "labels.tif", "--classes", "labels:1"), 2, "no product has this name, but map"),
         (("--labels", "labels.tif", "--labels", "other.tif"), 2, "--labels is given twice"),
         (("--labels", "labels.tif", "--tiles", "a", "--region", "b"), 2, "one area at a time"),
         (("--labels", "labels.tif", "--min-f1", 5), 2, "--min-f1"),

@@ -12,6 +12,7 @@ from isamap.cli.once import OnceEach
 from isamap.errors import InputError
 
 if TYPE_CHECKING:
+    from isamap.core.change_survey import Points
     from isamap.core.differencing import Job, Options, Outcome
     from isamap.domain.change_sample import Sampled
     from isamap.domain.report import Table
@@ -81,7 +82,7 @@ RATE = options.Number(0, 0.5, min_open=True, max_open=True)
 )
 @options.option(
     "--sample",
-    type=click.Path(path_type=Path),
+    metavar="FILE[:LAYER]",
     help="Points with the observed change (column change, or isa_<year>): areas with 95 % intervals.",
 )
 @options.option("--stratum", metavar="COLUMN", help="Column of the stratum of each point of --sample.")
@@ -105,6 +106,7 @@ def change(**given: Any) -> None:
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
     from isamap.core import change as recipe
     from isamap.core import change_report
+    from isamap.core.change_survey import survey
     from isamap.io.report import check_report_libraries
 
     _check_strata(given)
@@ -115,6 +117,7 @@ def change(**given: Any) -> None:
     jobs = _jobs(given, years)
     lineages, differ = recipe.check_lineages(jobs, years, force=given["force"])
     jobs = _own(jobs, given)
+    points = _points(given, years)
     if given["dry_run"]:
         _print_plan(recipe.plan(jobs), as_json=given["as_json"])
         return
@@ -127,7 +130,7 @@ def change(**given: Any) -> None:
             _print_json(outcome, None)
     elif outcome.made:
         directory = jobs[0].target.directory
-        sampled = _sampled(outcome, given, directory)
+        sampled = survey(outcome, points, directory) if points else None
         change_report.write(outcome, sampled, directory)
         if given["as_json"]:
             _print_json(outcome, sampled)
@@ -145,13 +148,15 @@ def _check_strata(given: dict[str, Any]) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --{needed}")
 
 
-def _sampled(outcome: "Outcome", given: dict[str, Any], directory: Path) -> "Sampled | None":
-    """What --sample says of the change."""
-    from isamap.core.change_survey import Survey, survey
+def _points(given: dict[str, Any], years: tuple[int, ...]) -> "Points | None":
+    """The points of --sample."""
+    from isamap.core.change_survey import Survey, read_points
+    from isamap.io.vector import file_and_layer
 
     if not given["sample"]:
         return None
-    return survey(outcome, Survey(given["sample"], given["stratum"], given["strata_sizes"]), directory)
+    path, layer = file_and_layer(given["sample"])
+    return read_points(Survey(path, layer, given["stratum"], given["strata_sizes"]), years)
 
 
 def _own(jobs: "list[Job]", given: dict[str, Any]) -> "list[Job]":

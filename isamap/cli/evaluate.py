@@ -1,5 +1,6 @@
 """`isamap evaluate`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,10 +156,12 @@ def evaluate(**given: Any) -> None:
     if len(chosen) != 1:
         raise click.UsageError("give exactly one of --reference, --labels, --sample and --design")
     _check_options(chosen[0])
-    if chosen[0] in ("sample", "design") and "" in _codes(given):
-        raise click.UsageError(f"--classes needs the NAME of a product with --{chosen[0]}")
     how = engines.settle(dict(given))  # the report repeats paths as they were given
     products = _products(given)
+    if chosen[0] in ("sample", "design"):
+        if "" in _codes(given):
+            raise click.UsageError(f"--classes needs the NAME of a product with --{chosen[0]}")
+        _check_codes(given, products)
     if given["design"]:
         _draw(products, given)
         return
@@ -187,6 +190,14 @@ def _codes(given: dict[str, Any]) -> dict[str, str]:
     return {name: codes for name, _, codes in entries}
 
 
+def _check_codes(given: dict[str, Any], products: "Iterable[Product]") -> None:
+    """Refuse codes of a product that is not compared: nothing would read them."""
+    names = [product.name for product in products]
+    for name in _codes(given):
+        if name and name not in names:
+            raise click.UsageError(f"--classes {name}: no product has this name, but {', '.join(names)}")
+
+
 def _products(given: dict[str, Any]) -> "tuple[Product, ...]":
     """All that is compared, the first map first."""
     from isamap.io.products import Product, parse_product
@@ -213,9 +224,12 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any], how: "Engin
     from isamap.core.label_remarks import remarks
 
     area = given["region"] or given["bbox"] or given["aoi"]
+    truth = recipe.parse_truth(given["reference"], _codes(given), given["labels"])
+    published = [truth.product] if truth.product and truth.published else []
+    _check_codes(given, (*products, *published))
     comparison = recipe.Comparison(
         products,
-        recipe.parse_truth(given["reference"], _codes(given), given["labels"]),
+        truth,
         given["strata"],
         given["units"],
         options.area_of(given).geometry if area else None,

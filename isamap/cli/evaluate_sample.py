@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
     from isamap.io.products import Product
@@ -14,22 +12,19 @@ def survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluatio
     from isamap.core import survey as recipe
     from isamap.core.evaluation_report import Evaluation
     from isamap.domain.sample_tables import Points
-    from isamap.io.zones import source_of, zones_of
+    from isamap.io.vector import file_and_layer
+    from isamap.io.zones import zones_of
 
-    source = source_of(given["sample"])
-    if source.column:
-        raise click.UsageError(
-            f"--sample takes FILE or FILE:LAYER: name the column {source.column} with --observed"
-        )
+    path, layer = file_and_layer(given["sample"])
     units = zones_of(given["units"], allow_overlap=given["allow_overlap"]) if given["units"] else None
     asked = recipe.Survey(
-        source.path,
+        path,
         given["observed"],
         given["stratum"],
         given["strata_sizes"],
         given["where"],
         given["support"],
-        source.layer,
+        layer,
         units,
         given["plain_intervals"],
     )

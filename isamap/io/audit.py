@@ -33,7 +33,7 @@ from isamap.io.cog import layout_faults
 from isamap.io.guard import GDAL_ENV, check_complete, open_raster, reason
 from isamap.io.pixels import LAYERS, Tally, Validity, read_pixels, validity
 from isamap.io.placing import check_position, geobox_of
-from isamap.io.telling import layout_warnings_hushed, told
+from isamap.io.telling import file_fault, layout_warnings_hushed, told
 
 TAGS = {"isamap_model": "model", "isamap_threshold": "threshold"}
 """What the class raster repeats of its item."""
@@ -159,20 +159,8 @@ def _file_findings(
         path = directory / asset["href"][2:]
         if path.is_dir():
             yield Finding(stem, "file", f"{path.name} is a folder", CLEAR)
-        elif not path.is_file():
-            yield Finding(stem, "file", f"{path.name} is missing", AGAIN)
-        elif fault := _file_fault(path, asset, quick=quick):
+        elif fault := file_fault(path, asset, quick=quick):
             yield Finding(stem, "file", f"{path.name} {fault}", AGAIN)
-
-
-def _file_fault(path: Path, asset: Mapping[str, Any], *, quick: bool) -> str | None:
-    """Why a file is not the one that the item describes, or None."""
-    with store.storage_errors(path), path.open("rb"):
-        size = path.stat().st_size
-        if size != asset.get("file:size"):
-            return f"has {size} bytes, not {asset.get('file:size')}"
-        same = quick or digests.SHA256 + digests.of_file(path) == asset.get("file:checksum")
-        return None if same else "is not the file its item describes (sha256)"
 
 
 def _raster_findings(

@@ -11,7 +11,6 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from isamap import digests
 from isamap.domain.audit import Finding
 from isamap.domain.chips import HR, LABELS, LR, SPLIT, STEM, ChipRow, ShardRow
 from isamap.domain.grid import Window, windows
@@ -24,6 +23,7 @@ from isamap.io.guard import GDAL_ENV, check_complete, open_raster
 from isamap.io.holders import RUN_LOCK, holder
 from isamap.io.plain import read_window
 from isamap.io.splitting import STRIP_PX, chips_of, known_of
+from isamap.io.telling import file_fault
 
 AGAIN = "run isamap tile again"
 """It sees for itself what must be redone."""
@@ -102,23 +102,12 @@ def _files(folder: Path, *, quick: bool) -> Iterator[Finding]:
             yield Finding(stem, "item", f"{stem}.json is no item of a chip store", AGAIN)
             continue
         for asset in assets.values():
-            if fault := _file_fault(folder, asset, quick=quick):
-                yield Finding(stem, "file", fault, AGAIN)
-
-
-def _file_fault(folder: Path, asset: Any, *, quick: bool) -> str | None:
-    """Why a file is not the one of its item, or None."""
-    if not isinstance(asset, dict):
-        return "an asset is no object"
-    path = folder / store.safe_name(str(asset.get("href")).removeprefix("./"))
-    if not path.is_file():
-        return f"{path.name} is missing"
-    size = path.stat().st_size
-    if size != asset.get("file:size"):
-        return f"{path.name} has {size} bytes, not {asset.get('file:size')}"
-    if not quick and digests.SHA256 + digests.of_file(path) != asset.get("file:checksum"):
-        return f"{path.name} is not the file its item describes (sha256)"
-    return None
+            if not isinstance(asset, dict):
+                yield Finding(stem, "file", "an asset is no object", AGAIN)
+                continue
+            path = folder / store.safe_name(str(asset.get("href")).removeprefix("./"))
+            if fault := file_fault(path, asset, quick=quick):
+                yield Finding(stem, "file", f"{path.name} {fault}", AGAIN)
 
 
 def _contents(chips: ChipStore, damaged: set[str], *, quick: bool) -> Iterator[Finding]:

@@ -9,7 +9,6 @@ import numpy as np
 from rasterio.errors import RasterioError
 from rio_cogeo.cogeo import cog_validate
 
-from isamap import digests
 from isamap.domain.audit import Finding, grid_fault, place_fault
 from isamap.domain.composite import ASSET, BAND_NAMES, NODATA, look_statistics, made_of
 from isamap.domain.grid import MARGIN_PX, Tile
@@ -18,7 +17,7 @@ from isamap.io import store
 from isamap.io.composite import read_composite
 from isamap.io.guard import check_complete, open_raster, reason
 from isamap.io.placing import check_position, geobox_of
-from isamap.io.telling import layout_warnings_hushed, told
+from isamap.io.telling import file_fault, layout_warnings_hushed, told
 
 AGAIN = "run isamap fetch again"
 """It sees for itself that the composite must be redone."""
@@ -69,7 +68,7 @@ def _findings(one: Candidate) -> Iterator[Finding]:
     if item is None or not made_of(item) or not isinstance(asset, dict):
         yield Finding(name, "item", f"{item_path.name} of the composite is no item of isamap", WITHOUT)
         return
-    if fault := _file_fault(one, asset):
+    if fault := file_fault(one.path, asset, quick=one.quick):
         yield Finding(name, "file", f"composite {fault}", AGAIN)
         return
     try:
@@ -79,19 +78,6 @@ def _findings(one: Candidate) -> Iterator[Finding]:
         yield Finding(name, "file", f"composite: {told(error, one.path)}", AFRESH)
     except RasterioError as error:
         yield Finding(name, "file", f"composite: {reason(error)}", AFRESH)
-
-
-def _file_fault(one: Candidate, asset: Mapping[str, Any]) -> str:
-    """Is the file there, of the size and with the checksum that the item gives?"""
-    if not one.path.is_file():
-        return "is missing, its item is there"
-    size = one.path.stat().st_size
-    if size != asset.get("file:size"):
-        return f"has {size} bytes, not {asset.get('file:size')}"
-    if one.quick:
-        return ""
-    same = asset.get("file:checksum") == digests.SHA256 + digests.of_file(one.path)
-    return "" if same else "is not the file its item describes (sha256)"
 
 
 def _raster_findings(one: Candidate, item: Mapping[str, Any]) -> Iterator[Finding]:

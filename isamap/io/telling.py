@@ -1,12 +1,37 @@
-"""How an audit tells what others say of a file: without their advice, and without what it says itself."""
+"""How an audit tells what is wrong with a file, in its own words and in those of others, without their advice."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from isamap import digests
+from isamap.io.store import storage_errors
 
 CHANGED_IN_PLACE = "This file used to have optimizations in its layout"
 """GDAL's words at every opening of a COG that was edited."""
+
+
+def file_fault(path: Path, asset: Mapping[str, Any], *, quick: bool) -> str | None:
+    """Why a file is not the one that an item describes, without its name, or None.
+
+    Args:
+        path: where the file should be.
+        asset: what the item says of it.
+        quick: compare sizes alone, and no checksum.
+
+    Raises:
+        StorageError: the disk does not give the file.
+    """
+    if not path.is_file():
+        return "is missing"
+    with storage_errors(path), path.open("rb"):
+        size = path.stat().st_size
+        if size != asset.get("file:size"):
+            return f"has {size} bytes, not {asset.get('file:size')}"
+        same = quick or digests.SHA256 + digests.of_file(path) == asset.get("file:checksum")
+        return None if same else "is not the file its item describes (sha256)"
 
 
 def told(fault: Exception, path: Path) -> str:
