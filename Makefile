@@ -83,7 +83,7 @@ train-equal: $(VENV)/installed ## train both networks at equal budget, for the c
 	$(BIN)/isamap train examples/train/equal/bilinear.toml --data $(DATA) -o runs/equal-bilinear
 	$(BIN)/python tests/bench/accuracy.py --data $(DATA) --models runs/equal-bilinear/bilinear.safetensors runs/equal-fast/fast.safetensors
 
-FAMILY := fast fast-simulated fast-both bilinear joint joint-no-image joint-no-skips
+FAMILY := fast fast-simulated fast-both fast-ten-bands bilinear joint joint-no-image joint-no-skips
 SEEDS := 1 2 3
 FAMILY_RUN = OMP_NUM_THREADS=1 $(BIN)/isamap train examples/train/family/$(1).toml --seed $$seed --data $(DATA) -o runs/family/$$seed/$(1) --device cpu
 train-family: $(VENV)/installed-for-work ## train every network for a few CPU minutes, three seeds, for the comparison alone

@@ -30,6 +30,8 @@ SIMULATION = {
     "fast-both": "both",
 }
 """What `fast` learnt from, by recipe."""
+SPECTRUM = {"fast": "four of 10 m", "fast-ten-bands": "and six of 20 m: red edge, short-wave infrared"}
+"""Bands that `fast` reads, by recipe."""
 PIXELS = ("IoU", "F1", "precision", "recall", "two-class mean F1")
 SHARES = tuple(f"{figure} {support} m" for figure in ("MAE", "bias") for support in SUPPORTS_PX)
 OUTLINES = tuple(f"BIoU {distance} m" for distance in DISTANCES_PX)
@@ -65,10 +67,17 @@ def rows(
 
     yield single("everything ISA", np.ones(area.isa.shape, np.bool_))
     yield single(linear.name, linear.map(area))
+    yield from seeds_rows(area, models, {}, figures)
+    yield single("true 10 m majority (bound of any 10 m map)", majority(area.isa))
+
+
+def seeds_rows(
+    area: Area, models: dict[str, list[Model]], titles: dict[str, str], figures: Callable[[Scores], Figures]
+) -> Iterator[tuple[str, ...]]:
+    """Every recipe."""
     for name, seeds in models.items():
         found = [figures(Scores.count(model.map(area), area.isa)) for model in seeds]
-        yield f"**{name}**", *map(spread, zip(*found, strict=True))
-    yield single("true 10 m majority (bound of any 10 m map)", majority(area.isa))
+        yield f"**{titles.get(name, name)}**", *map(spread, zip(*found, strict=True))
 
 
 def f1_rows(
@@ -104,7 +113,7 @@ def budget(runs: Path, models: dict[str, list[Model]]) -> Iterator[str]:
 
 def report(data: Path, runs: Path) -> Iterator[str]:
     """All tables as Markdown lines."""
-    networks, learnt = family(runs, NETWORKS), family(runs, tuple(SIMULATION))
+    networks, learnt, spectrum = (family(runs, tuple(names)) for names in (NETWORKS, SIMULATION, SPECTRUM))
     train, val = real_areas(data, EVERY)
     val = labelled_part(val, "Dubai, real input")
     linear = Linear([train], val)
@@ -119,8 +128,11 @@ def report(data: Path, runs: Path) -> Iterator[str]:
     yield from tables.table(heads, f1_rows(areas, networks, {}))
     yield "\n### What `fast` learns from real and from simulated input, F1 of ISA\n"
     yield from tables.table(("`fast`, learnt from", *heads[1:]), f1_rows(areas, learnt, SIMULATION))
+    yield "\n### Bands that `fast` reads, real Sentinel-2 of Dubai\n"
+    heads = ("`fast`, its bands", *PIXELS)
+    yield from tables.table(heads, seeds_rows(val, spectrum, SPECTRUM, lambda s: s.pixels))
     yield "\n### Budget, cost and images\n"
-    yield from budget(runs, networks | learnt)
+    yield from budget(runs, networks | learnt | spectrum)
     yield ""
     first = [seeds[0] for seeds in networks.values()]
     yield from cost_table(first, linear, train)
