@@ -63,7 +63,9 @@ def write_map(path, values, grid=None, recipe=RECIPE, percent=None):
             "isamap:provenance": recipe,
             "isamap:model": {"name": "tiny", "version": "1", "threshold": 0.5},
         }
-        item = map_item(path.stem, grid, year_span(2020), [CLASSES], properties)
+        folder = path.parent.name
+        span = year_span(int(folder) if len(folder) == 4 and folder.isdecimal() else 2020)
+        item = map_item(path.stem, grid, span, [CLASSES], properties)
         item["assets"] = {}
         store.write_atomic(path.with_suffix(".json"), json.dumps(item).encode())
     return path

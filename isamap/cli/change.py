@@ -106,8 +106,9 @@ def change(**given: Any) -> None:
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
     from isamap.core import change as recipe
     from isamap.core import change_report
+    from isamap.core.change_checks import check
     from isamap.core.change_survey import survey
-    from isamap.io.report import check_report_libraries
+    from isamap.io.report import check_report
 
     _check_strata(given)
     how = engines.settle(dict(given))
@@ -115,16 +116,16 @@ def change(**given: Any) -> None:
     if given["min_looks"] > len(years):
         raise click.UsageError(f"--min-looks {given['min_looks']}: there are only {len(years)} years")
     jobs = _jobs(given, years)
-    lineages, differ = recipe.check_lineages(jobs, years, force=given["force"])
+    maps = check(jobs, years, force=given["force"])
     jobs = _own(jobs, given)
     points = _points(given, years)
     if given["dry_run"]:
         _print_plan(recipe.plan(jobs), as_json=given["as_json"])
         return
-    if not given["shard"]:
-        check_report_libraries()
-    chosen = _options(given, years, versions=differ)
-    outcome = recipe.run(jobs, chosen, lineages, how=how, wait=given["wait"])
+    if jobs and not given["shard"]:
+        check_report(jobs[0].target.directory, change_report.COMMAND)
+    chosen = _options(given, years, versions=maps.versions)
+    outcome = recipe.run(jobs, chosen, maps.lineages, maps.remarks, how=how, wait=given["wait"])
     if given["shard"]:
         if given["as_json"]:
             _print_json(outcome, None)

@@ -1,4 +1,4 @@
-"""`isamap change`: which tiles to compare over which years, whether they may be compared, and what became of them."""
+"""`isamap change`: which tiles to compare over which years, and what became of them."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from isamap.engine.order import run_in_order
 from isamap.errors import BusyError, InputError, IsamapError, MissingInputError, StorageError
 from isamap.io import store
 from isamap.io.change_folder import others, withdraw
-from isamap.io.frames import Frame, Lineage
+from isamap.io.frames import Frame
 from isamap.io.occupy import occupy
 from isamap.io.zones import whole_path
 from isamap.progress import Progress
@@ -70,45 +70,6 @@ def map_jobs(
     return jobs
 
 
-def check_lineages(jobs: Sequence[Job], years: Sequence[int], *, force: bool) -> tuple[tuple[str, ...], bool]:
-    """The recipe of each year's maps in words, and whether they differ.
-
-    Raises:
-        InputError: they differ and nobody said to go on, or two years have the same file.
-    """
-    found: dict[str, tuple[Lineage, int]] = {}
-    texts = ["no map"] * len(years)
-    for job in jobs:
-        _check_files(job, years)
-        for index, frame in enumerate(job.frames):
-            if frame is not None:
-                lineage = frame.lineage()
-                found.setdefault(lineage.key, (lineage, years[index]))
-                texts[index] = lineage.text
-    if set(found) == {""}:
-        log.warning("no map has an item beside it: whether they were made alike is unknown")
-    if len(found) > 1:
-        (one, year), (other, later) = list(found.values())[:2]
-        fault = f"{year} is {one.text}, {later} is {other.text}: their difference is a version change"
-        if not force:
-            raise InputError(f"{fault}, not change on the ground; map all years alike, or say --force")
-        log.warning("%s", fault)
-    return tuple(texts), len(found) > 1
-
-
-def _check_files(job: Job, years: Sequence[int]) -> None:
-    """No map is that of two years, unless it shows many."""
-    known: dict[tuple[int, int], int] = {}
-    for year, frame in zip(years, job.frames, strict=True):
-        if frame is None or frame.of_many_years:
-            continue
-        with store.storage_errors(frame.path):
-            status = frame.path.stat()
-        other = known.setdefault((status.st_dev, status.st_ino), year)
-        if other != year:
-            raise InputError(f"{frame.path} is given for {other} and for {year}: give each year its own map")
-
-
 def plan(jobs: Sequence[Job]) -> dict[str, Any]:
     """What a run would do, from file names alone: `--dry-run`."""
     incomplete = sum(None in job.frames for job in jobs)
@@ -127,6 +88,7 @@ def run(
     jobs: Sequence[Job],
     options: Options,
     lineages: tuple[str, ...],
+    remarks: tuple[str, ...] = (),
     *,
     how: Engine = LOCAL,
     wait: bool = False,
@@ -137,6 +99,7 @@ def run(
         jobs: tiles into one folder.
         options: how change is found.
         lineages: recipe of each year's maps, in words.
+        remarks: what items and headers say against the maps.
         how: where tiles are made.
         wait: wait for another run on the same folder instead of refusing.
 
@@ -145,7 +108,7 @@ def run(
         BusyError: another run holds the folder.
         StorageError: nothing could go on.
     """
-    outcome = Outcome(options, lineages, Tally(options.years))
+    outcome = Outcome(options, lineages, Tally(options.years), remarks)
     if not jobs:  # a shard of few tiles may be empty
         return outcome
     _check_places(jobs)

@@ -15,7 +15,7 @@ from isamap.domain.report import Cell, Figure, Report, Section, Table, is_define
 from isamap.domain.transition import METHODS
 from isamap.io.zones import Units
 
-SCHEMA = 1
+COMMAND, SCHEMA = "change", 1
 """Of `--json` and `report.json`."""
 MANY_LOOKS_MISSING = 0.05
 """Share of flagged ground from which a report warns."""
@@ -36,7 +36,7 @@ def warnings_of(outcome: Outcome, sampled: Sampled | None) -> tuple[str, ...]:
 
 def _of_maps(outcome: Outcome) -> list[str]:
     """How the maps were made."""
-    found = []
+    found = list(outcome.remarks)
     if outcome.options.versions:
         found.append(
             "Version change: the maps of different years were made by different recipes. The differences below are "
@@ -149,10 +149,11 @@ def document(outcome: Outcome, sampled: Sampled | None) -> dict[str, Any]:
     options = outcome.options
     return {
         "schema": SCHEMA,
-        "command": "change",
+        "command": COMMAND,
         "years": list(options.years),
         "method": options.method,
         "version_change": options.versions,
+        "settings": settings(options),
         "maps": dict(zip(map(str, options.years), outcome.lineages, strict=True)),
         "requested": len(outcome.made) + len(outcome.faults),
         "failed": {name: str(fault) for name, fault in sorted(outcome.faults.items())},
@@ -162,6 +163,24 @@ def document(outcome: Outcome, sampled: Sampled | None) -> dict[str, Any]:
             table.name: [dict(zip(table.columns, map(_known, row), strict=True)) for row in table.rows]
             for table in all_tables(outcome, sampled)
         },
+    }
+
+
+def settings(options: Options) -> dict[str, Any]:
+    """What was asked of the run, by the names of its options."""
+    chances = options.chances
+    return {
+        "probability": options.probability,
+        "false_alarm": chances.false_alarm,
+        "miss": chances.miss,
+        "gain_rate": chances.gain,
+        "loss_rate": chances.loss,
+        "start_share": chances.start,
+        "min_area_m2": options.min_area_m2,
+        "min_looks": options.min_looks,
+        "align": options.align,
+        "units": options.units,
+        "allow_overlap": options.allow_overlap,
     }
 
 
@@ -184,9 +203,14 @@ def report(outcome: Outcome, sampled: Sampled | None, folder: Path) -> Report:
     facts = [
         ("years", ", ".join(map(str, options.years))),
         ("method", options.method),
+        ("evidence", "probabilities where they are" if options.probability else "classes"),
         ("error rates", f"false alarm {options.chances.false_alarm:g}, miss {options.chances.miss:g}"),
         ("rates a year", f"gain {options.chances.gain:g}, loss {options.chances.loss:g}"),
+        ("ISA share at the start", f"{options.chances.start:g}"),
         ("smallest patch", f"{options.min_area_m2:g} m²"),
+        ("fewest looks", str(options.min_looks)),
+        ("shifts", "years are brought onto the first" if options.align else "as they are"),
+        ("units", options.units or "none"),
         *((f"maps of {year}", text) for year, text in zip(options.years, outcome.lineages, strict=True)),
         ("tiles", str(len(outcome.made))),
         ("isamap", __version__),

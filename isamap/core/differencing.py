@@ -111,6 +111,9 @@ class Outcome:
     lineages: tuple[str, ...]
     """In words, by year."""
     tally: Tally
+    """Of all tiles."""
+    remarks: tuple[str, ...] = ()
+    """What items and headers say against the maps."""
     made: dict[str, Row] = field(default_factory=dict)
     faults: dict[str, IsamapError] = field(default_factory=dict)
     gaps: dict[str, tuple[int, ...]] = field(default_factory=dict)

@@ -16,10 +16,10 @@ from isamap.domain.evaluation import Tally
 from isamap.domain.report import Report, Table, shown
 from isamap.errors import CheckError, StorageError
 from isamap.io.evaluation_page import sample_section, tally_sections
-from isamap.io.report import UNITS, check_report_libraries, geoparquet, write_report
+from isamap.io.report import UNITS, check_report, geoparquet, write_report
 from isamap.io.zones import Units
 
-SCHEMA = 1
+COMMAND, SCHEMA = "evaluate", 1
 LITTLE = 0.9
 """Less of what truth and first map know than this, compared, is worth a warning."""
 
@@ -103,7 +103,7 @@ class Evaluation:
 
     def document(self) -> dict[str, Any]:
         """The figures as JSON."""
-        document: dict[str, Any] = {"schema": SCHEMA, "command": "evaluate", "version": __version__}
+        document: dict[str, Any] = {"schema": SCHEMA, "command": COMMAND, "version": __version__}
         document["warnings"] = list(self.warnings())
         if self.tally is not None:
             document["products"] = tables.document(self.tally, only_isa=self.only_isa)
@@ -192,8 +192,9 @@ def prepare(out: Path) -> None:
 
     Raises:
         StorageError, ConfigError: it cannot.
+        InputError: the report of another command lies there.
     """
-    check_report_libraries()
+    check_report(out, COMMAND)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -43,6 +43,17 @@ def check_report_libraries() -> None:
                 raise ImportError(f"No module named {name!r}")
 
 
+def check_report(folder: Path, command: str) -> None:
+    """Likewise, where a command is to write a report.
+
+    Raises:
+        ConfigError: a library that reports need is not installed.
+        InputError: the report of another command lies there.
+    """
+    check_report_libraries()
+    _of_earlier(folder, command)
+
+
 def write_report(
     report: Report, folder: Path, document: Mapping[str, object], more: Mapping[str, bytes] | None = None
 ) -> tuple[Path, ...]:
@@ -51,7 +62,8 @@ def write_report(
     Args:
         report: what people read.
         folder: where to write; made if missing. Files of an earlier report are replaced, or go; others stay.
-        document: what programs read, in `report.json`; NaN becomes null, `schema` and `files` are added.
+        document: what programs read, in `report.json`; NaN becomes null, `schema` and `files` are added. A report of another
+            `command` is not replaced.
         more: further files of the report by name.
 
     Returns:
@@ -59,12 +71,13 @@ def write_report(
 
     Raises:
         ConfigError: jinja2 is not installed.
-        InputError: the name of a table or figure cannot be a file name, or that of a file that is no report's.
+        InputError: the name of a table or figure cannot be a file name, or is that of a file that is no report's; or the
+            report of another command lies there.
         StorageError: the disk is full, read-only or broken.
     """
     sheets = _sheets(report) | dict(more or {})
     names = [PAGE, DOCUMENT, *sheets]
-    known = _of_earlier(folder)
+    known = _of_earlier(folder, document.get("command"))
     for name in names:
         if name not in known and (folder / name).is_file():
             raise InputError(
@@ -76,12 +89,21 @@ def write_report(
     return tuple(folder / name for name in names)
 
 
-def _of_earlier(folder: Path) -> set[str]:
-    """Names of the files of the report that lies in a folder; none where there is none."""
+def _of_earlier(folder: Path, command: object) -> set[str]:
+    """Names of the files of the report that lies in a folder; none where there is none.
+
+    Raises:
+        InputError: it is that of another command.
+    """
     try:
-        names = json.loads((folder / DOCUMENT).read_bytes()).get("files", [])
+        facts = json.loads((folder / DOCUMENT).read_bytes())
+        names, other = facts.get("files", []), facts.get("command", command)
     except (OSError, ValueError, AttributeError, RecursionError):
         return set()
+    if other != command:
+        raise InputError(
+            f"{folder} holds the report of isamap {other}, which would be replaced: choose another -o"
+        )
     return {name for name in names if isinstance(name, str) and Path(name).name == name}
 
 

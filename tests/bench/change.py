@@ -24,7 +24,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from shifted import moved
 
-from isamap.core.change import check_lineages, map_jobs
+from isamap.core.change import map_jobs
+from isamap.core.change_checks import check_lineages
 from isamap.core.differencing import Made, Options, make
 from isamap.domain.accuracy import Confusion
 from isamap.domain.change_tally import ALL
