@@ -676,6 +676,24 @@ def test_measures_are_those_that_were_asked_for(isamap, ground):
     assert "'speed' is none of confusion, fraction, boundary, calibration, pictures" in ended.err
 
 
+def test_calibration_says_of_how_many_pixels_it_is(isamap, ground, wrong, truth):
+    (ground / "tiles").mkdir()
+    for name, cols in (("w", slice(0, 300)), ("e", slice(300, 900))):
+        write(ground / "tiles" / f"{name}-isa.tif", wrong[:, cols], left=LEFT + cols.start)
+    percent = np.where(wrong == 255, 255, np.where(wrong == 1, 80, 30)).astype(np.uint8)
+    write(ground / "tiles" / "w-isa.prob.tif", percent[:, :300])
+    asked = ("evaluate", "tiles", "--labels", "labels.tif", "--measures", "confusion,calibration", "--json")
+    ended = isamap(*asked)
+    assert ended.code == 0, ended.err
+    found = ended.document["products"]["tiles"]
+    west = 700 * 300 - 50 * 60
+    assert (found["calibration"]["pixels"], found["accuracy"]["pixels"]) == (west, 700 * 900 - 50 * 60)
+    said = f"The calibration of tiles is that of {west} of the {700 * 900 - 50 * 60} compared pixels"
+    assert sum(said in warning for warning in ended.document["warnings"]) == 1
+    write(ground / "tiles" / "e-isa.prob.tif", percent[:, 300:], left=LEFT + 300)
+    assert not any("calibration" in warning for warning in isamap(*asked).document["warnings"])
+
+
 def test_density_strata_are_told_with_matrices_alone(isamap, ground):
     asked = ("evaluate", "map.tif", "--labels", "labels.tif", "--strata", "density", "--json")
     found = [isamap(*asked, *more).document["products"]["map"] for more in ((), ("--measures", "confusion"))]
