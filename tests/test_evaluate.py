@@ -265,7 +265,7 @@ def test_a_check_of_an_undefined_figure_fails(isamap, ground, truth):
         (("codes.tif", "--labels", "labels.tif"), 65, "values 3, 8"),
         (("map.tif", "map.tif", "--labels", "labels.tif"), 65, "same name"),
         (("map.tif", "--reference", "codes.tif", "--classes", "eight"), 78, "eight"),
-        (("map.tif", "--labels", "points.geojson:isa"), 65, "no labelled polygon"),
+        (("map.tif", "--labels", "points.geojson:isa"), 65, "has no polygon (only 1 Point)"),
         (("map.tif", "--labels", "labels.tif", "--units", "units.geojson:town"), 65, "no column 'town'"),
     ],
 )

@@ -17,7 +17,7 @@ from isamap.domain.lonlat import LONLAT, into_crs
 from isamap.domain.unit_names import repeated_name, told_apart
 from isamap.domain.view import Zones
 from isamap.errors import InputError
-from isamap.io.vector import Features, file_and_layer, layer_names, load_gazetteer, read_features
+from isamap.io.vector import Features, file_and_layer, layer_names, load_gazetteer, read_polygons
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def open_units(text: str, column: str | None = None, layer: str | None = None) -
         layer: of several in the file.
 
     Raises:
-        MissingInputError, InputError, ConfigError: as `read_features`; or the file names no units.
+        MissingInputError, InputError, ConfigError: as `read_polygons`; or the file names no units.
     """
     if text in LEVELS:
         regions = [region for region in load_gazetteer().regions() if region.kind == LEVELS[text]]
@@ -183,7 +183,7 @@ def open_units(text: str, column: str | None = None, layer: str | None = None) -
         names = [r.title if titles.count(r.title) == 1 else f"{r.title} ({r.name})" for r in regions]
         return _units([region.geometry for region in regions], names, LONLAT, listed=False)
     path = Path(text)
-    features = read_features(path, layer)
+    features = read_polygons(path, layer)
     names = _names(features, column, path)
     if repeated := repeated_name(names):
         log.warning(
@@ -214,6 +214,5 @@ def _units(
     geometries: Sequence[BaseGeometry], names: Sequence[str], crs: str, *, listed: bool = True
 ) -> Units:
     codes = {name: code for code, name in enumerate(dict.fromkeys(names), start=1)}
-    kept = [(g, codes[n]) for g, n in zip(geometries, names, strict=True) if g.geom_type.endswith("Polygon")]
-    polygons = Polygons([g for g, _ in kept], [code for _, code in kept], crs)
+    polygons = Polygons(geometries, [codes[name] for name in names], crs)
     return Units(polygons, {code: name for name, code in codes.items()}, listed)
