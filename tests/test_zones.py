@@ -184,3 +184,20 @@ def test_units_and_labels_that_hold_no_polygon_are_counted_and_said(tmp_path, ca
     for reader in (open_units, lambda file: open_labels(points, "isa")):
         with pytest.raises(InputError, match=r"p\.geojson has no polygon \(only 1 Point\)"):
             reader(str(points))
+
+
+def test_codes_of_a_column_with_nulls_are_whole_numbers(tmp_path, caplog):
+    pyogrio = pytest.importorskip("pyogrio")
+    boxes = [shapely.box(600_000 + x, 3_299_960, 600_010 + x, 3_300_000) for x in (0, 10, 20)]
+    path = tmp_path / "u.gpkg"
+    pyogrio.raw.write(
+        path,
+        geometry=shapely.to_wkb(boxes),
+        field_data=[np.array([1, 2, 0], np.int64)],
+        field_mask=[np.array([False, False, True])],
+        fields=["name"],
+        geometry_type="Polygon",
+        crs=UTM,
+    )
+    assert list(open_units(str(path)).names.values()) == ["1", "2", "unnamed"]
+    assert "1 polygons have no name" in caplog.text
