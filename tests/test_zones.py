@@ -186,6 +186,14 @@ def test_units_and_labels_that_hold_no_polygon_are_counted_and_said(tmp_path, ca
             reader(str(points))
 
 
+def test_units_may_overlap_by_a_hundredth_of_the_smaller_polygon(tmp_path):
+    big = shapely.box(600_000, 3_299_960, 600_030, 3_300_000)
+    for over, pair in ((0.099, None), (0.101, ("Big", "Small"))):
+        small = shapely.box(600_030 - over, 3_299_990, 600_040 - over, 3_300_000)
+        path = write(tmp_path / "u.geojson", [(big, {"name": "Big"}), (small, {"name": "Small"})])
+        assert open_units(str(path)).overlap() == pair
+
+
 def test_codes_of_a_column_with_nulls_are_whole_numbers(tmp_path, caplog):
     pyogrio = pytest.importorskip("pyogrio")
     boxes = [shapely.box(600_000 + x, 3_299_960, 600_010 + x, 3_300_000) for x in (0, 10, 20)]
