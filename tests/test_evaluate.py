@@ -265,7 +265,7 @@ def test_a_check_of_an_undefined_figure_fails(isamap, ground, truth):
         (("codes.tif", "--labels", "labels.tif"), 65, "values 3, 8"),
         (("map.tif", "map.tif", "--labels", "labels.tif"), 65, "same name"),
         (("map.tif", "--reference", "codes.tif", "--classes", "eight"), 78, "eight"),
-        (("map.tif", "--labels", "points.geojson:isa"), 65, "no labelled polygon"),
+        (("map.tif", "--labels", "points.geojson:isa"), 65, "has no polygon (only 1 Point)"),
         (("map.tif", "--labels", "labels.tif", "--units", "units.geojson:town"), 65, "no column 'town'"),
     ],
 )
@@ -674,6 +674,24 @@ def test_measures_are_those_that_were_asked_for(isamap, ground):
     ended = isamap(*asked, "confusion,speed")
     assert ended.code in (2, 64)
     assert "'speed' is none of confusion, fraction, boundary, calibration, pictures" in ended.err
+
+
+def test_calibration_says_of_how_many_pixels_it_is(isamap, ground, wrong, truth):
+    (ground / "tiles").mkdir()
+    for name, cols in (("w", slice(0, 300)), ("e", slice(300, 900))):
+        write(ground / "tiles" / f"{name}-isa.tif", wrong[:, cols], left=LEFT + cols.start)
+    percent = np.where(wrong == 255, 255, np.where(wrong == 1, 80, 30)).astype(np.uint8)
+    write(ground / "tiles" / "w-isa.prob.tif", percent[:, :300])
+    asked = ("evaluate", "tiles", "--labels", "labels.tif", "--measures", "confusion,calibration", "--json")
+    ended = isamap(*asked)
+    assert ended.code == 0, ended.err
+    found = ended.document["products"]["tiles"]
+    west = 700 * 300 - 50 * 60
+    assert (found["calibration"]["pixels"], found["accuracy"]["pixels"]) == (west, 700 * 900 - 50 * 60)
+    said = f"The calibration of tiles is that of {west} of the {700 * 900 - 50 * 60} compared pixels"
+    assert sum(said in warning for warning in ended.document["warnings"]) == 1
+    write(ground / "tiles" / "e-isa.prob.tif", percent[:, 300:], left=LEFT + 300)
+    assert not any("calibration" in warning for warning in isamap(*asked).document["warnings"])
 
 
 def test_density_strata_are_told_with_matrices_alone(isamap, ground):

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+import numpy as np
 import pyogrio
 import pytest
 import shapely
@@ -14,7 +15,7 @@ from isamap.domain.grid import tiles_over
 from isamap.domain.lonlat import geodesic_area_km2
 from isamap.domain.region import from_geometries
 from isamap.errors import ConfigError, InputError, MissingInputError
-from isamap.io.vector import files_of, load_gazetteer, read_aoi, read_features
+from isamap.io.vector import files_of, load_gazetteer, read_aoi, read_features, read_polygons
 from isamap.io.zones import Source, source_of, zones_of
 
 SQUARE = shapely.box(118, 32, 119, 33)
@@ -43,7 +44,8 @@ def write_ogr(tmp_path):
 
 
 def _feature(geometry):
-    return {"type": "Feature", "properties": {}, "geometry": geometry and shapely.geometry.mapping(geometry)}
+    shape = None if geometry is None else shapely.geometry.mapping(geometry)
+    return {"type": "Feature", "properties": {}, "geometry": shape}
 
 
 def test_the_belt_has_about_20_000_tiles_found_in_seconds():
@@ -120,6 +122,30 @@ def test_every_kind_of_geojson_is_read(write_json, document):
     assert region.name.startswith("aoi-plots-")
 
 
+def test_features_of_an_area_that_hold_no_polygon_are_counted_and_said(write_json, caplog):
+    point = shapely.Point(118, 32)
+    features = [
+        _feature(one) for one in (shapely.GeometryCollection([SQUARE, point]), point, None, shapely.Polygon())
+    ]
+    assert read_aoi(write_json({"type": "FeatureCollection", "features": features})).geometry.equals(SQUARE)
+    said = "3 of 4 features hold no polygon: left out (1 Point, 1 empty Polygon, 1 without geometry)"
+    assert [said in message for message in caplog.messages] == [True]
+
+
+def test_rows_without_geometry_are_counted_whoever_reads_them(tmp_path, caplog):
+    path = tmp_path / "plots.gpkg"
+    pyogrio.raw.write(
+        path,
+        geometry=np.array([shapely.to_wkb(SQUARE), None], object),
+        field_data=[np.array(["A", "B"], object)],
+        fields=["name"],
+        geometry_type="Polygon",
+        crs="EPSG:4326",
+    )
+    assert read_polygons(path).attributes == [{"name": "A"}]
+    assert "1 of 2 features hold no polygon: left out (1 without geometry)" in caplog.text
+
+
 def test_the_old_crs_member_of_geojson_is_obeyed(write_json):
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32650"}}
     region = read_aoi(write_json(_feature(UTM_SQUARE) | {"crs": crs}))
@@ -145,7 +171,7 @@ def test_the_old_crs_member_of_geojson_is_obeyed(write_json):
         ('{"type": "Polygon", "coordinates": [[[NaN, 0], [1, 2], [3, 4], [NaN, 0]]]}', "closed"),
         ('{"type": "Polygon", "coordinates": [[[0, 0], [1, NaN], [3, 4], [0, 0]]]}', "not finite"),
         ('{"type": "Polygon", "coordinates": [[[1e308, 0], [1, 2], [3, 4], [1e308, 0]]]}', "no longitudes"),
-        ({"type": "Point", "coordinates": [118, 32]}, "only Point"),
+        ({"type": "Point", "coordinates": [118, 32]}, "only 1 Point"),
         (_feature(UTM_SQUARE), "longitudes"),
         (_feature(SQUARE) | {"crs": {"properties": {"name": "nonsense"}}}, "nonsense"),
         (_feature(UTM_SQUARE), r"longitudes.* \(GeoJSON that names no other CRS is in degrees"),

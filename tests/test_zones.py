@@ -138,6 +138,74 @@ def test_other_codes_than_0_and_1_are_refused(tmp_path):
     path = write(tmp_path / "labels.geojson", [(shapely.box(0, 0, 1, 1), {"isa": 50})])
     with pytest.raises(InputError, match="values 50"):
         open_labels(path, "isa")
-    points = write(tmp_path / "points.geojson", [(shapely.Point(0, 0), {"isa": 1})])
+    unknown = write(tmp_path / "unknown.geojson", [(shapely.box(0, 0, 1, 1), {"isa": None})])
     with pytest.raises(InputError, match="no labelled polygon"):
-        open_labels(points, "isa")
+        open_labels(unknown, "isa")
+
+
+def test_of_two_labels_the_smaller_polygon_counts_whatever_their_order(tmp_path):
+    block, field = (shapely.box(x, 3_299_970, x + 25, 3_299_990) for x in (600_000, 600_030))
+    yards = shapely.MultiPolygon([shapely.box(x, 3_299_972, x + 20, 3_299_988) for x in (600_002, 600_032)])
+    assert yards.area > block.area
+    rows = [(block, 1), (field, 1), (yards, 0)]
+    for order in (rows, rows[::-1]):
+        path = write(tmp_path / "labels.geojson", [(shape, {"isa": value}) for shape, value in order])
+        labels = open_labels(path, "isa").on(GRID)
+        assert ((labels == 0).sum(), (labels == 1).sum()) == (640, 360)
+
+
+def test_of_two_labels_alike_the_later_one_counts(tmp_path):
+    box = shapely.box(600_010, 3_299_970, 600_050, 3_299_990)
+    path = write(tmp_path / "labels.geojson", [(box, {"isa": 0}), (box, {"isa": 1})])
+    assert set(np.unique(open_labels(path, "isa").on(GRID))) == {1, 255}
+
+
+HOUSE = shapely.box(600_020, 3_299_975, 600_030, 3_299_985)
+COLLECTION = shapely.GeometryCollection([HOUSE, shapely.Point(600_000, 3_300_000)])
+
+
+def test_polygons_in_collections_are_units_and_labels(tmp_path, caplog):
+    path = write(tmp_path / "u.geojson", [(COLLECTION, {"name": "gc", "isa": 1})])
+    assert (open_units(str(path)).on(GRID).codes == 1).sum() == 100
+    assert (open_labels(path, "isa").on(GRID) == 1).sum() == 100
+    assert open_units(str(path)).outlines()["gc"].equals(HOUSE)
+    assert not caplog.messages
+
+
+def test_units_and_labels_that_hold_no_polygon_are_counted_and_said(tmp_path, caplog):
+    rows = [(HOUSE, {"name": "H", "isa": 1}), (HOUSE.centroid, {"name": "P", "isa": 0})]
+    path = write(tmp_path / "u.geojson", [*rows, (HOUSE.boundary, {"name": "L"})])
+    assert list(open_units(str(path)).names.values()) == ["H"]
+    assert "u.geojson: 2 of 3 features hold no polygon: left out (1 LineString, 1 Point)" in caplog.text
+    caplog.clear()
+    assert open_labels(path, "isa").unlabelled == 0
+    assert len(caplog.messages) == 1
+    points = write(tmp_path / "p.geojson", rows[1:])
+    for reader in (open_units, lambda file: open_labels(points, "isa")):
+        with pytest.raises(InputError, match=r"p\.geojson has no polygon \(only 1 Point\)"):
+            reader(str(points))
+
+
+def test_units_may_overlap_by_a_hundredth_of_the_smaller_polygon(tmp_path):
+    big = shapely.box(600_000, 3_299_960, 600_030, 3_300_000)
+    for over, pair in ((0.099, None), (0.101, ("Big", "Small"))):
+        small = shapely.box(600_030 - over, 3_299_990, 600_040 - over, 3_300_000)
+        path = write(tmp_path / "u.geojson", [(big, {"name": "Big"}), (small, {"name": "Small"})])
+        assert open_units(str(path)).overlap() == pair
+
+
+def test_codes_of_a_column_with_nulls_are_whole_numbers(tmp_path, caplog):
+    pyogrio = pytest.importorskip("pyogrio")
+    boxes = [shapely.box(600_000 + x, 3_299_960, 600_010 + x, 3_300_000) for x in (0, 10, 20)]
+    path = tmp_path / "u.gpkg"
+    pyogrio.raw.write(
+        path,
+        geometry=shapely.to_wkb(boxes),
+        field_data=[np.array([1, 2, 0], np.int64)],
+        field_mask=[np.array([False, False, True])],
+        fields=["name"],
+        geometry_type="Polygon",
+        crs=UTM,
+    )
+    assert list(open_units(str(path)).names.values()) == ["1", "2", "unnamed"]
+    assert "1 polygons have no name" in caplog.text

@@ -60,6 +60,7 @@ class Evaluation:
                 found.append("The truth has no pervious pixel: only recall is defined.")
             elif not any(matrix.hit + matrix.miss for matrix in self.tally.confusion.values()):
                 found.append("The truth has no impervious pixel: recall is not defined, and F1 says nothing.")
+            found += () if self.only_isa else tables.partly_probable(self.tally)
             first = next(iter(self.tally.confusion))[0]
             seen = self.tally.coverage.get(first, 0)
             used = max(

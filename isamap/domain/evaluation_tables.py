@@ -28,6 +28,7 @@ COVERED = (
     "Pixels that the truth and the product know. All labels: of all label rasters, also beside the maps; of large ones "
     "some blocks stand for the others."
 )
+PROBABLE = "Pixels: those of the compared ones whose probability is known (a `.prob.tif` beside the map); all is of them."
 ONLY_RECALL = "The truth knows no pervious ground: recall is all that is defined."
 
 
@@ -116,11 +117,22 @@ def _boundary(tally: Tally) -> Table:
 
 def _calibration(tally: Tally) -> Table:
     rows = [
-        (product, score.ece, score.brier, score.average_precision, score.best_threshold())
+        (product, score.ece, score.brier, score.average_precision, score.best_threshold(), score.n)
         for product, score in tally.reliability.items()
     ]
-    columns = "product", "ECE", "Brier score", "average precision", "threshold of the best F1"
-    return Table("calibration", "Calibration of the probability", columns, tuple(rows))
+    columns = "product", "ECE", "Brier score", "average precision", "threshold of the best F1", "pixels"
+    return Table("calibration", "Calibration of the probability", columns, tuple(rows), PROBABLE)
+
+
+def partly_probable(tally: Tally) -> tuple[str, ...]:
+    """What to say of products whose probability is known on a part of the compared ground alone."""
+    compared = {product: int(m.total) for (product, kind, _), m in tally.confusion.items() if not kind}
+    return tuple(
+        f"The calibration of {product} is that of {score.n} of the {compared[product]} compared pixels: no probability "
+        "(.prob.tif) is known of the others."
+        for product, score in tally.reliability.items()
+        if score.n < compared[product]
+    )
 
 
 def document(tally: Tally, *, only_isa: bool = False) -> dict[str, Any]:

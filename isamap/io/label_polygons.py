@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from isamap.domain.lonlat import polygon_parts
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
-from isamap.io.vector import Features, read_features
+from isamap.io.vector import Features, read_polygons
 from isamap.io.zones import Polygons, Source
 
 
@@ -45,7 +46,9 @@ def _kept(source: Source, stamp: tuple[Path, int]) -> LabelPolygons:
 
 
 def open_labels(path: Path, column: str | None, layer: str | None = None) -> LabelPolygons:
-    """Labels from a vector file.
+    """Labels from a vector file; where polygons overlap, the smaller one counts: a yard in its block, a house in a yard.
+
+    Parts of a multipolygon are polygons of their own here: many small yards drawn as one feature are small.
 
     Args:
         path: polygons.
@@ -53,30 +56,23 @@ def open_labels(path: Path, column: str | None, layer: str | None = None) -> Lab
         layer: of several in the file.
 
     Raises:
-        InputError: no polygon, or other values than 0 and 1.
+        InputError: as `read_polygons`; no polygon has a label; or other values than 0 and 1.
     """
-    features = read_features(path, layer)
+    features = read_polygons(path, layer)
     values = [_label(value) for value in features.column(column, path)] if column else []
     if not column:
         if known := _label_columns(features):
             raise InputError(f"{path} has the column {known[0]!r} with 0 and 1: give {path}:{known[0]}")
         values = [1] * len(features.geometries)
-    polygons = [
-        (geometry, value)
-        for geometry, value in zip(features.geometries, values, strict=True)
-        if geometry.geom_type.endswith("Polygon")
-    ]
-    kept = [(geometry, value) for geometry, value in polygons if value is not None]
-    if not kept:
+    labelled = [(g, v) for g, v in zip(features.geometries, values, strict=True) if v is not None]
+    if not labelled:
         raise InputError(f"{path} has no labelled polygon: labels are polygons, 1 ISA and 0 not")
-    if odd := sorted({str(value) for _, value in kept if value not in (0, 1)}):
+    if odd := sorted({str(value) for _, value in labelled if value not in (0, 1)}):
         raise InputError(f"{path}: column {column} has the values {', '.join(odd[:5])}: labels are 0 and 1")
-    codes = [1 + int(value) for _, value in kept]
-    order = np.argsort([-geometry.area for geometry, _ in kept], kind="stable").tolist()
-    return LabelPolygons(
-        Polygons([kept[index][0] for index in order], [codes[index] for index in order], features.crs),
-        len(polygons) - len(kept),
-    )
+    parts = [(part, 1 + int(value)) for geometry, value in labelled for part in polygon_parts(geometry)]
+    parts.sort(key=lambda one: -one[0].area)  # the last is burnt over the others
+    polygons = Polygons([part for part, _ in parts], [code for _, code in parts], features.crs)
+    return LabelPolygons(polygons, len(values) - len(labelled))
 
 
 def _label(value: Any) -> Any:

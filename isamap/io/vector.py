@@ -6,6 +6,7 @@ import math
 import os
 import stat
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.lonlat import LONLAT, as_crs, check_bounds, numbers
+from isamap.domain.lonlat import LONLAT, as_crs, check_bounds, numbers, polygon_parts
 from isamap.domain.region import Gazetteer, Region, from_geometries
 from isamap.errors import ConfigError, InputError, MissingInputError
 
@@ -54,9 +55,9 @@ def read_aoi(given: Path) -> Region:
         ConfigError: the file is no GeoJSON and pyogrio is not installed.
     """
     path, layer = file_and_layer(str(given))
-    geometries, crs = read_geometries(path, layer)
+    features = read_polygons(path, layer)
     try:
-        return from_geometries(geometries, crs, path.stem)
+        return from_geometries(features.geometries, features.crs, path.stem)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -92,6 +93,8 @@ class Features:
     """Theirs."""
     attributes: list[dict[str, Any]]
     """Of each geometry, by column."""
+    missing: int = 0
+    """Features that have no geometry, and are not among these."""
 
     def column(self, name: str, path: Path) -> list[Any]:
         """One attribute of every feature.
@@ -105,10 +108,36 @@ class Features:
         return [row.get(name) for row in self.attributes]
 
 
-def read_geometries(path: Path, layer: str | None = None) -> tuple[list[BaseGeometry], str]:
-    """Geometries of a vector file in the axis order x, y, and their CRS; fails like `read_aoi`."""
+def read_polygons(path: Path, layer: str | None = None) -> Features:
+    """The features of a layer that hold polygons, without their points and lines; others are counted and said.
+
+    Raises:
+        MissingInputError, InputError, ConfigError: as `read_features`; or no feature holds a polygon.
+    """
     features = read_features(path, layer)
-    return features.geometries, features.crs
+    kept: list[tuple[BaseGeometry, dict[str, Any]]] = []
+    others = Counter({"without geometry": features.missing} if features.missing else {})
+    for geometry, row in zip(features.geometries, features.attributes, strict=True):
+        if (surface := _surface(geometry)) is None:
+            others[f"empty {geometry.geom_type}" if geometry.is_empty else geometry.geom_type] += 1
+        else:
+            kept.append((surface, row))
+    said = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+    if not kept:
+        fault = f"has no polygon (only {said})" if said else "is empty: it has no geometry"
+        raise InputError(f"{path} {fault}: give polygons, or buffer it first")
+    if said:
+        left_out, of = others.total(), others.total() + len(kept)
+        logger.warning("%s: %d of %d features hold no polygon: left out (%s)", path, left_out, of, said)
+    return Features([surface for surface, _ in kept], features.crs, [row for _, row in kept])
+
+
+def _surface(geometry: BaseGeometry) -> BaseGeometry | None:
+    """A geometry without its points and lines; None where nothing is left."""
+    parts = polygon_parts(geometry)
+    if geometry.geom_type.endswith("Polygon") or not parts:
+        return geometry if parts else None
+    return shapely.MultiPolygon(parts)
 
 
 def read_features(path: Path, layer: str | None = None) -> Features:
@@ -180,14 +209,16 @@ def _read_geojson(path: Path) -> Features:
     if not isinstance(document, dict):
         raise InputError(f"{path} is JSON but not GeoJSON")
     items = list(_geojson_items(path, document))
-    geometries = [_geometry(path, index, item) for index, item, _ in items]
-    return Features(geometries, _geojson_crs(document), [attributes for *_, attributes in items])
+    there = [item for item in items if item[1] is not None]
+    geometries = [_geometry(path, index, item) for index, item, _ in there]
+    attributes = [row for *_, row in there]
+    return Features(geometries, _geojson_crs(document), attributes, len(items) - len(there))
 
 
 def _geojson_items(
     path: Path, document: dict[str, Any]
-) -> Iterable[tuple[int, dict[str, Any], dict[str, Any]]]:
-    """Number, geometry object and attributes of each feature that has a geometry."""
+) -> Iterable[tuple[int, dict[str, Any] | None, dict[str, Any]]]:
+    """Number, geometry object and attributes of each feature."""
     kind = document.get("type")
     features = document.get("features") if kind == "FeatureCollection" else [document]
     if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
@@ -196,8 +227,7 @@ def _geojson_items(
         whole = feature.get("type") == "Feature"
         geometry = feature.get("geometry") if whole else feature
         attributes = feature.get("properties") if whole else None
-        if geometry is not None:
-            yield index, geometry, attributes if isinstance(attributes, dict) else {}
+        yield index, geometry, attributes if isinstance(attributes, dict) else {}
 
 
 def _geometry(path: Path, index: int, item: Any) -> BaseGeometry:
@@ -251,7 +281,7 @@ def _read_ogr(path: Path, layer: str | None) -> Features:
         raise InputError(f"{path} has no CRS: write one into it, e.g. with `ogr2ogr -a_srs EPSG:4326`")
     names = [str(name) for name in meta["fields"]]
     attributes = [{name: column[row] for name, column in zip(names, columns, strict=True)} for row in there]
-    return Features(list(geometries), meta["crs"], attributes)
+    return Features(list(geometries), meta["crs"], attributes, len(wkb) - len(there))
 
 
 def _spatial_layer(pyogrio: Any, path: Path, layer: str | None) -> str:

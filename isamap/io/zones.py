@@ -14,10 +14,10 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.lonlat import LONLAT, into_crs
-from isamap.domain.unit_names import repeated_name, told_apart
+from isamap.domain.unit_names import WHOLE, filled, name_of, repeated_name, told_apart
 from isamap.domain.view import Zones
 from isamap.errors import InputError
-from isamap.io.vector import Features, file_and_layer, layer_names, load_gazetteer, read_features
+from isamap.io.vector import Features, file_and_layer, layer_names, load_gazetteer, read_polygons
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ UNIT_FIELDS = ("name", "name_en", "NAME", "id")
 LEVELS = {"provinces": "province", "prefectures": "prefecture"}
 """Packaged units of the Yangtze River Economic Belt, and what their regions are."""
 SLIVER = 0.01
-"""Share of the smaller unit."""
+"""Share of the smaller of two polygons up to which they may overlap: borders are not drawn to the centimetre."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Units:
         return Zones(self.polygons.on(grid), self.names)
 
     def overlap(self) -> tuple[str, str] | None:
-        """Two units that share ground, the later of which gets it all; slivers along borders are drawing errors."""
+        """Two units that share ground, the later of which gets it all; slivers (`SLIVER`) are drawing errors."""
         shapes = shapely.make_valid(list(self.polygons.geometries))
         codes = self.polygons.codes
         for one, other in shapely.STRtree(shapes).query(shapes, predicate="intersects").T.tolist():
@@ -167,7 +167,8 @@ def open_units(text: str, column: str | None = None, layer: str | None = None) -
     """Units by name (`provinces`, `prefectures`) or from a vector file.
 
     Polygons of one name are parts of one unit, which is said: by mistake they may be two of one name. Where nobody chose
-    the column of names, a column of codes tells such apart.
+    the column of names, a column of codes tells such apart. Polygons without a name are one unit, and a unit that is
+    called as everything is gets another name; both are said.
 
     Args:
         text: a packaged level, or a path.
@@ -175,7 +176,7 @@ def open_units(text: str, column: str | None = None, layer: str | None = None) -
         layer: of several in the file.
 
     Raises:
-        MissingInputError, InputError, ConfigError: as `read_features`; or the file names no units.
+        MissingInputError, InputError, ConfigError: as `read_polygons`; or the file names no units.
     """
     if text in LEVELS:
         regions = [region for region in load_gazetteer().regions() if region.kind == LEVELS[text]]
@@ -183,7 +184,7 @@ def open_units(text: str, column: str | None = None, layer: str | None = None) -
         names = [r.title if titles.count(r.title) == 1 else f"{r.title} ({r.name})" for r in regions]
         return _units([region.geometry for region in regions], names, LONLAT, listed=False)
     path = Path(text)
-    features = read_features(path, layer)
+    features = read_polygons(path, layer)
     names = _names(features, column, path)
     if repeated := repeated_name(names):
         log.warning(
@@ -194,26 +195,40 @@ def open_units(text: str, column: str | None = None, layer: str | None = None) -
             repeated[0],
             f" ({repeated[2]} names are like that)" if repeated[2] > 1 else "",
         )
-    return _units(features.geometries, names, features.crs)
+    return _units(features.geometries, _filled(names, path), features.crs)
+
+
+def _filled(names: Sequence[str], path: Path) -> list[str]:
+    """The names; what polygons are called that have none, or that of everything, is said."""
+    called, renamed = filled(names)
+    for old, new in renamed.items():
+        if old:
+            log.warning("%s: tables call everything %r, so the unit %r is called %r", path, WHOLE, old, new)
+        else:
+            log.warning(
+                "%s: %d polygons have no name and count as one unit, %r: name another column, FILE:COLUMN, or fill it in",
+                *(path, names.count(old), new),
+            )
+    return called
 
 
 def _names(features: Features, column: str | None, path: Path) -> list[str]:
-    """The name of each feature, from the column that is given or the one that is found."""
+    """The name of each feature, from the column that is given or the one that is found; empty where it has none."""
     if column is not None:
-        return [str(name) for name in features.column(column, path)]
+        return [name_of(value) for value in features.column(column, path)]
     there = {key for row in features.attributes for key in row}
     found = next((name for name in UNIT_FIELDS if name in there), None)
     if found is None:
         raise InputError(
             f"{path} has no column {', '.join(UNIT_FIELDS)} to name its polygons: give FILE:COLUMN"
         )
-    return told_apart([str(name) for name in features.column(found, path)], features.attributes, found)
+    names = [name_of(value) for value in features.column(found, path)]
+    return told_apart(names, features.attributes, found)
 
 
 def _units(
     geometries: Sequence[BaseGeometry], names: Sequence[str], crs: str, *, listed: bool = True
 ) -> Units:
     codes = {name: code for code, name in enumerate(dict.fromkeys(names), start=1)}
-    kept = [(g, codes[n]) for g, n in zip(geometries, names, strict=True) if g.geom_type.endswith("Polygon")]
-    polygons = Polygons([g for g, _ in kept], [code for _, code in kept], crs)
+    polygons = Polygons(geometries, [codes[name] for name in names], crs)
     return Units(polygons, {code: name for name, code in codes.items()}, listed)
