@@ -190,6 +190,7 @@ def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) 
         files = [digests.of_file(path) for path in files_of(source.path)]
         chosen = [source.layer, source.column]
         settings["units"] = [*files, *chosen] if len(files) > 1 or any(chosen) else files[0]
+        settings["unit_names"] = "none is that of everything"
     return {
         "code": f"isamap {__version__}",
         "inputs": digests.of_json(inputs),
