@@ -1,7 +1,6 @@
 """Regions: what an area is called, where it lies and how large it is."""
 
 import hashlib
-import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,8 +29,6 @@ from isamap.domain.lonlat import (
     polygon_parts,
 )
 from isamap.errors import InputError, MissingInputError
-
-logger = logging.getLogger(__name__)
 
 BELT = "yreb"
 _BELT_TITLE = "Yangtze River Economic Belt"
@@ -236,9 +233,6 @@ def from_geometries(
     if not polygons:
         kinds = ", ".join(sorted({item.geom_type for item in given}))
         raise InputError(f"{name} has no surface (only {kinds}): give polygons, or buffer it first")
-    flat = sum(not polygon_parts(item) for item in given)
-    if flat:
-        logger.warning("%s: %d points or lines are left out", name, flat)
     geometry = into_lonlat(shapely.union_all(polygons), source)
     digest = hashlib.sha256(shapely.to_wkb(shapely.normalize(geometry))).hexdigest()[:8]
     return _region(f"aoi-{_safe(name)}-{digest}", name, "", "aoi", geometry)
