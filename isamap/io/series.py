@@ -56,13 +56,13 @@ class Layer:
         )
         src = self.sheet.src
         inside = shifted.clip((src.height, src.width)) == shifted
-        if inside and src.dtypes[0] == "uint8" and src.nodata == NODATA and self.as_stored:
+        if inside and src.dtypes[0] == "uint8" and self.sheet.plain and self.as_stored:
             return self._plain(shifted)
         values: NDArray[np.uint8] = self.map.read(self.sheet, shifted)
         return values
 
     def _plain(self, window: Window) -> NDArray[np.uint8]:
-        """A window of a raster that needs no decoding and whose nodata is ours: no mask is asked for."""
+        """A window of a raster that needs no decoding and no mask but that of our nodata, which is not asked for."""
         try:
             values: NDArray[np.uint8] = self.sheet.src.read(1, window=raster_window(window))
         except RasterioError as error:
