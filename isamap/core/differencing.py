@@ -20,6 +20,7 @@ from isamap.domain.decoded import Decoded
 from isamap.domain.decoder import Decoder
 from isamap.domain.grid import Window, crop
 from isamap.domain.ground_area import pixel_area_m2
+from isamap.domain.ground_steps import ground_steps
 from isamap.domain.own_ground import own_columns, own_pixels
 from isamap.domain.registration import Shift
 from isamap.domain.strips import STRIP_PX, Piece, pieces
@@ -174,8 +175,8 @@ def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] |
     """East and north, and the peak; None for a map that was not or could not be compared."""
     if shift is None:
         return None
-    gsd_m = pixel_area_m2(series.geobox) ** 0.5
-    return round(shift.cols * gsd_m, 3), round(-shift.rows * gsd_m, 3), round(shift.peak, 3)
+    east_m, north_m = ground_steps(series.geobox).metres(shift.rows, shift.cols)
+    return round(east_m, 3), round(north_m, 3), round(shift.peak, 3)
 
 
 def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rasterio.errors import RasterioError
 from isamap.domain import registration
 from isamap.domain.bits import Bits, packed
 from isamap.domain.grid import Window
+from isamap.domain.ground_steps import nominal_sizes_m
 from isamap.domain.product import BLOCK_PX, NODATA
 from isamap.domain.registration import Shift, Spectrum
 from isamap.domain.transition import Chances, digits_of, is_map, of_percent
@@ -143,12 +144,7 @@ class Series:
         """Shift of every year against the first one there; None for it, missing years and maps without structure."""
         first = next(index for index, layer in enumerate(self._classes) if layer)
         height, width = self.geobox.shape
-        gsd_m = (
-            SOURCE_GSD_M
-            if self.geobox.crs is None or not self.geobox.crs.projected
-            else abs(self.geobox.resolution.x)
-        )
-        lowpass = min(0.25, 0.5 * gsd_m / SOURCE_GSD_M)
+        lowpass, reach_px = _limits(self.geobox)
         places = list(_sample_windows((height, width)))
         known = [_spectrum(self._classes[first], place, lowpass) for place in places]
         for index, layer in enumerate(self._classes):
@@ -156,7 +152,7 @@ class Series:
                 pairs = [
                     (a, _spectrum(layer, place, lowpass)) for a, place in zip(known, places, strict=True)
                 ]
-                self.shifts[index] = registration.between(pairs, max(3, ceil(REACH_M / gsd_m)), lowpass)
+                self.shifts[index] = registration.between(pairs, reach_px, lowpass)
         return self.shifts
 
     def classes(self, window: Window) -> Iterator[Bits]:
@@ -224,6 +220,13 @@ def grid_fault(sheet: Sheet, first: Sheet) -> str:
     return f"{sheet.name} and {first.name} {how}: change needs maps on one grid, make them from imagery on one grid"
 
 
+def _limits(grid: GeoBox) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Low pass and reach of a grid, for rows and columns."""
+    down_m, right_m = nominal_sizes_m(grid)
+    lowpass = min(0.25, 0.5 * down_m / SOURCE_GSD_M), min(0.25, 0.5 * right_m / SOURCE_GSD_M)
+    return lowpass, (max(3, ceil(REACH_M / down_m)), max(3, ceil(REACH_M / right_m)))
+
+
 def _sample_windows(shape: tuple[int, int]) -> Iterator[Window]:
     """Blocks spread over a raster."""
     rows, cols = (
@@ -240,7 +243,7 @@ def _sample_windows(shape: tuple[int, int]) -> Iterator[Window]:
             yield Window(row, col, min(SAMPLE_PX, shape[0]), min(SAMPLE_PX, shape[1])).clip(shape)
 
 
-def _spectrum(layer: Layer | None, window: Window, lowpass: float) -> Spectrum | None:
+def _spectrum(layer: Layer | None, window: Window, lowpass: tuple[float, float]) -> Spectrum | None:
     """A window of a map as an image that can be compared."""
     assert layer is not None  # the caller chose layers that are there
     values = layer.read(window)
