@@ -3,6 +3,7 @@
 A tile whose item carries the same provenance is done; its counts are read back from the item.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -32,10 +33,12 @@ from isamap.errors import InputError, IsamapError, MissingInputError, PartialErr
 from isamap.io import store
 from isamap.io.cog import CogWriter
 from isamap.io.cover import tile_of
-from isamap.io.frames import Frame, alike_years
+from isamap.io.frames import Frame, alike_years, read_as_classes
 from isamap.io.series import Series
 from isamap.io.vector import files_of
 from isamap.io.zones import Units, source_of, zones_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class Row:
     """Metres east and north of the first map, and the height of the peak, by year."""
     alike: tuple[tuple[int, int], ...] = ()
     """Years whose maps are the same bytes."""
+    as_classes: tuple[int, ...] = ()
+    """Years read as classes although probabilities were asked for: they have none."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +152,8 @@ def make(options: Options, job: Job) -> Made:
     """Make one tile, or find it done.
 
     Raises:
-        MissingInputError: fewer than two of its maps are there.
-        InputError: a map is bad, or does not fit the others.
+        MissingInputError: fewer than two of its maps are there, or probabilities are asked for and none has any.
+        InputError: a map is bad, is not the one its item describes, or does not fit the others.
         StorageError: the disk refuses.
     """
     keep_pages()
@@ -156,6 +161,9 @@ def make(options: Options, job: Job) -> Made:
     if len(there) < 2:
         years = f"{len(there)} of {len(job.frames)} years {'has' if len(there) == 1 else 'have'} a map"
         raise MissingInputError(f"only {years}: change needs two")
+    as_classes = read_as_classes(job.frames, options.years) if options.probability else ()
+    if as_classes:
+        log.warning("%s has no probabilities of %s: read as classes", job, ", ".join(map(str, as_classes)))
     inputs = [frame.digest(probability=options.probability) if frame else None for frame in job.frames]
     provenance = _provenance(options, job, inputs)
     alike = alike_years(job.frames, options.years, inputs)
@@ -163,12 +171,12 @@ def make(options: Options, job: Job) -> Made:
         properties = (store.read_item(job.target.item_path) or {})["properties"]
         shifts = tuple(None if s is None else (s[0], s[1], s[2]) for s in properties["isamap:shifts_m"])
         tally = Tally.from_json(options.years, properties["isamap:tally"])
-        return Made(Row("skipped", job.target.stem, shifts, alike), tally)
+        return Made(Row("skipped", job.target.stem, shifts, alike, as_classes), tally)
     with Series(job.frames, options.chances, probability=options.probability) as series:
         shifts = tuple(_metres(shift, series) for shift in series.measure())
         series.aligned = options.align
         tally = _publish(options, job, series, shifts, provenance)
-    return Made(Row("made", job.target.stem, shifts, alike), tally)
+    return Made(Row("made", job.target.stem, shifts, alike, as_classes), tally)
 
 
 def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] | None:

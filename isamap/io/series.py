@@ -25,7 +25,6 @@ from isamap.io.frames import Frame, as_stored, decoding
 from isamap.io.gridmatch import aligned_offset
 from isamap.io.guard import one_line, raster_window, reason
 from isamap.io.placing import name_crs
-from isamap.io.products import ISA
 
 SAMPLES, SAMPLE_PX = 3, 384
 """Windows in each direction in which the shift between years is measured, and their side; each lies in one block."""
@@ -100,10 +99,11 @@ class Series:
                 self._classes.append(
                     None if frame is None else self._layer(stack, frame.path, decoding(frame))
                 )
-                path = frame.probability if frame and self._with_probability and frame.kind == ISA else None
-                there = path is not None and path.is_file()
-                self._percent.append(self._layer(stack, path, as_stored) if there and path else None)
-                self._evidence.append(of_percent(frame.threshold() if frame and there else 0.5))
+                probable = frame if frame and self._with_probability and frame.is_probable else None
+                self._percent.append(
+                    self._layer(stack, probable.probability, as_stored) if probable else None
+                )
+                self._evidence.append(of_percent(probable.threshold() if probable else 0.5))
             self._open = stack.pop_all()
         return self
 
