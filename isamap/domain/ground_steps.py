@@ -37,8 +37,7 @@ class Steps:
     def metres(self, rows: float, cols: float) -> tuple[float, float]:
         """How far east and north something lies that lies so many rows down and columns to the right."""
         east = rows * self.row_east_m + cols * self.col_east_m
-        north = rows * self.row_north_m + cols * self.col_north_m
-        return east + 0.0, north + 0.0  # no -0
+        return east, rows * self.row_north_m + cols * self.col_north_m
 
 
 def ground_steps(geobox: GeoBox) -> Steps:
@@ -69,10 +68,9 @@ def _shape(geobox: GeoBox) -> float:
     crs: Any = geobox.crs
     x, y = geobox.transform * (geobox.shape[1] / 2, geobox.shape[0] / 2)
     step_x, step_y = (abs(float(one)) / 2 for one in (geobox.resolution.x, geobox.resolution.y))
-    to_lonlat, globe = transformer(str(crs), LONLAT), Geod(ellps="WGS84")
-
-    def length_m(dx: float, dy: float) -> float:
-        (west, east), (south, north) = to_lonlat.transform([x - dx, x + dx], [y - dy, y + dy])
-        return float(globe.inv(west, south, east, north)[2])
-
-    return round(length_m(step_x, 0) / step_x / (length_m(0, step_y) / step_y), SHAPE_DIGITS)
+    (west, east, *lon), (left, right, *lat) = transformer(str(crs), LONLAT).transform(
+        [x - step_x, x + step_x, x, x], [y, y, y - step_y, y + step_y]
+    )
+    globe = Geod(ellps="WGS84")
+    across, along = globe.inv([west, lon[0]], [left, lat[0]], [east, lon[1]], [right, lat[1]])[2]
+    return round(float(across / step_x / (along / step_y)), SHAPE_DIGITS)
