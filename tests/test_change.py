@@ -11,6 +11,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyarrow import parquet
 from pyproj import Geod
+from rasterio.enums import ColorInterp
 from realdata import real
 from rio_cogeo.cogeo import cog_validate
 
@@ -19,7 +20,7 @@ from isamap.cli.change import change as command
 from isamap.domain import changes
 from isamap.domain.changes import CHANGE
 from isamap.domain.ground_area import pixel_area_m2
-from isamap.domain.product import CLASSES, PROBABILITY, map_item, year_span
+from isamap.domain.product import CLASSES, NODATA, PROBABILITY, map_item, year_span
 from isamap.io import store
 from isamap.io.cog import CogWriter
 
@@ -479,3 +480,33 @@ def test_more_looks_than_years_are_a_usage_fault(change, maps):
     ended = change(*maps[:2], *years(2), "--min-looks", 3, "-o", "out")
     assert ended.code == 2
     assert "there are only 2 years" in ended.err
+
+
+def masked(path, values, seen, alpha):
+    """A map with a mask of its own: GDAL's inside the file beside nodata 255, or a band of alpha, which GDAL reads without."""
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1 + alpha, "crs": "EPSG:32648"}
+    profile["nodata"] = None if alpha else NODATA
+    shape = {"height": values.shape[0], "width": values.shape[1], "transform": grid_of().transform}
+    mask = (seen * 255).astype(np.uint8)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile, **shape) as dst:
+        if alpha:
+            dst.colorinterp = (ColorInterp.gray, ColorInterp.alpha)
+            dst.write(mask, 2)
+        dst.write(values, 1)
+        if not alpha:
+            dst.write_mask(mask)
+    return path
+
+
+@pytest.mark.parametrize("alpha", [False, True], ids=["mask inside the file", "alpha"])
+def test_masks_inside_maps_hide_pixels_whatever_nodata_is(change, tmp_path, alpha):
+    seen = np.arange(SIDE) >= SIDE // 3
+    seen = np.broadcast_to(seen, (SIDE, SIDE))
+    paths = [
+        masked(tmp_path / f"{year}.tif", striped(t, ("0011", "0000")), seen, alpha)
+        for t, year in enumerate(YEARS)
+    ]
+    assert change(*paths, *years(), "-o", "out").code == 0
+    kinds = rasters(Path("out"), "2017")[1]
+    assert np.unique(kinds[~seen]).tolist() == [NODATA]
+    assert np.unique(kinds[seen]).tolist() == [changes.PERVIOUS, changes.GAIN]

@@ -124,3 +124,17 @@ def test_percentages_are_interpolated():
 def test_the_margin_covers_the_shift():
     assert registration.margin_px(-2.3, 7.9) == 9
     assert registration.margin_px(0, 0) == 1
+
+
+def test_pixels_that_are_not_square_have_a_low_pass_and_a_reach_of_their_own_in_each_direction():
+    """Every second row of an image is left: the low pass passes twice the frequencies of rows, the reach is half."""
+    pair = blurred()[::2], blurred(4, 12)[::2]
+    shift = measure([pair], (7, 14), (0.2, 0.1))
+    assert (shift.rows, shift.cols) == (pytest.approx(2, abs=0.05), pytest.approx(12, abs=0.05))
+    assert shift.peak > 0.5
+    assert abs(measure([pair], (14, 7), (0.2, 0.1)).cols) <= 7.5
+
+
+def test_a_window_of_a_few_pixels_has_no_shift():
+    row = np.arange(40, dtype=np.float32)[None] % 7
+    assert measure([(row, row)]) is None

@@ -1,6 +1,6 @@
 """The report of `isamap change`: tables, figures, JSON, and estimates where there is a reference sample."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ MANY_LOOKS_MISSING = 0.05
 
 def warnings_of(outcome: Outcome, sampled: Sampled | None) -> tuple[str, ...]:
     """What makes the figures doubtful."""
-    found = [*_of_maps(outcome), *_of_evidence(outcome.options)]
+    found = [*_of_maps(outcome), *_of_evidence(outcome.options), *_of_classes(outcome), *_of_shifts(outcome)]
     if sampled is None:
         found.append(
             f"All areas are counts of the {outcome.options.method} reading, unadjusted: they carry the errors of maps and "
@@ -68,6 +68,39 @@ def _of_evidence(options: Options) -> list[str]:
     return [] if options.probability else [classes]
 
 
+def _of_classes(outcome: Outcome) -> list[str]:
+    """Years without the probabilities that were asked for."""
+    lacking = {name: made.as_classes for name, made in outcome.made.items() if made.as_classes}
+    if not lacking:
+        return []
+    years = ", ".join(map(str, sorted({year for some in lacking.values() for year in some})))
+    tiles = f"{len(lacking)} of {len(outcome.made)} tiles ({_some_of(lacking)})"
+    text = f"Without probabilities, and read as classes: maps of {years} in {tiles}. isamap infer --probability makes them."
+    return [text]
+
+
+def _of_shifts(outcome: Outcome) -> list[str]:
+    """Maps that were to be moved, and were not."""
+    left = [f"{row[0]} {row[1]}" for row in _shifts(outcome).rows if row[-1] != tables.MOVED]
+    if not outcome.options.align or not left:
+        return []
+    return [
+        f"Not brought onto the first year, for no shift was measured that can be trusted: {len(left)} maps ({_some_of(left)})."
+    ]
+
+
+def _shifts(outcome: Outcome) -> Table:
+    """Shifts between years of all tiles."""
+    by_tile = {name: made.shifts for name, made in outcome.made.items()}
+    return tables.shifts(outcome.options.years, by_tile, outcome.gaps, aligned=outcome.options.align)
+
+
+def _some_of(names: Iterable[str]) -> str:
+    """The first names of many."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:3]) + (", ..." if len(ordered) > 3 else "")
+
+
 def _of_tiles(outcome: Outcome) -> list[str]:
     """Tiles that are not as the others."""
     found = []
@@ -78,9 +111,9 @@ def _of_tiles(outcome: Outcome) -> list[str]:
     if outcome.faults:
         found.append(f"{len(outcome.faults)} tiles failed and are in no figure.")
     if outcome.others:
-        some = ", ".join(outcome.others[:3]) + (", ..." if len(outcome.others) > 3 else "")
         found.append(
-            f"{len(outcome.others)} products of other runs lie in the folder and are in no figure ({some})."
+            f"{len(outcome.others)} products of other runs lie in the folder and are in no figure "
+            f"({_some_of(outcome.others)})."
         )
     return found
 
@@ -137,8 +170,7 @@ def all_tables(outcome: Outcome, sampled: Sampled | None) -> list[Table]:
     found += [tables.methods(tally, method, outcome.options.min_area_m2), tables.areas(tally, method)]
     found.append(tables.rates(tally, method))
     found += [tables.transitions(tally, method), tables.classes(tally, method)]
-    by_tile = {name: made.shifts for name, made in outcome.made.items()}
-    found.append(tables.shifts(tally.years, by_tile, aligned=outcome.options.align))
+    found.append(_shifts(outcome))
     failed = tuple((name, str(fault)) for name, fault in sorted(outcome.faults.items()))
     found.append(Table("failures", "Tiles that failed", ("tile", "why"), failed))
     return [table for table in found if table.rows]

@@ -3,6 +3,7 @@
 A tile whose item carries the same provenance is done; its counts are read back from the item.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from isamap.domain.decoded import Decoded
 from isamap.domain.decoder import Decoder
 from isamap.domain.grid import Window, crop
 from isamap.domain.ground_area import pixel_area_m2
+from isamap.domain.ground_steps import ground_steps
 from isamap.domain.own_ground import own_columns, own_pixels
 from isamap.domain.registration import Shift
 from isamap.domain.strips import STRIP_PX, Piece, pieces
@@ -31,10 +33,12 @@ from isamap.errors import InputError, IsamapError, MissingInputError, PartialErr
 from isamap.io import store
 from isamap.io.cog import CogWriter
 from isamap.io.cover import tile_of
-from isamap.io.frames import Frame, alike_years
+from isamap.io.frames import Frame, alike_years, read_as_classes
 from isamap.io.series import Series
 from isamap.io.vector import files_of
 from isamap.io.zones import Units, source_of, zones_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Row:
     """Metres east and north of the first map, and the height of the peak, by year."""
     alike: tuple[tuple[int, int], ...] = ()
     """Years whose maps are the same bytes."""
+    as_classes: tuple[int, ...] = ()
+    """Years read as classes although probabilities were asked for: they have none."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +155,8 @@ def make(options: Options, job: Job) -> Made:
     """Make one tile, or find it done.
 
     Raises:
-        MissingInputError: fewer than two of its maps are there.
-        InputError: a map is bad, or does not fit the others.
+        MissingInputError: fewer than two of its maps are there, or probabilities are asked for and none has any.
+        InputError: a map is bad, is not the one its item describes, or does not fit the others.
         StorageError: the disk refuses.
     """
     keep_pages()
@@ -158,6 +164,9 @@ def make(options: Options, job: Job) -> Made:
     if len(there) < 2:
         years = f"{len(there)} of {len(job.frames)} years {'has' if len(there) == 1 else 'have'} a map"
         raise MissingInputError(f"only {years}: change needs two")
+    as_classes = read_as_classes(job.frames, options.years) if options.probability else ()
+    if as_classes:
+        log.warning("%s has no probabilities of %s: read as classes", job, ", ".join(map(str, as_classes)))
     inputs = [frame.digest(probability=options.probability) if frame else None for frame in job.frames]
     provenance = _provenance(options, job, inputs)
     alike = alike_years(job.frames, options.years, inputs)
@@ -165,20 +174,20 @@ def make(options: Options, job: Job) -> Made:
         properties = (store.read_item(job.target.item_path) or {})["properties"]
         shifts = tuple(None if s is None else (s[0], s[1], s[2]) for s in properties["isamap:shifts_m"])
         tally = Tally.from_json(options.years, properties["isamap:tally"])
-        return Made(Row("skipped", job.target.stem, shifts, alike), tally)
+        return Made(Row("skipped", job.target.stem, shifts, alike, as_classes), tally)
     with Series(job.frames, options.chances, probability=options.probability) as series:
         shifts = tuple(_metres(shift, series) for shift in series.measure())
         series.aligned = options.align
         tally = _publish(options, job, series, shifts, provenance)
-    return Made(Row("made", job.target.stem, shifts, alike), tally)
+    return Made(Row("made", job.target.stem, shifts, alike, as_classes), tally)
 
 
 def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] | None:
     """East and north, and the peak; None for a map that was not or could not be compared."""
     if shift is None:
         return None
-    gsd_m = pixel_area_m2(series.geobox) ** 0.5
-    return round(shift.cols * gsd_m, 3), round(-shift.rows * gsd_m, 3), round(shift.peak, 3)
+    east_m, north_m = ground_steps(series.geobox).metres(shift.rows, shift.cols)
+    return round(east_m, 3), round(north_m, 3), round(shift.peak, 3)
 
 
 def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:

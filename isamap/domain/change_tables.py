@@ -13,6 +13,7 @@ from isamap.domain.change_tally import (
 )
 from isamap.domain.changes import ENDPOINT, FEW, FLICKER, GAIN, LOSS, NAMES, REVERSAL, UNSEEN
 from isamap.domain.estimation import Estimate
+from isamap.domain.registration import MIN_PEAK
 from isamap.domain.report import Cell, Table
 from isamap.domain.transition import METHODS
 
@@ -23,6 +24,8 @@ RAW_COUNT = "raw count, unadjusted"
 BALANCED, ONE_SIDED, MUCH = 0.5, 0.75, 0.05
 """Net over gross change up to which neither side is all, and from which one is; share of it that matters."""
 WHOLE = "all"
+MOVED, NOT_MEASURED, LOW_PEAK = "moved", "not measured", f"peak below {MIN_PEAK:g}"
+"""Remarks on shifts: only the first kind of map was brought onto the first year."""
 
 
 def named(zone: str) -> str:
@@ -160,18 +163,39 @@ def looks(tally: Tally, method: str) -> float:
 
 
 def shifts(
-    years: Sequence[int], by_tile: Mapping[str, Sequence[tuple[float, float, float] | None]], *, aligned: bool
+    years: Sequence[int],
+    by_tile: Mapping[str, Sequence[tuple[float, float, float] | None]],
+    gaps: Mapping[str, Sequence[int]],
+    *,
+    aligned: bool,
 ) -> Table:
-    """Where the maps of each tile lie against the first."""
+    """Where the maps of each tile lie against the first one there.
+
+    Args:
+        years: of the maps.
+        by_tile: metres east and north and the peak, by year; None for the first map, where there is none, and where
+            nothing shows the shift.
+        gaps: years without a map, of tiles that have some.
+        aligned: whether the years were brought onto the first.
+    """
     rows: list[tuple[Cell, ...]] = []
     for name, measured in sorted(by_tile.items()):
-        for year, shift in zip(years, measured, strict=True):
-            if shift is not None:
-                east, north, peak = shift
-                rows.append((name, year, east, north, (east**2 + north**2) ** 0.5, peak))
-    columns = ("tile", "year", "east (m)", "north (m)", "distance (m)", "peak")
-    note = "Phase correlation of the maps against the first year. A peak below 0.1 means the maps hardly correlate. "
-    note += "The years were brought onto the first." if aligned else "Nothing was moved: --align does."
+        there = [pair for pair in zip(years, measured, strict=True) if pair[0] not in gaps.get(name, ())]
+        for year, shift in there[1:]:
+            if shift is None:
+                rows.append((name, year, None, None, None, None, NOT_MEASURED))
+                continue
+            east, north, peak = shift
+            remark = LOW_PEAK if peak < MIN_PEAK else MOVED if aligned else ""
+            rows.append((name, year, east, north, (east**2 + north**2) ** 0.5, peak, remark))
+    columns = ("tile", "year", "east (m)", "north (m)", "distance (m)", "peak", "remark")
+    note = "Phase correlation of the maps against the first year. A peak below 0.1 means the maps hardly correlate; "
+    note += "a shift is not measured where no ground looked at has structure in both maps (water, cloud). "
+    note += (
+        f"Maps with the remark {MOVED!r} were brought onto the first, no others."
+        if aligned
+        else "Nothing was moved: --align does."
+    )
     return Table("shifts", "Shifts between years", columns, tuple(rows), note)
 
 

@@ -25,6 +25,11 @@ MIN_PEAK = 0.1
 MIN_SPREAD = 1e-3
 """Standard deviation below which a window shows nothing to hold on to: 1 pixel in 10^6."""
 
+MIN_SIDE_PX = 4
+"""Smaller windows have no room for a shift."""
+Pair = tuple[float, float]
+"""Of rows and columns."""
+
 PASSED = 5
 """Standard deviations up to which the low pass is looked at: 4 in a million are left there."""
 
@@ -43,15 +48,15 @@ class Shift:
 
 def measure(
     pairs: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]],
-    reach_px: int = 30,
-    lowpass: float = 0.25,
+    reach_px: int | tuple[int, int] = 30,
+    lowpass: float | Pair = 0.25,
 ) -> Shift | None:
     """Shift of the other image against the reference.
 
     Args:
         pairs: windows (reference, other) of the same place and of one shape (y, x); NaN where unknown.
-        reach_px: largest shift looked for, in rows and columns.
-        lowpass: standard deviation of the low pass, cycles per pixel.
+        reach_px: largest shift looked for, in rows and columns; a pair where pixels are not square.
+        lowpass: standard deviation of the low pass, cycles per pixel; likewise.
 
     Returns:
         None if no pair has structure in both images.
@@ -70,7 +75,7 @@ class Spectrum:
     """Of the window."""
 
 
-def spectrum(values: NDArray[np.float32], lowpass: float) -> Spectrum | None:
+def spectrum(values: NDArray[np.float32], lowpass: float | Pair) -> Spectrum | None:
     """Spectrum of a window (y, x), NaN where unknown, for a low pass; None without structure."""
     shape = values.shape[0], values.shape[1]
     unknown = np.isnan(values)
@@ -81,15 +86,17 @@ def spectrum(values: NDArray[np.float32], lowpass: float) -> Spectrum | None:
     centred = values - known.mean()
     if hidden:
         centred[unknown] = 0
-    if float(np.linalg.norm(centred)) < MIN_SPREAD * known.size**0.5:
+    if min(shape) < MIN_SIDE_PX or float(np.linalg.norm(centred)) < MIN_SPREAD * known.size**0.5:
         return None
-    rows, cols = _kept(shape, lowpass)
+    rows, cols = _kept(shape, _pair(lowpass))
     along_rows = np.fft.rfft(centred * _taper(shape))[:, :cols]
     return Spectrum(np.fft.fft(np.ascontiguousarray(along_rows.T))[:, rows], shape)
 
 
 def between(
-    pairs: Iterable[tuple[Spectrum | None, Spectrum | None]], reach_px: int, lowpass: float
+    pairs: Iterable[tuple[Spectrum | None, Spectrum | None]],
+    reach_px: int | tuple[int, int],
+    lowpass: float | Pair,
 ) -> Shift | None:
     """As `measure`, from spectra for the same low pass."""
     total: NDArray[np.complexfloating[Any, Any]] | None = None
@@ -101,16 +108,23 @@ def between(
             shape = reference.shape
     if total is None:
         return None
-    weight = _gaussian(shape, lowpass)
-    surface = _surface(total / np.maximum(np.abs(total), np.finfo(np.float32).tiny) * weight, shape, lowpass)
-    own = float(_surface(weight, shape, lowpass)[0, 0])
-    return _top(surface, min(reach_px, min(shape) // 2 - 1), own)
+    sigma = _pair(lowpass)
+    weight = _gaussian(shape, sigma)
+    surface = _surface(total / np.maximum(np.abs(total), np.finfo(np.float32).tiny) * weight, shape, sigma)
+    own = float(_surface(weight, shape, sigma)[0, 0])
+    rows, cols = reach_px if isinstance(reach_px, tuple) else (reach_px, reach_px)
+    return _top(surface, (min(rows, shape[0] // 2 - 1), min(cols, shape[1] // 2 - 1)), own)
 
 
-def _kept(shape: tuple[int, int], lowpass: float) -> tuple[NDArray[np.intp], int]:
+def _pair(lowpass: float | Pair) -> Pair:
+    """Rows and columns alike, unless they are given apart."""
+    return lowpass if isinstance(lowpass, tuple) else (lowpass, lowpass)
+
+
+def _kept(shape: tuple[int, int], lowpass: Pair) -> tuple[NDArray[np.intp], int]:
     """Row frequencies, and how many column frequencies from 0, that a low pass leaves."""
     rows, cols = np.abs(np.fft.fftfreq(shape[0])), np.fft.rfftfreq(shape[1])
-    return np.flatnonzero(rows <= PASSED * lowpass), int((cols <= PASSED * lowpass).sum())
+    return np.flatnonzero(rows <= PASSED * lowpass[0]), int((cols <= PASSED * lowpass[1]).sum())
 
 
 @lru_cache(maxsize=4)
@@ -122,7 +136,7 @@ def _taper(shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _surface(
-    values: NDArray[np.number[Any]], shape: tuple[int, int], lowpass: float
+    values: NDArray[np.number[Any]], shape: tuple[int, int], lowpass: Pair
 ) -> NDArray[np.floating[Any]]:
     """What a spectrum of kept frequencies is the transform of `(y, x)`."""
     rows, cols = _kept(shape, lowpass)
@@ -132,20 +146,23 @@ def _surface(
     return surface
 
 
-def _gaussian(shape: tuple[int, int], sigma: float) -> NDArray[np.float32]:
+def _gaussian(shape: tuple[int, int], sigma: Pair) -> NDArray[np.float32]:
     """Low pass on the frequencies it leaves, as in a `Spectrum`."""
     kept, count = _kept(shape, sigma)
     rows, cols = np.fft.fftfreq(shape[0])[kept], np.fft.rfftfreq(shape[1])[:count]
-    weight: NDArray[np.float32] = np.exp(-(cols[:, None] ** 2 + rows**2) / (2 * sigma**2)).astype(np.float32)
+    cols *= sigma[0] / sigma[1]  # in those of rows
+    weight: NDArray[np.float32] = np.exp(-(cols[:, None] ** 2 + rows**2) / (2 * sigma[0] ** 2)).astype(
+        np.float32
+    )
     return weight
 
 
-def _top(surface: NDArray[np.floating[Any]], reach: int, own: float) -> Shift:
+def _top(surface: NDArray[np.floating[Any]], reach: tuple[int, int], own: float) -> Shift:
     """The highest point near the origin, between pixels."""
-    lags = np.arange(-reach, reach + 1)
-    near = surface[np.ix_(lags, lags)]
+    down, right = (np.arange(-one, one + 1) for one in reach)
+    near = surface[np.ix_(down, right)]
     row, col = np.unravel_index(int(near.argmax()), near.shape)
-    at = [int(lags[row]), int(lags[col])]
+    at = [int(down[row]), int(right[col])]
     rows = at[0] + _vertex([float(surface[at[0] + k, at[1]]) for k in (-1, 0, 1)])
     cols = at[1] + _vertex([float(surface[at[0], at[1] + k]) for k in (-1, 0, 1)])
     return Shift(rows, cols, max(0.0, float(near[row, col]) / own))

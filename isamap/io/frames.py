@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isamap import digests
 from isamap.domain.product import NODATA, PROBABILITY
-from isamap.errors import InputError
+from isamap.errors import InputError, MissingInputError
 from isamap.io import store
 from isamap.io.classmap import Decode
 from isamap.io.guard import one_line, open_raster
@@ -46,6 +46,11 @@ class Frame:
     def probability(self) -> Path:
         """Where its probability raster would lie."""
         return self.path.with_name(self.path.name.removesuffix(".tif") + PROBABILITY.suffix)
+
+    @property
+    def is_probable(self) -> bool:
+        """Whether its probability raster is there; published products have none."""
+        return self.kind == ISA and self.probability.is_file()
 
     def item(self) -> dict[str, Any]:
         """Properties of the STAC item beside it, empty if there is none."""
@@ -105,11 +110,12 @@ class Frame:
         Raises:
             InputError: a file is not the one its item describes.
         """
-        probability = probability and self.kind == ISA and self.probability.is_file()
+        probability = probability and self.is_probable
         paths = [self.path, *([self.probability] if probability else [])]
         found = [digests.of_file(path) for path in paths]
         if self.kind == ISA:
-            store.check_asset(self.path, found[0])
+            for path, sha256 in zip(paths, found, strict=True):
+                store.check_asset(path, sha256, self.path.with_suffix(".json"))
         return [*found, *([f"{self.threshold():g}"] if probability else [])]
 
 
@@ -135,6 +141,26 @@ def alike_years(
     there = zip(frames, years, marks, strict=True)
     known = [(year, one[0]) for frame, year, one in there if frame and one and not frame.of_many_years]
     return tuple((a, b) for (a, one), (b, other) in combinations(known, 2) if one == other)
+
+
+def read_as_classes(frames: Sequence[Frame | None], years: Sequence[int]) -> tuple[int, ...]:
+    """Years whose maps have no probability raster, where probabilities are asked for.
+
+    Args:
+        frames: a map per year, or None; one is there.
+        years: of the maps.
+
+    Raises:
+        MissingInputError: none has one.
+    """
+    there = [(year, frame) for year, frame in zip(years, frames, strict=True) if frame]
+    without = tuple(year for year, frame in there if not frame.is_probable)
+    if len(without) == len(there):
+        raise MissingInputError(
+            f"no map has a probability raster ({one_line(there[0][1].probability)} and so on): make them with "
+            "isamap infer --probability, or leave out --probability to compare classes"
+        )
+    return without
 
 
 def as_stored(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -15,8 +15,10 @@ from rasterio.errors import RasterioError
 from isamap.domain import registration
 from isamap.domain.bits import Bits, packed
 from isamap.domain.grid import Window
-from isamap.domain.product import BLOCK_PX, NODATA
+from isamap.domain.ground_steps import nominal_sizes_m
+from isamap.domain.product import NODATA
 from isamap.domain.registration import Shift, Spectrum
+from isamap.domain.shift_places import further_places, places
 from isamap.domain.transition import Chances, digits_of, is_map, of_percent
 from isamap.errors import InputError
 from isamap.io.classmap import ClassMap, Decode, Sheet
@@ -24,10 +26,7 @@ from isamap.io.frames import Frame, as_stored, decoding
 from isamap.io.gridmatch import aligned_offset
 from isamap.io.guard import one_line, raster_window, reason
 from isamap.io.placing import name_crs
-from isamap.io.products import ISA
 
-SAMPLES, SAMPLE_PX = 3, 384
-"""Windows in each direction in which the shift between years is measured, and their side; each lies in one block."""
 REACH_M = 40
 """Largest shift looked for; Sentinel-2 dates lie within 12 m of each other."""
 SOURCE_GSD_M = 10
@@ -49,6 +48,11 @@ class Layer:
     as_stored: bool
     """Whether its values are used as they are."""
 
+    @property
+    def ground(self) -> Window:
+        """The whole raster, as a window of the grid."""
+        return Window(-self.row_off, -self.col_off, self.sheet.src.height, self.sheet.src.width)
+
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Decoded values of a window of the grid, 255 outside."""
         shifted = Window(
@@ -56,13 +60,13 @@ class Layer:
         )
         src = self.sheet.src
         inside = shifted.clip((src.height, src.width)) == shifted
-        if inside and src.dtypes[0] == "uint8" and src.nodata == NODATA and self.as_stored:
+        if inside and src.dtypes[0] == "uint8" and self.sheet.plain and self.as_stored:
             return self._plain(shifted)
         values: NDArray[np.uint8] = self.map.read(self.sheet, shifted)
         return values
 
     def _plain(self, window: Window) -> NDArray[np.uint8]:
-        """A window of a raster that needs no decoding and whose nodata is ours: no mask is asked for."""
+        """A window of a raster that needs no decoding and no mask but that of our nodata, which is not asked for."""
         try:
             values: NDArray[np.uint8] = self.sheet.src.read(1, window=raster_window(window))
         except RasterioError as error:
@@ -99,10 +103,11 @@ class Series:
                 self._classes.append(
                     None if frame is None else self._layer(stack, frame.path, decoding(frame))
                 )
-                path = frame.probability if frame and self._with_probability and frame.kind == ISA else None
-                there = path is not None and path.is_file()
-                self._percent.append(self._layer(stack, path, as_stored) if there and path else None)
-                self._evidence.append(of_percent(frame.threshold() if frame and there else 0.5))
+                probable = frame if frame and self._with_probability and frame.is_probable else None
+                self._percent.append(
+                    self._layer(stack, probable.probability, as_stored) if probable else None
+                )
+                self._evidence.append(of_percent(probable.threshold() if probable else 0.5))
             self._open = stack.pop_all()
         return self
 
@@ -142,22 +147,31 @@ class Series:
     def measure(self) -> list[Shift | None]:
         """Shift of every year against the first one there; None for it, missing years and maps without structure."""
         first = next(index for index, layer in enumerate(self._classes) if layer)
-        height, width = self.geobox.shape
-        gsd_m = (
-            SOURCE_GSD_M
-            if self.geobox.crs is None or not self.geobox.crs.projected
-            else abs(self.geobox.resolution.x)
-        )
-        lowpass = min(0.25, 0.5 * gsd_m / SOURCE_GSD_M)
-        places = list(_sample_windows((height, width)))
-        known = [_spectrum(self._classes[first], place, lowpass) for place in places]
+        limits = _limits(self.geobox)
+        known: dict[Window, Spectrum | None] = {}
         for index, layer in enumerate(self._classes):
             if layer is not None and index != first:
-                pairs = [
-                    (a, _spectrum(layer, place, lowpass)) for a, place in zip(known, places, strict=True)
-                ]
-                self.shifts[index] = registration.between(pairs, max(3, ceil(REACH_M / gsd_m)), lowpass)
+                self.shifts[index] = self._shift(first, layer, limits, known)
         return self.shifts
+
+    def _shift(
+        self, first: int, layer: Layer, limits: "_Limits", known: dict[Window, Spectrum | None]
+    ) -> Shift | None:
+        """Shift of a year, from more places where the first ones show none; `known` keeps the spectra of the first year."""
+        common = layer.ground.clip((self.geobox.shape[0], self.geobox.shape[1]))
+        pairs: list[tuple[Spectrum | None, Spectrum | None]] = []
+        found: Shift | None = None
+        for windows in (places(common), further_places(common)):
+            for window in windows:
+                if window not in known:
+                    known[window] = _spectrum(self._classes[first], window, limits.lowpass)
+                if known[window]:  # else there is nothing to compare it with
+                    pairs.append((known[window], _spectrum(layer, window, limits.lowpass)))
+            shift = registration.between(pairs, limits.reach_px, limits.lowpass)
+            if shift is not None and shift.peak >= registration.MIN_PEAK:
+                return shift
+            found = found or shift
+        return found
 
     def classes(self, window: Window) -> Iterator[Bits]:
         """Classes of one year after the other, as bits.
@@ -224,23 +238,26 @@ def grid_fault(sheet: Sheet, first: Sheet) -> str:
     return f"{sheet.name} and {first.name} {how}: change needs maps on one grid, make them from imagery on one grid"
 
 
-def _sample_windows(shape: tuple[int, int]) -> Iterator[Window]:
-    """Blocks spread over a raster."""
-    rows, cols = (
-        sorted(
-            {
-                int(at) // BLOCK_PX * BLOCK_PX
-                for at in np.linspace(0, max(0, side - BLOCK_PX), SAMPLES + 2)[1:-1]
-            }
-        )
-        for side in shape
+@dataclass(frozen=True)
+class _Limits:
+    """What shifts are looked for, each for rows and columns."""
+
+    lowpass: tuple[float, float]
+    """Cycles per pixel."""
+    reach_px: tuple[int, int]
+    """The largest."""
+
+
+def _limits(grid: GeoBox) -> _Limits:
+    """What shifts are looked for on a grid."""
+    down_m, right_m = nominal_sizes_m(grid)
+    return _Limits(
+        (min(0.25, 0.5 * down_m / SOURCE_GSD_M), min(0.25, 0.5 * right_m / SOURCE_GSD_M)),
+        (max(3, ceil(REACH_M / down_m)), max(3, ceil(REACH_M / right_m))),
     )
-    for row in rows:
-        for col in cols:
-            yield Window(row, col, min(SAMPLE_PX, shape[0]), min(SAMPLE_PX, shape[1])).clip(shape)
 
 
-def _spectrum(layer: Layer | None, window: Window, lowpass: float) -> Spectrum | None:
+def _spectrum(layer: Layer | None, window: Window, lowpass: tuple[float, float]) -> Spectrum | None:
     """A window of a map as an image that can be compared."""
     assert layer is not None  # the caller chose layers that are there
     values = layer.read(window)

@@ -126,13 +126,13 @@ def _intact(directory: Path, asset: dict[str, Any]) -> bool:
     return path.is_file() and path.stat().st_size == size and _checksum(path) == checksum
 
 
-def check_asset(path: Path, sha256: str) -> None:
-    """Compare a file with the STAC item beside it, if there is one: damage need not show when it is read.
+def check_asset(path: Path, sha256: str, item: Path | None = None) -> None:
+    """Compare a file with its STAC item beside it (`<stem>.json` if not given), if there is one: damage need not show.
 
     Raises:
         InputError: the item gives another checksum for the file.
     """
-    assets = (read_item(path.with_suffix(".json")) or {}).get("assets")
+    assets = (read_item(item or path.with_suffix(".json")) or {}).get("assets")
     for asset in assets.values() if isinstance(assets, dict) else ():
         own = isinstance(asset, dict) and asset.get("href") == f"./{path.name}"
         known = str(asset.get("file:checksum")).lower() if own else ""
