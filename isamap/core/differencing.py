@@ -41,6 +41,10 @@ from isamap.io.zones import Units, source_of, zones_of
 log = logging.getLogger(__name__)
 
 
+REVISION = 3
+"""Of how a tile is made; a new number when the same maps and options give other rasters or counts."""
+
+
 @dataclass(frozen=True)
 class Options:
     """How change is found; all of it is part of the provenance."""
@@ -193,13 +197,12 @@ def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] |
 def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:
     """Everything the bytes of the product depend on."""
     kinds = [frame and frame.kind for frame in job.frames]
-    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "ground": "of the tile's own zone"}
+    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "revision": REVISION}
     del settings["allow_overlap"]  # it lets something through, and changes nothing
     if options.units and (source := source_of(options.units)).path.exists():
         files = [digests.of_file(path) for path in files_of(source.path)]
         chosen = [source.layer, source.column]
         settings["units"] = [*files, *chosen] if len(files) > 1 or any(chosen) else files[0]
-        settings["unit_names"] = "none is that of everything"
     return {
         "code": f"isamap {__version__}",
         "inputs": digests.of_json(inputs),

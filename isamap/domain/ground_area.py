@@ -18,10 +18,9 @@ def pixel_area_m2(geobox: GeoBox) -> float:
         geobox: a window of some kilometres; over larger ones the mean of a grid in degrees says little of its parts.
     """
     height, width = geobox.shape
+    corners = [geobox.transform * corner for corner in ((width, height), (width, 0), (0, 0), (0, height))]
     left, bottom, right, top = geobox.boundingbox
-    ring = shapely.segmentize(
-        shapely.box(left, bottom, right, top), max(right - left, top - bottom) / POINTS_PER_SIDE
-    )
+    ring = shapely.segmentize(shapely.Polygon(corners), max(right - left, top - bottom) / POINTS_PER_SIDE)
     flat = transformer(str(geobox.crs), EQUAL_AREA)
     area = shapely.transform(ring, lambda xy: np.column_stack(flat.transform(xy[:, 0], xy[:, 1]))).area
     return float(area) / (height * width)
