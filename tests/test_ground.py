@@ -121,6 +121,12 @@ def test_common_names_are_names(tmp_path, dn):
     np.testing.assert_array_equal(read_one(path)[0], dn[[1, 2, 0]].astype(np.float32) / 10_000)
 
 
+def test_bands_that_are_only_counted_have_no_names(tmp_path, dn):
+    path = write(tmp_path / "a.tif", dn, ("Band 1", "Band 2", "Band 3"), gsd_m=10)
+    with pytest.raises(InputError, match="B02, B03, B04 missing, there are only unnamed, unnamed, unnamed"):
+        read_one(path)
+
+
 def test_a_declared_offset_is_heeded(tmp_path, dn):
     path = write(tmp_path / "a.tif", dn, BANDS, gsd_m=10)
     with rasterio.open(path, "r+") as src:

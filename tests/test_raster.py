@@ -84,6 +84,25 @@ def test_files_of_one_scene_that_declare_different_offsets_are_refused(tmp_path,
         read(first, second)
 
 
+def test_bands_that_are_only_counted_have_no_names(tmp_path, dn):
+    stack = np.concatenate([dn, dn[:2]])
+    path = write_raster(tmp_path / "ten.tif", stack, tuple(f"Band_{number}" for number in range(1, 7)))
+    with pytest.raises(
+        InputError, match=r"B02, B03, B04, B08 missing, there are only unnamed, .*name all 6 bands in order"
+    ):
+        read(path, wanted=("B02", "B03", "B04", "B08"))
+    reflectance, _ = read(path, wanted=("B02",), bands=("B02", *[None] * 5))
+    np.testing.assert_array_equal(reflectance[0], dn[0].astype(np.float32) / 10_000)
+
+
+def test_one_counted_band_is_what_its_file_is_called(tmp_path, dn):
+    path = write_raster(tmp_path / "T50RQU_20210714T025549_B02_10m.tif", dn[:1], ("Band 1",))
+    np.testing.assert_array_equal(read(path, wanted=("B02",))[0], dn[:1].astype(np.float32) / 10_000)
+    path = write_raster(tmp_path / "blue.tif", dn[:1], ("Band 1",))
+    with pytest.raises(InputError, match="B01 missing, there are only unnamed"):
+        read(path, wanted=("B01",))
+
+
 def test_the_users_band_names_run_over_all_files(tmp_path, dn):
     first = write_raster(tmp_path / "a.tif", dn[:2], ("B04_a", "B03_a"))
     second = write_raster(tmp_path / "b.tif", dn[2:], ("B04_b", None))

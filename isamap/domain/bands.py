@@ -73,6 +73,9 @@ _ALIASES = {band.common_name: band.name for band in BANDS.values()} | {
     "swir2": "B12",
 }
 _NUMBERED = re.compile(r"b(?:and)?[ _]?0?([1-9]a?|1[0-2])")  # b2, B02, band_2, B8A
+_COUNTED = re.compile(
+    r"band[ _-]?0*([1-9]\d*)"
+)  # Band 1, Band_2: also what GDAL and QGIS call bands without a name
 _RESOLUTION = re.compile(r"_(?:10|20|60)m$")  # B02_10m
 _STEM = re.compile(r"(?:^|_)(B\d[\dA])(?:_[126]0m)?$")  # T32TPS_20220613T101041_B02_10m
 
@@ -87,6 +90,17 @@ def canonical(name: str | None) -> str | None:
     match = _NUMBERED.fullmatch(text)
     esa = f"B{match[1].upper():0>2}" if match else ""
     return esa if esa in BANDS else None
+
+
+def given_names(descriptions: Sequence[str | None]) -> list[str | None]:
+    """Descriptions of a file's bands, None in place of those that only count: `Band_1`, `Band_2` ... are no names.
+
+    A stack of any bands is counted so, and ESA's own first bands are not told from it: the user must say.
+    """
+    counted = [_COUNTED.fullmatch((text or "").strip().lower()) for text in descriptions]
+    places = [int(match[1]) if match else 0 for match in counted]
+    counts = places[:1] == [1] and all(place in (0, number) for number, place in enumerate(places, start=1))
+    return [None if counts and place else text for text, place in zip(descriptions, places, strict=True)]
 
 
 def name_from_stem(stem: str) -> str | None:

@@ -19,7 +19,6 @@ from odc.geo.geobox import GeoBox
 from isamap.domain.bands import (
     VISIBLE,
     canonical,
-    name_from_stem,
     seems_lifted,
     to_reflectance,
     unit_fault,
@@ -28,6 +27,7 @@ from isamap.domain.grid import GSD_M, Window
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, one_line, open_raster
 from isamap.io.layers import declared_offset
+from isamap.io.naming import names_in
 from isamap.io.placing import check_position, geobox_of, grid_fault, nesting_fault
 from isamap.io.plain import read_window
 from isamap.io.plate import check_there, place_of
@@ -110,8 +110,7 @@ def _find(files: Sequence[Any], bands: Sequence[str], optional: Collection[str])
     found: list[dict[str, int]] = []
     holders: dict[str, str] = {}
     for src in files:
-        alone = src.count == 1 and not src.descriptions[0]
-        names = [name_from_stem(Path(src.name).stem)] if alone else [canonical(n) for n in src.descriptions]
+        names = [canonical(text) for text in names_in(src)]
         own: dict[str, int] = {}
         for number, name in enumerate(names, start=1):
             if name is None or name not in bands:
@@ -124,7 +123,7 @@ def _find(files: Sequence[Any], bands: Sequence[str], optional: Collection[str])
         found.append(own)
     missing = [band for band in bands if band not in holders and band not in optional]
     if missing or not holders:
-        there = ", ".join(name or "unnamed" for src in files for name in src.descriptions)
+        there = ", ".join(name or "unnamed" for src in files for name in names_in(src))
         raise InputError(
             f"{', '.join(one_line(src.name) for src in files)}: {', '.join(missing or bands)} missing, there are "
             f"only {there}: give the file that holds them too, or name its bands (rio edit-info --bidx 1 --description B02)"

@@ -1,9 +1,8 @@
-"""The files of one scene: which bands each gives, and how its pixels lie on the scene's 10 m grid and are read."""
+"""The files of one scene: how their pixels lie on the scene's 10 m grid and are read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from math import ceil, isclose, isnan
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
-from isamap.domain.bands import QUANTIFICATION, band_index, name_from_stem
+from isamap.domain.bands import QUANTIFICATION
 from isamap.errors import InputError
 from isamap.io.gridmatch import WARP_ERROR_PX
 from isamap.io.guard import one_line, open_raster, reason
@@ -191,65 +190,6 @@ def open_layer(layer: Layer, opened: ExitStack) -> LayerFile:
     opened.callback(values.close)
     opened.callback(nearest.close)
     return LayerFile(layer, values, nearest)
-
-
-def find_bands(
-    files: Sequence[Any],
-    wanted: tuple[str, ...],
-    override: tuple[str | None, ...] | None,
-    optional: Sequence[str] = (),
-) -> list[dict[str, int]]:
-    """Index of the wanted bands in each file; those that are optional may be in none."""
-    names = [_names(src) for src in files]
-    total = sum(map(len, names))
-    if override is not None and len(override) != total:
-        raise InputError(
-            f"{one_line(files[0].name)}: --bands names {len(override)} bands, but there are {total}: "
-            "name every band of every file in order, '-' skips one"
-        )
-    rest = iter(override or ())
-    found: list[dict[str, int]] = []
-    for src, own in zip(files, names, strict=True):
-        given = None if override is None else [next(rest) for _ in own]
-        try:
-            found.append(band_index(own, wanted, given))
-        except InputError as error:
-            raise InputError(f"{one_line(src.name)}: {error}") from error
-    _check_found(files, found, names, wanted, optional)
-    return found
-
-
-def _names(src: Any) -> list[str | None]:
-    if src.count == 1 and not src.descriptions[0]:
-        return [name_from_stem(Path(src.name).stem)]
-    return list(src.descriptions)
-
-
-def _check_found(
-    files: Sequence[Any],
-    found: Sequence[dict[str, int]],
-    names: Sequence[list[str | None]],
-    wanted: Sequence[str],
-    optional: Sequence[str],
-) -> None:
-    holders = {
-        band: [src.name for src, bands in zip(files, found, strict=True) if band in bands] for band in wanted
-    }
-    for band, paths in holders.items():
-        if len(paths) > 1:
-            raise InputError(
-                f"{one_line(paths[1])}: holds {band}, and so does {one_line(paths[0])}: give one of them"
-            )
-    missing = [band for band, paths in holders.items() if not paths and band not in optional]
-    if missing:
-        own = [name or "unnamed" for name in chain.from_iterable(names)]
-        advice = "give the file that holds them too"
-        if len(own) >= len(wanted):
-            advice += f", or name all {len(own)} bands in order ('-' skips one): --bands B04,B03,B02,B08"
-        raise InputError(
-            f"{', '.join(one_line(src.name) for src in files)}: {', '.join(missing)} missing, "
-            f"there are only {', '.join(own)}: {advice}"
-        )
 
 
 def declared_offset(used: Mapping[Any, Mapping[str, int]]) -> int:

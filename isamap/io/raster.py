@@ -25,7 +25,8 @@ from isamap.domain.bands import VISIBLE, seems_lifted, to_reflectance, unit_faul
 from isamap.domain.grid import GSD_M, Window, windows
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, check_file, one_line, open_raster
-from isamap.io.layers import Layer, LayerFile, declared_offset, find_bands, lay_out, open_layer
+from isamap.io.layers import Layer, LayerFile, declared_offset, lay_out, open_layer
+from isamap.io.naming import find_bands
 from isamap.io.placing import check_position, scene_grid
 
 __all__ = ["GDAL_ENV", "Scene", "SceneInput", "check_scene", "checked", "open_scene"]
