@@ -140,6 +140,24 @@ def test_a_nodata_that_no_pixel_can_have_is_like_none(tmp_path, dn, nodata):
     assert np.argwhere(~read(path)[1]).tolist() == [[9, 9]]
 
 
+@pytest.mark.parametrize(("nodata", "missing"), [(None, [[9, 9]]), (np.nan, []), (0, [[5, 6], [9, 9]])])
+def test_zeros_of_floats_count_as_those_of_integers_do_unless_nan_is_declared(tmp_path, dn, nodata, missing):
+    values = dn / np.float32(10_000)
+    values[1, 5, 6] = values[:, 9, 9] = 0
+    path = write_raster(tmp_path / "scene.tif", values, nodata=nodata)
+    assert np.argwhere(~read(path)[1]).tolist() == missing
+
+
+def test_zero_in_the_floats_of_one_file_alone_is_a_value(tmp_path, dn):
+    values = dn / np.float32(10_000)
+    values[0, 5, 6] = values[:, 9, 9] = 0
+    files = [
+        write_raster(tmp_path / f"{name}.tif", band[None], (name,))
+        for name, band in zip(WANTED, values, strict=True)
+    ]
+    assert np.argwhere(~read(*files)[1]).tolist() == [[9, 9]]
+
+
 def test_floats_that_are_not_finite_are_not_valid(tmp_path, dn):
     values = dn / np.float32(10_000)
     values[0, 1, 1], values[2, 3, 4], values[3, 5, 5] = np.nan, np.inf, -9999
@@ -163,6 +181,25 @@ def test_an_alpha_band_is_heeded_unless_it_is_a_band(tmp_path, dn):
         dst.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
     assert not read(path, wanted=("B02",))[1][:10].any()
     assert read(path)[1].all()
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("interleave", ["band", "pixel"])
+def test_an_alpha_band_is_heeded_beside_any_number_of_bands(tmp_path, rng, bands, interleave):
+    names = (*WANTED, "B11", "B12")[:bands]
+    stack = np.concatenate([reflectance_dn(rng, bands), np.full((1, SIDE, SIDE), 65_535, np.uint16)])
+    stack[-1, :, :40], stack[-1, 50] = 0, 1
+    path = write_raster(tmp_path / "scene.tif", stack, names, interleave=interleave)
+    with rasterio.open(path, "r+") as dst:
+        dst.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (bands - 1), ColorInterp.alpha]
+    reflectance, valid = read(path, wanted=names)
+    assert (valid == (stack[-1] > 0)).all()
+    np.testing.assert_array_equal(reflectance[:, valid], stack[:-1, valid].astype(np.float32) / 10_000)
+    aside = write_raster(tmp_path / "aside.tif", stack, names, transform=Affine(9.7, 0, 6e5, 0, -9.7, 34e5))
+    with rasterio.open(aside, "r+") as dst:
+        dst.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (bands - 1), ColorInterp.alpha]
+    with pytest.raises(InputError, match="has an alpha band, which is not reprojected"):
+        read(aside, wanted=names, reproject=True)
 
 
 def test_saturated_dn_are_clipped(tmp_path, dn):
@@ -240,11 +277,14 @@ def test_reprojection_goes_to_the_local_zone_on_multiples_of_10_m(tmp_path, dn, 
         assert not any(edge % 10 for edge in scene.geobox.boundingbox)
 
 
-def test_warping_neither_loses_the_mask_nor_blurs_into_it(tmp_path, dn):
+@pytest.mark.parametrize("unit", [1, np.float32(1e-4)])
+def test_warping_neither_loses_the_mask_nor_blurs_into_it(tmp_path, dn, unit):
     dn[:] = 3000
     dn[:, :60] = 0
-    path = write_raster(tmp_path / "scene.tif", dn, transform=Affine(10, 0, 600_003, 0, -10, 3_400_004))
+    dn = dn * unit
+    path = write_raster(tmp_path / "scene.tif", dn, transform=Affine(9.7, 0, 600_003, 0, -9.7, 3_400_004))
     with open_scene(SceneInput((path,), reproject=True), WANTED) as scene:
+        assert scene._layers[0].warp
         height, width = scene.geobox.shape
         reflectance, valid = scene.read(Window(0, 0, height, width), 0)
     assert 0.4 < valid.mean() < 0.6

@@ -26,7 +26,7 @@ from isamap.domain.bands import (
 from isamap.domain.grid import GSD_M, Window
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, one_line, open_raster
-from isamap.io.layers import declared_offset
+from isamap.io.layers import alpha_of, declared_offset
 from isamap.io.naming import names_in
 from isamap.io.placing import check_position, geobox_of, grid_fault, nesting_fault
 from isamap.io.plain import read_window
@@ -72,8 +72,10 @@ def read_reflectance(
         lr = np.zeros((len(bands), *grid.shape), np.float32)
         present = np.zeros(lr.shape, np.bool_)
         for src, own in used.items():
+            seen = _seen(src, own.values())
             for band, number in own.items():
                 values, valid = _read_band(src, number)
+                valid &= seen
                 if fault := unit_fault(values, valid, offset):
                     raise InputError(f"{one_line(src.name)}: {band}: {fault}")
                 index = bands.index(band)
@@ -150,6 +152,17 @@ def _grid(files: Sequence[Any], gsd_m: float, *, placed: bool) -> GeoBox:
 
 def _misplaced(src: Any, fault: str | None, gsd_m: float) -> InputError:
     return InputError(f"{one_line(src.name)}: {fault}: warp it first (gdalwarp -tap -tr {gsd_m:g} {gsd_m:g})")
+
+
+def _seen(src: Any, used: Collection[int]) -> NDArray[np.bool_]:
+    """Where a file does not say that all its bands are missing, `(y, x)`: by alpha, or floats of 0 without nodata."""
+    whole = Window(0, 0, *src.shape)
+    seen = np.ones(src.shape, np.bool_)
+    if alpha := alpha_of(src, used):
+        seen &= read_window(src, whole, [alpha])[0] != 0
+    if src.dtypes[min(used) - 1].startswith("float") and src.nodata is None:
+        seen &= (read_window(src, whole, sorted(used)) != 0).any(axis=0)
+    return seen
 
 
 def _read_band(src: Any, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:

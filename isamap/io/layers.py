@@ -1,6 +1,6 @@
 """The files of one scene: how their pixels lie on the scene's 10 m grid and are read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil, isclose, isnan
@@ -40,18 +40,17 @@ class Layer:
     nodata: float | None
     """Declared nodata."""
     integer: bool
-    """Whether it stores DN; without declared nodata, 0 in every band then means nothing was seen."""
+    """Whether it stores DN."""
+    undeclared: bool
+    """Whether it declares no nodata: 0 in every band then means nothing was seen."""
     masked: bool
-    """Whether a mask or alpha band says which pixels count."""
+    """Whether a mask says which pixels count."""
+    alpha: int
+    """1-based index of the alpha band that says so, 0 without one."""
     blocks: tuple[int, int]
     """Columns of blocks, and how many pixels of the scene one is wide."""
     block_bytes: int
     """Of one block in all bands that are decoded with it."""
-
-    @property
-    def undeclared(self) -> bool:
-        """Whether 0 in every band is the only sign of nodata."""
-        return self.integer and self.nodata is None
 
     def cache_bytes(self, width_px: int) -> int:
         """Three rows of its blocks under and beside so many pixels: with less, the halo is decoded again and again."""
@@ -71,16 +70,19 @@ def lay_out(src: Any, bands: dict[str, int], grid: GeoBox, *, reproject: bool) -
             raise InputError(f"{one_line(src.name)}: {fault}: {reprojection(grid.resolution.x)}")
         geobox = warp = grid
     first = next(iter(bands.values())) - 1
-    alpha = any(src.colorinterp[index - 1] == ColorInterp.alpha for index in bands.values())
-    masked = MaskFlags.per_dataset in src.mask_flag_enums[first] and not alpha
-    if warp and masked:
+    alpha = alpha_of(src, bands.values())
+    flags = src.mask_flag_enums[first]
+    masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    if warp and (masked or alpha):
+        kind = "a mask" if masked else "an alpha"
         raise InputError(
-            f"{one_line(src.name)}: has a mask band, which is not reprojected: write it into nodata"
+            f"{one_line(src.name)}: has {kind} band, which is not reprojected: write it into nodata"
         )
     height, width = src.block_shapes[first]
     dtype = src.dtypes[first]
-    depth = src.count if src.interleaving == Interleaving.pixel else len(bands)
+    depth = src.count if src.interleaving == Interleaving.pixel else len(bands) + (alpha > 0)
     factor = round(geobox.resolution.x / grid.resolution.x)
+    nodata, integer = _nodata(src, first), not dtype.startswith("float")
     return Layer(
         path=Path(src.name),
         bands=bands,
@@ -88,12 +90,25 @@ def lay_out(src: Any, bands: dict[str, int], grid: GeoBox, *, reproject: bool) -
         row_off=round((geobox.boundingbox.top - grid.boundingbox.top) / grid.resolution.x),
         col_off=round((grid.boundingbox.left - geobox.boundingbox.left) / grid.resolution.x),
         warp=warp,
-        nodata=_nodata(src, first),
-        integer=not dtype.startswith("float"),
+        nodata=nodata,
+        integer=integer,
+        undeclared=nodata is None and (integer or src.nodatavals[first] is None),  # NaN of floats is declared
         masked=masked,
+        alpha=alpha,
         blocks=(ceil(src.width / width), width * factor),
         block_bytes=width * height * depth * np.dtype(dtype).itemsize,
     )
+
+
+def alpha_of(src: Any, used: Collection[int]) -> int:
+    """1-based index of the alpha band of an open file, 0 without one; GDAL makes masks of those of 2 or 4 bands alone.
+
+    Args:
+        src: the file.
+        used: indexes of its bands that hold reflectance, however they are to be shown.
+    """
+    alphas = (index for index, shown in enumerate(src.colorinterp, start=1) if shown == ColorInterp.alpha)
+    return next((index for index in alphas if index not in used), 0)
 
 
 def _nodata(src: Any, band: int) -> float | None:
@@ -116,6 +131,8 @@ class LayerFile:
     """Dataset its values are read from."""
     nearest: Any
     """The same dataset, or if it is warped, its warp without interpolation: what is missing stays missing."""
+    unfilled: Any = None
+    """Of warped floats that may be NaN, or 0 in every band, where they are missing: the warp that leaves 0 out."""
 
     def read(
         self,
@@ -137,6 +154,9 @@ class LayerFile:
         indexes = list(layer.bands.values())
         values = self._pick(self.values.read, indexes, *at)
         stored = values if layer.warp is None else self._pick(self.nearest.read, indexes, *at)
+        if self.unfilled is not None:
+            without = self._pick(self.unfilled.read, indexes, *at)
+            values = np.where(np.isfinite(without), without, values)
         for stack in (values, stored) if layer.warp else (values,):
             if not layer.integer:
                 valid &= np.isfinite(stack).all(axis=0)
@@ -146,6 +166,8 @@ class LayerFile:
             seen |= band != 0
         if layer.masked:
             valid &= self._pick(self.values.read_masks, indexes[:1], *at)[0] != 0
+        if layer.alpha:
+            valid &= self._pick(self.values.read, [layer.alpha], *at)[0] != 0
         return values
 
     def _pick(
@@ -172,24 +194,33 @@ def open_layer(layer: Layer, opened: ExitStack) -> LayerFile:
     opened.callback(src.close)
     if layer.warp is None:
         return LayerFile(layer, src, src)
-    missing = 0 if layer.integer else float("nan")
-    options = {
-        "crs": str(layer.warp.crs),
-        "transform": layer.warp.transform,
-        "height": layer.warp.shape[0],
-        "width": layer.warp.shape[1],
-        "nodata": missing if layer.nodata is None else layer.nodata,
-        "src_nodata": missing if layer.nodata is None else layer.nodata,
-        "tolerance": WARP_ERROR_PX,
+    missing = layer.nodata
+    if missing is None:
+        missing = 0 if layer.integer else float("nan")
+    hows = [(Resampling.bilinear, missing), (Resampling.nearest, missing)]
+    if layer.undeclared and not layer.integer:
+        hows.append((Resampling.bilinear, 0))
+    warps = [_warped(src, layer, layer.warp, how, nodata) for how, nodata in hows]
+    for warp in warps:
+        opened.callback(warp.close)
+    return LayerFile(layer, *warps)
+
+
+def _warped(src: Any, layer: Layer, grid: GeoBox, how: Resampling, nodata: float) -> Any:
+    """An open file on the scene's grid."""
+    return WarpedVRT(
+        src,
+        resampling=how,
+        crs=str(grid.crs),
+        transform=grid.transform,
+        height=grid.shape[0],
+        width=grid.shape[1],
+        nodata=nodata,
+        src_nodata=nodata,
+        tolerance=WARP_ERROR_PX,
         # Undeclared 0 is nodata only where every band is 0.
-        "warp_extras": {"UNIFIED_SRC_NODATA": "YES" if layer.undeclared else "NO"},
-    }
-    values, nearest = (
-        WarpedVRT(src, resampling=how, **options) for how in (Resampling.bilinear, Resampling.nearest)
+        warp_extras={"UNIFIED_SRC_NODATA": "YES" if layer.undeclared and nodata == 0 else "NO"},
     )
-    opened.callback(values.close)
-    opened.callback(nearest.close)
-    return LayerFile(layer, values, nearest)
 
 
 def declared_offset(used: Mapping[Any, Mapping[str, int]]) -> int:
