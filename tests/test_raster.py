@@ -481,6 +481,44 @@ def test_a_left_over_offset_is_warned_of(tmp_path, dn, caplog):
     assert not caplog.records
 
 
+@pytest.mark.parametrize("unit", [1, np.float32(1e-4)])
+@pytest.mark.parametrize("dark", [0, 25])
+def test_an_offset_is_seen_in_floats_and_beside_a_handful_of_dark_pixels(tmp_path, dn, caplog, unit, dark):
+    lifted = dn[:, :100, :100] + np.uint16(1000)
+    lifted[:, 0, :dark] = 1
+    check(write_raster(tmp_path / "scene.tif", lifted * unit))
+    advice = "give --offset -1000" if unit == 1 else "take 0.1 off the values"
+    assert re.search(rf"the darkest pixels have reflectance 0.1\d\d: .*04.00.*, {advice}", caplog.text)
+    caplog.clear()
+    check(write_raster(tmp_path / "scene-20210714.tif", lifted * unit))
+    assert not caplog.records
+
+
+def test_a_path_that_names_the_baseline_is_warned_of_until_the_user_says(tmp_path, dn, caplog):
+    folder = tmp_path / "S2A_MSIL2A_20230613T064631_N0509_R020_T40RCN_20230613T101010.SAFE"
+    folder.mkdir()
+    dn[:] += 1000
+    dn[:, :4] = 950
+    path = write_raster(folder / "a.tif", dn)
+    check(path)
+    assert re.search("the name says .*, give --offset -1000 .*--offset 0 says that it is gone", caplog.text)
+    caplog.clear()
+    check(path, offset=-1000)
+    check(path, offset=0)
+    check(tag(path, 1e-4, -0.1))
+    check(write_raster(folder / "b.tif", dn - 900))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("highest", "said"), [(255, "bytes"), (65_535, "stretched")])
+def test_integers_that_are_no_reflectance_are_warned_of(tmp_path, rng, caplog, highest, said):
+    values = rng.integers(highest // 9, highest, (4, SIDE, SIDE), endpoint=True).astype(np.uint16)
+    check(write_raster(tmp_path / "scene.tif", values))
+    assert len(caplog.records) == 1
+    assert said in caplog.text
+    assert "--offset" not in caplog.text
+
+
 def test_an_offset_taken_off_twice_is_warned_of(tmp_path, dn, caplog):
     check(write_raster(tmp_path / "scene.tif", dn // 4), offset=-1000)
     assert "--offset -1000 seems removed already" in caplog.text

@@ -23,6 +23,11 @@ MAX_REFLECTANCE = 2.0
 MAX_ABOVE_SHARE = 0.01
 """Floats above MAX_REFLECTANCE in more than this share of a window are percent or DN, not reflectance."""
 
+STRETCHED_SHARE = 0.2
+"""More DN at MAX_REFLECTANCE than cloud and saturation make."""
+BYTE, BYTE_SPREAD = 255, 50
+"""Highest value, and least spread from the 1st to the 99th percentile, of bytes in wider integers; lakes spread less."""
+
 
 @dataclass(frozen=True)
 class Band:
@@ -57,11 +62,6 @@ BANDS: dict[str, Band] = {
     )
 }
 """Every band of the Multi-Spectral Instrument by ESA's name."""
-
-VISIBLE = ("B02", "B03", "B04")
-"""Where shadow and water are darkest for certain: the bands that betray a left-over offset."""
-OFFSET_REFLECTANCE = 0.1
-"""Processing baseline 04.00 adds 1000 DN; without it some water or shadow is darker than this."""
 
 _ALIASES = {band.common_name: band.name for band in BANDS.values()} | {
     "red edge 1": "B05",
@@ -183,16 +183,21 @@ def to_reflectance(
     return reflectance
 
 
-def seems_lifted(visible: NDArray[np.float32]) -> float | None:
-    """The darkest reflectance, where even that is as bright as the offset of baseline 04.00 makes it; else None.
+def unit_doubt(visible: NDArray[np.float32]) -> str:
+    """What DN look like that are allowed but hardly reflectance x 10000, as those of no real scene do; empty if they are.
 
     Args:
-        visible: reflectance of VISIBLE bands, shape (band, pixel), without pixels that are missing.
+        visible: reflectance of visible bands without any offset, shape (band, pixel), without pixels that are missing.
     """
     if not visible.size:
-        return None
-    darkest = float(np.percentile(visible, 0.1, axis=1).min())
-    return darkest if darkest >= OFFSET_REFLECTANCE else None
+        return ""
+    above = float((visible >= MAX_REFLECTANCE).mean())
+    if above > STRETCHED_SHARE:
+        return f"{above:.0%} of the values mean reflectance {MAX_REFLECTANCE:g} and more: they seem stretched for display"
+    low, high = np.percentile(visible, (1, 99), axis=1)
+    if visible.max() <= BYTE / QUANTIFICATION and (high - low).max() >= BYTE_SPREAD / QUANTIFICATION:
+        return f"no value is above {BYTE}: they seem to be bytes made for display"
+    return ""
 
 
 def unit_fault(values: NDArray[Any], valid: NDArray[np.bool_], offset: int = 0) -> str | None:

@@ -16,13 +16,8 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.bands import (
-    VISIBLE,
-    canonical,
-    seems_lifted,
-    to_reflectance,
-    unit_fault,
-)
+from isamap.domain.bands import canonical, to_reflectance, unit_fault
+from isamap.domain.baseline import VISIBLE, keeps_offset, why_lifted
 from isamap.domain.grid import GSD_M, Window
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, one_line, open_raster
@@ -95,15 +90,18 @@ def warn_of_offset(
     reflectance: NDArray[np.float32],
     present: NDArray[np.bool_],
 ) -> None:
-    """Say so where imagery is nowhere as dark as shadow and water are; arguments as of `read_reflectance`."""
+    """Say so where imagery is nowhere as dark as shadow and water are, unless names or tags say why not; arguments as of `read_reflectance`."""
     visible = [index for index, band in enumerate(bands) if band in VISIBLE and present[index].any()]
-    darkest = seems_lifted(reflectance[visible][:, present[visible].all(axis=0)])
-    if darkest is not None:
+    if not (why := why_lifted(reflectance[visible][:, present[visible].all(axis=0)])):
+        return
+    tags = []
+    for path in paths:
+        with open_raster(path) as src:
+            tags += src.tags().items()
+    if keeps_offset([path.absolute() for path in paths], tags) is not False:
         log.warning(
-            "%s: the darkest pixels have reflectance %.3f: if these are of processing baseline 04.00 or later with "
-            "the offset left in, take it off, or declare it (gdal_translate -a_scale 0.0001 -a_offset -0.1)",
-            ", ".join(map(one_line, paths)),
-            darkest,
+            "%s: %s, take it off, or declare it (gdal_translate -a_scale 0.0001 -a_offset -0.1)",
+            *(", ".join(map(one_line, paths)), why),
         )
 
 
