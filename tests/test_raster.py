@@ -236,11 +236,18 @@ def test_the_grid_is_that_of_the_file(tmp_path, dn):
         ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 118, 0, -1e-4, 31)}, "no projected CRS"),
     ],
 )
-def test_another_grid_is_refused_and_reproject_helps(tmp_path, dn, changes, message):
+def test_another_grid_is_refused_and_reproject_helps(tmp_path, dn, caplog, changes, message):
     path = write_raster(tmp_path / "scene.tif", dn, **changes)
     with pytest.raises(InputError, match=rf"{path}: .*{message}.*: --reproject"):
         check(path)
+    assert not caplog.records
     check(path, reproject=True)
+    assert f"{path}: resampled to the UTM 10 m grid" in caplog.messages[0]
+
+
+def test_a_scene_on_its_own_grid_is_not_resampled_whatever_is_asked(tmp_path, dn, caplog):
+    check(write_raster(tmp_path / "scene.tif", dn), reproject=True)
+    assert not caplog.records
 
 
 def test_the_grid_that_is_wanted_is_that_of_the_model(tmp_path, dn):
@@ -621,7 +628,8 @@ def test_a_real_scene_opens_without_a_warning(names, wanted, given, caplog):
         reflectance, valid = scene.read(Window(0, 0, height, width), 0)
     assert valid.mean() > 0.85
     assert all(0.02 < band[valid].mean() < 0.5 for band in reflectance)
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not [text for text in warned if not (given.get("reproject") and "resampled to the UTM" in text)]
 
 
 @pytest.mark.parametrize(

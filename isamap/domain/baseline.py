@@ -18,9 +18,9 @@ VISIBLE = ("B02", "B03", "B04")
 """Where shadow and water are darkest for certain: the bands that betray a left-over offset."""
 OFFSET_REFLECTANCE = 0.1
 """Baseline 04.00 adds 1000 DN; without it some water or shadow is darker than this."""
-DARK_SHARE, DARK_PX, MOST_DARK_SHARE = 0.001, 50, 0.05
-"""Darkest is what so large a share of the pixels is darker than, and at least so many: a few bad ones say nothing. In
-rasters of some hundred pixels a larger share would be."""
+DARK_SHARE, DARK_PX, MOST_DARK_SHARE = 0.001, 50, 0.01
+"""Darkest is what so large a share of the pixels is darker than, and at least so many: a few bad ones say nothing. Of
+fewer than 5000 pixels that would be too large a share."""
 FIRST = "04.00"
 """Baseline that began to add it,"""
 BEGAN = "20220125"

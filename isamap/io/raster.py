@@ -209,6 +209,12 @@ def open_scene(
         offset = declared_offset(used) if source.offset is None else source.offset
         geobox = scene_grid(list(used), reproject=source.reproject, gsd_m=gsd_m)
         layers = [lay_out(src, bands, geobox, reproject=source.reproject) for src, bands in used.items()]
+        if warped := [one_line(layer.path) for layer in layers if layer.warp]:
+            log.warning(
+                "%s: resampled to the UTM %g m grid, which takes contrast, and up to half the ISA from a map (docs/infer.md): "
+                "if there is imagery on the grid of its delivery, give that",
+                *(", ".join(warped), gsd_m),
+            )
         told = source.offset is not None or offset
         tags = [tag for src in used for tag in src.tags().items()]
         lifted = False if told else keeps_offset([path.absolute() for path in source.paths], tags)
