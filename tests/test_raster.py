@@ -88,7 +88,8 @@ def test_bands_that_are_only_counted_have_no_names(tmp_path, dn):
     stack = np.concatenate([dn, dn[:2]])
     path = write_raster(tmp_path / "ten.tif", stack, tuple(f"Band_{number}" for number in range(1, 7)))
     with pytest.raises(
-        InputError, match=r"B02, B03, B04, B08 missing, there are only unnamed, .*name all 6 bands in order"
+        InputError,
+        match=r"B02, B03, B04, B08 missing, there are only unnamed, .*\('Band_1' only counts\): .*name all 6 bands in order",
     ):
         read(path, wanted=("B02", "B03", "B04", "B08"))
     reflectance, _ = read(path, wanted=("B02",), bands=("B02", *[None] * 5))

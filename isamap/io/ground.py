@@ -22,7 +22,7 @@ from isamap.domain.grid import GSD_M, Window
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, one_line, open_raster
 from isamap.io.layers import alpha_of, declared_offset
-from isamap.io.naming import names_in
+from isamap.io.naming import list_bands, names_in
 from isamap.io.placing import check_position, geobox_of, grid_fault, nesting_fault
 from isamap.io.plain import read_window
 from isamap.io.plate import check_there, place_of
@@ -123,10 +123,9 @@ def _find(files: Sequence[Any], bands: Sequence[str], optional: Collection[str])
         found.append(own)
     missing = [band for band in bands if band not in holders and band not in optional]
     if missing or not holders:
-        there = ", ".join(name or "unnamed" for src in files for name in names_in(src))
         raise InputError(
             f"{', '.join(one_line(src.name) for src in files)}: {', '.join(missing or bands)} missing, there are "
-            f"only {there}: give the file that holds them too, or name its bands (rio edit-info --bidx 1 --description B02)"
+            f"only {list_bands(files)}: give the file that holds them too, or name its bands (rio edit-info --bidx 1 --description B02)"
         )
     return found
 

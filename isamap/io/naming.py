@@ -42,6 +42,15 @@ def names_in(src: Any) -> list[str | None]:
     return [name_from_stem(Path(src.name).stem)] if len(names) == 1 and not names[0] else names
 
 
+def list_bands(files: Sequence[Any]) -> str:
+    """What open files call their bands, for a message."""
+    names = ", ".join(name or "unnamed" for src in files for name in names_in(src))
+    counted = next(
+        (src.descriptions[0] for src in files if src.descriptions[0] and not names_in(src)[0]), None
+    )
+    return f"{names} ({one_line(counted)!r} only counts)" if counted else names
+
+
 def _check_found(
     files: Sequence[Any],
     found: Sequence[dict[str, int]],
@@ -59,11 +68,11 @@ def _check_found(
             )
     missing = [band for band, paths in holders.items() if not paths and band not in optional]
     if missing:
-        own = [name or "unnamed" for name in chain.from_iterable(names)]
+        own = list(chain.from_iterable(names))
         advice = "give the file that holds them too"
         if len(own) >= len(wanted):
             advice += f", or name all {len(own)} bands in order ('-' skips one): --bands B04,B03,B02,B08"
         raise InputError(
             f"{', '.join(one_line(src.name) for src in files)}: {', '.join(missing)} missing, "
-            f"there are only {', '.join(own)}: {advice}"
+            f"there are only {list_bands(files)}: {advice}"
         )
