@@ -22,7 +22,6 @@ MAX_REFLECTANCE = 2.0
 """Roofs and clouds reach 1.6 and more; everything above is saturated and clipped here."""
 MAX_ABOVE_SHARE = 0.01
 """Floats above MAX_REFLECTANCE in more than this share of a window are percent or DN, not reflectance."""
-
 STRETCHED_SHARE = 0.2
 """More DN at MAX_REFLECTANCE than cloud and saturation make."""
 BYTE, BYTE_SPREAD = 255, 50
@@ -73,9 +72,7 @@ _ALIASES = {band.common_name: band.name for band in BANDS.values()} | {
     "swir2": "B12",
 }
 _NUMBERED = re.compile(r"b(?:and)?[ _]?0?([1-9]a?|1[0-2])")  # b2, B02, band_2, B8A
-_COUNTED = re.compile(
-    r"band[ _-]?0*([1-9]\d*)"
-)  # Band 1, Band_2: also what GDAL and QGIS call bands without a name
+_COUNTED = re.compile(r"band[ _-]?0*([1-9]\d*)")  # Band 1, Band_2: GDAL's and QGIS's words, too
 _RESOLUTION = re.compile(r"_(?:10|20|60)m$")  # B02_10m
 _STEM = re.compile(r"(?:^|_)(B\d[\dA])(?:_[126]0m)?$")  # T32TPS_20220613T101041_B02_10m
 

@@ -26,13 +26,9 @@ FIRST = "04.00"
 BEGAN = "20220125"
 """on that day."""
 
-_PRODUCT = re.compile(
-    r"S2[A-Z]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d\d)(\d\d)_"
-)  # S2A_MSIL2A_20230613T064631_N0509_R020_...
+_PRODUCT = re.compile(r"S2[A-Z]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d\d)(\d\d)_")
 _BASELINE = re.compile(r"0?(\d)\.?(\d\d)")  # 5.09, 05.09, 0509
-_DATE = re.compile(
-    r"(?<!\d)(20\d\d)([-:]?)([01]\d)\2([0-3]\d)(?!\d)"
-)  # 20180330, 2018-03-30, TIFF's 2018:03:30
+_DATE = re.compile(r"(?<!\d)(20\d\d)([-:]?)([01]\d)\2([0-3]\d)(?!\d)")  # 20180330, 2018-03-30, 2018:03:30
 _NOTICE = re.compile(r"Copernicus Sentinel(?:-2)? data \[?(20\d\d)(?:\s*[-,]\s*(20\d\d))?")
 
 

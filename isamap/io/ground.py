@@ -90,7 +90,7 @@ def warn_of_offset(
     reflectance: NDArray[np.float32],
     present: NDArray[np.bool_],
 ) -> None:
-    """Say so where imagery is nowhere as dark as shadow and water are, unless names or tags say why not; arguments as of `read_reflectance`."""
+    """Say so where imagery is nowhere as dark as shadow and water are, and no name or tag says why; arguments as of `read_reflectance`."""
     visible = [index for index, band in enumerate(bands) if band in VISIBLE and present[index].any()]
     if not (why := why_lifted(reflectance[visible][:, present[visible].all(axis=0)])):
         return
