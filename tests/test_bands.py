@@ -5,6 +5,7 @@ from isamap.domain.bands import (
     BANDS,
     band_index,
     canonical,
+    given_names,
     name_from_stem,
     parse_bands,
     to_reflectance,
@@ -30,6 +31,31 @@ def test_the_two_near_infrared_bands_are_told_apart(name, band):
 @pytest.mark.parametrize("name", [None, "", "B04_a", "B13", "B00", "SCL", "NDVI", "B4A", "B002", "blueish"])
 def test_what_is_no_band_has_no_name(name):
     assert canonical(name) is None
+
+
+@pytest.mark.parametrize("form", ["Band_{}", "Band {}", "band{}", "BAND-{:02}", "Band{} "])
+@pytest.mark.parametrize("count", [1, 4, 13])
+def test_descriptions_that_only_count_are_no_names(form, count):
+    assert given_names([form.format(number) for number in range(1, count + 1)]) == [None] * count
+
+
+def test_beside_bands_that_are_only_counted_others_keep_their_names():
+    assert given_names(("Band 1", "Band 2", "SCL", None)) == [None, None, "SCL", None]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("B1", "B2", "B3", "B4"),  # as Earth Engine writes ESA's first four
+        ("Band 2", "Band 3", "Band 4", "Band 8"),
+        ("Band 1", "Band 3", "Band 4"),
+        ("coastal", "Band 2"),
+        ("Band 11",),
+        (),
+    ],
+)
+def test_numbers_that_are_not_the_places_of_the_bands_are_names(names):
+    assert given_names(names) == list(names)
 
 
 def test_names_and_common_names_are_their_own_aliases():

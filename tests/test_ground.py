@@ -7,6 +7,7 @@ import rasterio
 from affine import Affine
 from bad_rasters import EPSG, write_raster
 from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp
 
 from isamap.errors import InputError, MissingInputError
 from isamap.io.ground import read_reflectance, warn_of_offset
@@ -121,11 +122,35 @@ def test_common_names_are_names(tmp_path, dn):
     np.testing.assert_array_equal(read_one(path)[0], dn[[1, 2, 0]].astype(np.float32) / 10_000)
 
 
+def test_bands_that_are_only_counted_have_no_names(tmp_path, dn):
+    path = write(tmp_path / "a.tif", dn, ("Band 1", "Band 2", "Band 3"), gsd_m=10)
+    with pytest.raises(InputError, match="B02, B03, B04 missing, there are only unnamed, unnamed, unnamed"):
+        read_one(path)
+
+
 def test_a_declared_offset_is_heeded(tmp_path, dn):
     path = write(tmp_path / "a.tif", dn, BANDS, gsd_m=10)
     with rasterio.open(path, "r+") as src:
         src.scales, src.offsets = (1e-4,) * 3, (-0.1,) * 3
     np.testing.assert_allclose(read_one(path)[0], dn / 10_000 - 0.1, atol=1e-6)
+
+
+def test_an_alpha_band_beside_any_number_of_bands_is_heeded(tmp_path, dn):
+    alpha = np.full((1, *dn.shape[1:]), 65_535, np.uint16)
+    alpha[0, 5, 6] = 0
+    path = write(tmp_path / "a.tif", np.concatenate([dn, dn[:1], alpha]), BANDS, gsd_m=10)
+    with rasterio.open(path, "r+") as src:
+        src.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * 3, ColorInterp.alpha]
+    present = read_one(path)[1]
+    assert np.argwhere(~present).tolist() == [[band, 5, 6] for band in range(3)]
+
+
+@pytest.mark.parametrize(("nodata", "missing"), [(None, 3), (np.nan, 0)])
+def test_floats_of_zero_in_every_band_are_nothing_seen_unless_nan_is_declared(tmp_path, dn, nodata, missing):
+    floats = as_floats(dn)
+    floats[:, 5, 6] = floats[1, 2, 3] = 0
+    present = read_one(write(tmp_path / "a.tif", floats, BANDS, gsd_m=10, nodata=nodata))[1]
+    assert np.argwhere(~present).tolist() == [[band, 5, 6] for band in range(missing)]
 
 
 def test_a_masked_pixel_is_nothing_seen(tmp_path, dn):

@@ -84,6 +84,26 @@ def test_files_of_one_scene_that_declare_different_offsets_are_refused(tmp_path,
         read(first, second)
 
 
+def test_bands_that_are_only_counted_have_no_names(tmp_path, dn):
+    stack = np.concatenate([dn, dn[:2]])
+    path = write_raster(tmp_path / "ten.tif", stack, tuple(f"Band_{number}" for number in range(1, 7)))
+    with pytest.raises(
+        InputError,
+        match=r"B02, B03, B04, B08 missing, there are only unnamed, .*\('Band_1' only counts\): .*name all 6 bands in order",
+    ):
+        read(path, wanted=("B02", "B03", "B04", "B08"))
+    reflectance, _ = read(path, wanted=("B02",), bands=("B02", *[None] * 5))
+    np.testing.assert_array_equal(reflectance[0], dn[0].astype(np.float32) / 10_000)
+
+
+def test_one_counted_band_is_what_its_file_is_called(tmp_path, dn):
+    path = write_raster(tmp_path / "T50RQU_20210714T025549_B02_10m.tif", dn[:1], ("Band 1",))
+    np.testing.assert_array_equal(read(path, wanted=("B02",))[0], dn[:1].astype(np.float32) / 10_000)
+    path = write_raster(tmp_path / "blue.tif", dn[:1], ("Band 1",))
+    with pytest.raises(InputError, match="B01 missing, there are only unnamed"):
+        read(path, wanted=("B01",))
+
+
 def test_the_users_band_names_run_over_all_files(tmp_path, dn):
     first = write_raster(tmp_path / "a.tif", dn[:2], ("B04_a", "B03_a"))
     second = write_raster(tmp_path / "b.tif", dn[2:], ("B04_b", None))
@@ -121,6 +141,24 @@ def test_a_nodata_that_no_pixel_can_have_is_like_none(tmp_path, dn, nodata):
     assert np.argwhere(~read(path)[1]).tolist() == [[9, 9]]
 
 
+@pytest.mark.parametrize(("nodata", "missing"), [(None, [[9, 9]]), (np.nan, []), (0, [[5, 6], [9, 9]])])
+def test_zeros_of_floats_count_as_those_of_integers_do_unless_nan_is_declared(tmp_path, dn, nodata, missing):
+    values = dn / np.float32(10_000)
+    values[1, 5, 6] = values[:, 9, 9] = 0
+    path = write_raster(tmp_path / "scene.tif", values, nodata=nodata)
+    assert np.argwhere(~read(path)[1]).tolist() == missing
+
+
+def test_zero_in_the_floats_of_one_file_alone_is_a_value(tmp_path, dn):
+    values = dn / np.float32(10_000)
+    values[0, 5, 6] = values[:, 9, 9] = 0
+    files = [
+        write_raster(tmp_path / f"{name}.tif", band[None], (name,))
+        for name, band in zip(WANTED, values, strict=True)
+    ]
+    assert np.argwhere(~read(*files)[1]).tolist() == [[9, 9]]
+
+
 def test_floats_that_are_not_finite_are_not_valid(tmp_path, dn):
     values = dn / np.float32(10_000)
     values[0, 1, 1], values[2, 3, 4], values[3, 5, 5] = np.nan, np.inf, -9999
@@ -144,6 +182,25 @@ def test_an_alpha_band_is_heeded_unless_it_is_a_band(tmp_path, dn):
         dst.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
     assert not read(path, wanted=("B02",))[1][:10].any()
     assert read(path)[1].all()
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("interleave", ["band", "pixel"])
+def test_an_alpha_band_is_heeded_beside_any_number_of_bands(tmp_path, rng, bands, interleave):
+    names = (*WANTED, "B11", "B12")[:bands]
+    stack = np.concatenate([reflectance_dn(rng, bands), np.full((1, SIDE, SIDE), 65_535, np.uint16)])
+    stack[-1, :, :40], stack[-1, 50] = 0, 1
+    path = write_raster(tmp_path / "scene.tif", stack, names, interleave=interleave)
+    with rasterio.open(path, "r+") as dst:
+        dst.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (bands - 1), ColorInterp.alpha]
+    reflectance, valid = read(path, wanted=names)
+    assert (valid == (stack[-1] > 0)).all()
+    np.testing.assert_array_equal(reflectance[:, valid], stack[:-1, valid].astype(np.float32) / 10_000)
+    aside = write_raster(tmp_path / "aside.tif", stack, names, transform=Affine(9.7, 0, 6e5, 0, -9.7, 34e5))
+    with rasterio.open(aside, "r+") as dst:
+        dst.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (bands - 1), ColorInterp.alpha]
+    with pytest.raises(InputError, match="has an alpha band, which is not reprojected"):
+        read(aside, wanted=names, reproject=True)
 
 
 def test_saturated_dn_are_clipped(tmp_path, dn):
@@ -180,11 +237,18 @@ def test_the_grid_is_that_of_the_file(tmp_path, dn):
         ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 118, 0, -1e-4, 31)}, "no projected CRS"),
     ],
 )
-def test_another_grid_is_refused_and_reproject_helps(tmp_path, dn, changes, message):
+def test_another_grid_is_refused_and_reproject_helps(tmp_path, dn, caplog, changes, message):
     path = write_raster(tmp_path / "scene.tif", dn, **changes)
     with pytest.raises(InputError, match=rf"{path}: .*{message}.*: --reproject"):
         check(path)
+    assert not caplog.records
     check(path, reproject=True)
+    assert f"{path}: resampled to the UTM 10 m grid" in caplog.messages[0]
+
+
+def test_a_scene_on_its_own_grid_is_not_resampled_whatever_is_asked(tmp_path, dn, caplog):
+    check(write_raster(tmp_path / "scene.tif", dn), reproject=True)
+    assert not caplog.records
 
 
 def test_the_grid_that_is_wanted_is_that_of_the_model(tmp_path, dn):
@@ -221,11 +285,14 @@ def test_reprojection_goes_to_the_local_zone_on_multiples_of_10_m(tmp_path, dn, 
         assert not any(edge % 10 for edge in scene.geobox.boundingbox)
 
 
-def test_warping_neither_loses_the_mask_nor_blurs_into_it(tmp_path, dn):
+@pytest.mark.parametrize("unit", [1, np.float32(1e-4)])
+def test_warping_neither_loses_the_mask_nor_blurs_into_it(tmp_path, dn, unit):
     dn[:] = 3000
     dn[:, :60] = 0
-    path = write_raster(tmp_path / "scene.tif", dn, transform=Affine(10, 0, 600_003, 0, -10, 3_400_004))
+    dn = dn * unit
+    path = write_raster(tmp_path / "scene.tif", dn, transform=Affine(9.7, 0, 600_003, 0, -9.7, 3_400_004))
     with open_scene(SceneInput((path,), reproject=True), WANTED) as scene:
+        assert scene._layers[0].warp
         height, width = scene.geobox.shape
         reflectance, valid = scene.read(Window(0, 0, height, width), 0)
     assert 0.4 < valid.mean() < 0.6
@@ -422,6 +489,44 @@ def test_a_left_over_offset_is_warned_of(tmp_path, dn, caplog):
     assert not caplog.records
 
 
+@pytest.mark.parametrize("unit", [1, np.float32(1e-4)])
+@pytest.mark.parametrize("dark", [0, 25])
+def test_an_offset_is_seen_in_floats_and_beside_a_handful_of_dark_pixels(tmp_path, dn, caplog, unit, dark):
+    lifted = dn[:, :100, :100] + np.uint16(1000)
+    lifted[:, 0, :dark] = 1
+    check(write_raster(tmp_path / "scene.tif", lifted * unit))
+    advice = "give --offset -1000" if unit == 1 else "take 0.1 off the values"
+    assert re.search(rf"the darkest pixels have reflectance 0.1\d\d: .*04.00.*, {advice}", caplog.text)
+    caplog.clear()
+    check(write_raster(tmp_path / "scene-20210714.tif", lifted * unit))
+    assert not caplog.records
+
+
+def test_a_path_that_names_the_baseline_is_warned_of_until_the_user_says(tmp_path, dn, caplog):
+    folder = tmp_path / "S2A_MSIL2A_20230613T064631_N0509_R020_T40RCN_20230613T101010.SAFE"
+    folder.mkdir()
+    dn[:] += 1000
+    dn[:, :4] = 950
+    path = write_raster(folder / "a.tif", dn)
+    check(path)
+    assert re.search("the name says .*, give --offset -1000 .*--offset 0 says that it is gone", caplog.text)
+    caplog.clear()
+    check(path, offset=-1000)
+    check(path, offset=0)
+    check(tag(path, 1e-4, -0.1))
+    check(write_raster(folder / "b.tif", dn - 900))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("highest", "said"), [(255, "bytes"), (65_535, "stretched")])
+def test_integers_that_are_no_reflectance_are_warned_of(tmp_path, rng, caplog, highest, said):
+    values = rng.integers(highest // 9, highest, (4, SIDE, SIDE), endpoint=True).astype(np.uint16)
+    check(write_raster(tmp_path / "scene.tif", values))
+    assert len(caplog.records) == 1
+    assert said in caplog.text
+    assert "--offset" not in caplog.text
+
+
 def test_an_offset_taken_off_twice_is_warned_of(tmp_path, dn, caplog):
     check(write_raster(tmp_path / "scene.tif", dn // 4), offset=-1000)
     assert "--offset -1000 seems removed already" in caplog.text
@@ -524,7 +629,8 @@ def test_a_real_scene_opens_without_a_warning(names, wanted, given, caplog):
         reflectance, valid = scene.read(Window(0, 0, height, width), 0)
     assert valid.mean() > 0.85
     assert all(0.02 < band[valid].mean() < 0.5 for band in reflectance)
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not [text for text in warned if not (given.get("reproject") and "resampled to the UTM" in text)]
 
 
 @pytest.mark.parametrize(

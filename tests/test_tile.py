@@ -301,10 +301,15 @@ def test_a_folder_like_five_billion_pixels_becomes_chips(tmp_path, scheme):
     assert all(feature["geometry"] is None for feature in documents)
 
 
+COUNTED = ("Band_1", "Band_2", "Band_3", "Band_4")
+"""Bands without a name, as GDAL writes them."""
+
+
+@pytest.mark.parametrize("names", [(), COUNTED])
 @pytest.mark.parametrize(("sensor", "gsd_m"), [("gaofen-1", 8), ("planetscope", 3), ("gaofen-2", 4)])
-def test_target_folders_of_other_sensors_have_their_own_grid(tmp_path, sensor, gsd_m):
+def test_target_folders_of_other_sensors_have_their_own_grid(tmp_path, sensor, gsd_m, names):
     values = np.random.default_rng(0).integers(300, 4000, (4, 96, 80)).astype(np.uint16)
-    towns.write(tmp_path / "scenes" / "one.tif", values, gsd_m, nodata=0)
+    towns.write(tmp_path / "scenes" / "one.tif", values, gsd_m, names, nodata=0)
     report = run(tmp_path, tmp_path / "out", Source(name="far", folder="scenes", sensor=sensor))
     assert set(report.facts["chips"]) == {"target"}
     with open_chips(tmp_path / "out") as store:

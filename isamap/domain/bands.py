@@ -22,6 +22,10 @@ MAX_REFLECTANCE = 2.0
 """Roofs and clouds reach 1.6 and more; everything above is saturated and clipped here."""
 MAX_ABOVE_SHARE = 0.01
 """Floats above MAX_REFLECTANCE in more than this share of a window are percent or DN, not reflectance."""
+STRETCHED_SHARE = 0.2
+"""More DN at MAX_REFLECTANCE than cloud and saturation make."""
+BYTE, BYTE_SPREAD = 255, 50
+"""Highest value, and least spread from the 1st to the 99th percentile, of bytes in wider integers; lakes spread less."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,6 @@ BANDS: dict[str, Band] = {
 }
 """Every band of the Multi-Spectral Instrument by ESA's name."""
 
-VISIBLE = ("B02", "B03", "B04")
-"""Where shadow and water are darkest for certain: the bands that betray a left-over offset."""
-OFFSET_REFLECTANCE = 0.1
-"""Processing baseline 04.00 adds 1000 DN; without it some water or shadow is darker than this."""
-
 _ALIASES = {band.common_name: band.name for band in BANDS.values()} | {
     "red edge 1": "B05",
     "red edge 2": "B06",
@@ -73,6 +72,7 @@ _ALIASES = {band.common_name: band.name for band in BANDS.values()} | {
     "swir2": "B12",
 }
 _NUMBERED = re.compile(r"b(?:and)?[ _]?0?([1-9]a?|1[0-2])")  # b2, B02, band_2, B8A
+_COUNTED = re.compile(r"band[ _-]?0*([1-9]\d*)")  # Band 1, Band_2: GDAL's and QGIS's words, too
 _RESOLUTION = re.compile(r"_(?:10|20|60)m$")  # B02_10m
 _STEM = re.compile(r"(?:^|_)(B\d[\dA])(?:_[126]0m)?$")  # T32TPS_20220613T101041_B02_10m
 
@@ -87,6 +87,17 @@ def canonical(name: str | None) -> str | None:
     match = _NUMBERED.fullmatch(text)
     esa = f"B{match[1].upper():0>2}" if match else ""
     return esa if esa in BANDS else None
+
+
+def given_names(descriptions: Sequence[str | None]) -> list[str | None]:
+    """Descriptions of a file's bands, None in place of those that only count: `Band_1`, `Band_2` ... are no names.
+
+    A stack of any bands is counted so, and ESA's own first bands are not told from it: the user must say.
+    """
+    counted = [_COUNTED.fullmatch((text or "").strip().lower()) for text in descriptions]
+    places = [int(match[1]) if match else 0 for match in counted]
+    counts = places[:1] == [1] and all(place in (0, number) for number, place in enumerate(places, start=1))
+    return [None if counts and place else text for text, place in zip(descriptions, places, strict=True)]
 
 
 def name_from_stem(stem: str) -> str | None:
@@ -169,16 +180,21 @@ def to_reflectance(
     return reflectance
 
 
-def seems_lifted(visible: NDArray[np.float32]) -> float | None:
-    """The darkest reflectance, where even that is as bright as the offset of baseline 04.00 makes it; else None.
+def unit_doubt(visible: NDArray[np.float32]) -> str:
+    """What DN look like that are allowed but hardly reflectance x 10000, as those of no real scene do; empty if they are.
 
     Args:
-        visible: reflectance of VISIBLE bands, shape (band, pixel), without pixels that are missing.
+        visible: reflectance of visible bands without any offset, shape (band, pixel), without pixels that are missing.
     """
     if not visible.size:
-        return None
-    darkest = float(np.percentile(visible, 0.1, axis=1).min())
-    return darkest if darkest >= OFFSET_REFLECTANCE else None
+        return ""
+    above = float((visible >= MAX_REFLECTANCE).mean())
+    if above > STRETCHED_SHARE:
+        return f"{above:.0%} of the values mean reflectance {MAX_REFLECTANCE:g} and more: they seem stretched for display"
+    low, high = np.percentile(visible, (1, 99), axis=1)
+    if visible.max() <= BYTE / QUANTIFICATION and (high - low).max() >= BYTE_SPREAD / QUANTIFICATION:
+        return f"no value is above {BYTE}: they seem to be bytes made for display"
+    return ""
 
 
 def unit_fault(values: NDArray[Any], valid: NDArray[np.bool_], offset: int = 0) -> str | None:

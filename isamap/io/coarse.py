@@ -12,11 +12,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.bands import BANDS, QUANTIFICATION, canonical
+from isamap.domain.bands import BANDS, QUANTIFICATION, canonical, given_names
 from isamap.domain.grid import Window
 from isamap.domain.sensors import REACH, REFLECTANCE_OF_WHITE, Sensor, observe, response, simulate
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, one_line, open_raster
+from isamap.io.naming import names_in
 from isamap.io.plain import Photo, is_metric, open_checked, place_of, read_window
 from isamap.io.raster import SceneInput, check_scene, open_scene
 
@@ -65,7 +66,7 @@ def _scene_bands(source: SceneInput) -> tuple[str, ...]:
         named = set()
         for path in source.paths:
             with open_raster(path) as src:
-                named |= {canonical(text) for text in src.descriptions}
+                named |= {canonical(text) for text in names_in(src)}
     found = tuple(band for band in BANDS if band in named and band not in ("B01", "B09", "B10"))
     if not found:
         files = ", ".join(one_line(path) for path in source.paths)
@@ -110,7 +111,7 @@ class PlainBands:
 
 def _names(src: Any, sensor: Sensor, bands: Sequence[str] | None) -> tuple[str, ...]:
     """Names of the bands of a raster: given, its own, or those of the sensor's usual order."""
-    own = [canonical(text) for text in src.descriptions]
+    own = [canonical(text) for text in given_names(src.descriptions)]
     names = tuple(bands) if bands else tuple(name for name in own if name)
     if not bands and len(names) < src.count:
         names = sensor.orders.get(src.count, ())

@@ -16,18 +16,13 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.bands import (
-    VISIBLE,
-    canonical,
-    name_from_stem,
-    seems_lifted,
-    to_reflectance,
-    unit_fault,
-)
+from isamap.domain.bands import canonical, to_reflectance, unit_fault
+from isamap.domain.baseline import VISIBLE, keeps_offset, why_lifted
 from isamap.domain.grid import GSD_M, Window
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, one_line, open_raster
-from isamap.io.layers import declared_offset
+from isamap.io.layers import alpha_of, declared_offset
+from isamap.io.naming import list_bands, names_in
 from isamap.io.placing import check_position, geobox_of, grid_fault, nesting_fault
 from isamap.io.plain import read_window
 from isamap.io.plate import check_there, place_of
@@ -72,8 +67,10 @@ def read_reflectance(
         lr = np.zeros((len(bands), *grid.shape), np.float32)
         present = np.zeros(lr.shape, np.bool_)
         for src, own in used.items():
+            seen = _seen(src, own.values())
             for band, number in own.items():
                 values, valid = _read_band(src, number)
+                valid &= seen
                 if fault := unit_fault(values, valid, offset):
                     raise InputError(f"{one_line(src.name)}: {band}: {fault}")
                 index = bands.index(band)
@@ -93,15 +90,18 @@ def warn_of_offset(
     reflectance: NDArray[np.float32],
     present: NDArray[np.bool_],
 ) -> None:
-    """Say so where imagery is nowhere as dark as shadow and water are; arguments as of `read_reflectance`."""
+    """Say so where imagery is nowhere as dark as shadow and water are, and no name or tag says why; arguments as of `read_reflectance`."""
     visible = [index for index, band in enumerate(bands) if band in VISIBLE and present[index].any()]
-    darkest = seems_lifted(reflectance[visible][:, present[visible].all(axis=0)])
-    if darkest is not None:
+    if not (why := why_lifted(reflectance[visible][:, present[visible].all(axis=0)])):
+        return
+    tags = []
+    for path in paths:
+        with open_raster(path) as src:
+            tags += src.tags().items()
+    if keeps_offset([path.absolute() for path in paths], tags) is not False:
         log.warning(
-            "%s: the darkest pixels have reflectance %.3f: if these are of processing baseline 04.00 or later with "
-            "the offset left in, take it off, or declare it (gdal_translate -a_scale 0.0001 -a_offset -0.1)",
-            ", ".join(map(one_line, paths)),
-            darkest,
+            "%s: %s, take it off, or declare it (gdal_translate -a_scale 0.0001 -a_offset -0.1)",
+            *(", ".join(map(one_line, paths)), why),
         )
 
 
@@ -110,8 +110,7 @@ def _find(files: Sequence[Any], bands: Sequence[str], optional: Collection[str])
     found: list[dict[str, int]] = []
     holders: dict[str, str] = {}
     for src in files:
-        alone = src.count == 1 and not src.descriptions[0]
-        names = [name_from_stem(Path(src.name).stem)] if alone else [canonical(n) for n in src.descriptions]
+        names = [canonical(text) for text in names_in(src)]
         own: dict[str, int] = {}
         for number, name in enumerate(names, start=1):
             if name is None or name not in bands:
@@ -124,10 +123,9 @@ def _find(files: Sequence[Any], bands: Sequence[str], optional: Collection[str])
         found.append(own)
     missing = [band for band in bands if band not in holders and band not in optional]
     if missing or not holders:
-        there = ", ".join(name or "unnamed" for src in files for name in src.descriptions)
         raise InputError(
             f"{', '.join(one_line(src.name) for src in files)}: {', '.join(missing or bands)} missing, there are "
-            f"only {there}: give the file that holds them too, or name its bands (rio edit-info --bidx 1 --description B02)"
+            f"only {list_bands(files)}: give the file that holds them too, or name its bands (rio edit-info --bidx 1 --description B02)"
         )
     return found
 
@@ -151,6 +149,17 @@ def _grid(files: Sequence[Any], gsd_m: float, *, placed: bool) -> GeoBox:
 
 def _misplaced(src: Any, fault: str | None, gsd_m: float) -> InputError:
     return InputError(f"{one_line(src.name)}: {fault}: warp it first (gdalwarp -tap -tr {gsd_m:g} {gsd_m:g})")
+
+
+def _seen(src: Any, used: Collection[int]) -> NDArray[np.bool_]:
+    """Where a file does not say that all its bands are missing, `(y, x)`: by alpha, or floats of 0 without nodata."""
+    whole = Window(0, 0, *src.shape)
+    seen = np.ones(src.shape, np.bool_)
+    if alpha := alpha_of(src, used):
+        seen &= read_window(src, whole, [alpha])[0] != 0
+    if src.dtypes[min(used) - 1].startswith("float") and src.nodata is None:
+        seen &= (read_window(src, whole, sorted(used)) != 0).any(axis=0)
+    return seen
 
 
 def _read_band(src: Any, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:

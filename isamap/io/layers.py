@@ -1,9 +1,8 @@
-"""The files of one scene: which bands each gives, and how its pixels lie on the scene's 10 m grid and are read."""
+"""The files of one scene: how their pixels lie on the scene's 10 m grid and are read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from math import ceil, isclose, isnan
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
-from isamap.domain.bands import QUANTIFICATION, band_index, name_from_stem
+from isamap.domain.bands import QUANTIFICATION
 from isamap.errors import InputError
 from isamap.io.gridmatch import WARP_ERROR_PX
 from isamap.io.guard import one_line, open_raster, reason
@@ -41,18 +40,17 @@ class Layer:
     nodata: float | None
     """Declared nodata."""
     integer: bool
-    """Whether it stores DN; without declared nodata, 0 in every band then means nothing was seen."""
+    """Whether it stores DN."""
+    undeclared: bool
+    """Whether it declares no nodata: 0 in every band then means nothing was seen."""
     masked: bool
-    """Whether a mask or alpha band says which pixels count."""
+    """Whether a mask says which pixels count."""
+    alpha: int
+    """1-based index of the alpha band that says so, 0 without one."""
     blocks: tuple[int, int]
     """Columns of blocks, and how many pixels of the scene one is wide."""
     block_bytes: int
     """Of one block in all bands that are decoded with it."""
-
-    @property
-    def undeclared(self) -> bool:
-        """Whether 0 in every band is the only sign of nodata."""
-        return self.integer and self.nodata is None
 
     def cache_bytes(self, width_px: int) -> int:
         """Three rows of its blocks under and beside so many pixels: with less, the halo is decoded again and again."""
@@ -72,16 +70,19 @@ def lay_out(src: Any, bands: dict[str, int], grid: GeoBox, *, reproject: bool) -
             raise InputError(f"{one_line(src.name)}: {fault}: {reprojection(grid.resolution.x)}")
         geobox = warp = grid
     first = next(iter(bands.values())) - 1
-    alpha = any(src.colorinterp[index - 1] == ColorInterp.alpha for index in bands.values())
-    masked = MaskFlags.per_dataset in src.mask_flag_enums[first] and not alpha
-    if warp and masked:
+    alpha = alpha_of(src, bands.values())
+    flags = src.mask_flag_enums[first]
+    masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    if warp and (masked or alpha):
+        kind = "a mask" if masked else "an alpha"
         raise InputError(
-            f"{one_line(src.name)}: has a mask band, which is not reprojected: write it into nodata"
+            f"{one_line(src.name)}: has {kind} band, which is not reprojected: write it into nodata"
         )
     height, width = src.block_shapes[first]
     dtype = src.dtypes[first]
-    depth = src.count if src.interleaving == Interleaving.pixel else len(bands)
+    depth = src.count if src.interleaving == Interleaving.pixel else len(bands) + (alpha > 0)
     factor = round(geobox.resolution.x / grid.resolution.x)
+    nodata, integer = _nodata(src, first), not dtype.startswith("float")
     return Layer(
         path=Path(src.name),
         bands=bands,
@@ -89,12 +90,25 @@ def lay_out(src: Any, bands: dict[str, int], grid: GeoBox, *, reproject: bool) -
         row_off=round((geobox.boundingbox.top - grid.boundingbox.top) / grid.resolution.x),
         col_off=round((grid.boundingbox.left - geobox.boundingbox.left) / grid.resolution.x),
         warp=warp,
-        nodata=_nodata(src, first),
-        integer=not dtype.startswith("float"),
+        nodata=nodata,
+        integer=integer,
+        undeclared=nodata is None and (integer or src.nodatavals[first] is None),  # NaN of floats is declared
         masked=masked,
+        alpha=alpha,
         blocks=(ceil(src.width / width), width * factor),
         block_bytes=width * height * depth * np.dtype(dtype).itemsize,
     )
+
+
+def alpha_of(src: Any, used: Collection[int]) -> int:
+    """1-based index of the alpha band of an open file, 0 without one; GDAL makes masks of those of 2 or 4 bands alone.
+
+    Args:
+        src: the file.
+        used: indexes of its bands that hold reflectance, however they are to be shown.
+    """
+    alphas = (index for index, shown in enumerate(src.colorinterp, start=1) if shown == ColorInterp.alpha)
+    return next((index for index in alphas if index not in used), 0)
 
 
 def _nodata(src: Any, band: int) -> float | None:
@@ -117,6 +131,8 @@ class LayerFile:
     """Dataset its values are read from."""
     nearest: Any
     """The same dataset, or if it is warped, its warp without interpolation: what is missing stays missing."""
+    unfilled: Any = None
+    """Of warped floats that may be NaN, or 0 in every band, where they are missing: the warp that leaves 0 out."""
 
     def read(
         self,
@@ -138,6 +154,9 @@ class LayerFile:
         indexes = list(layer.bands.values())
         values = self._pick(self.values.read, indexes, *at)
         stored = values if layer.warp is None else self._pick(self.nearest.read, indexes, *at)
+        if self.unfilled is not None:
+            without = self._pick(self.unfilled.read, indexes, *at)
+            values = np.where(np.isfinite(without), without, values)
         for stack in (values, stored) if layer.warp else (values,):
             if not layer.integer:
                 valid &= np.isfinite(stack).all(axis=0)
@@ -147,6 +166,8 @@ class LayerFile:
             seen |= band != 0
         if layer.masked:
             valid &= self._pick(self.values.read_masks, indexes[:1], *at)[0] != 0
+        if layer.alpha:
+            valid &= self._pick(self.values.read, [layer.alpha], *at)[0] != 0
         return values
 
     def _pick(
@@ -173,83 +194,33 @@ def open_layer(layer: Layer, opened: ExitStack) -> LayerFile:
     opened.callback(src.close)
     if layer.warp is None:
         return LayerFile(layer, src, src)
-    missing = 0 if layer.integer else float("nan")
-    options = {
-        "crs": str(layer.warp.crs),
-        "transform": layer.warp.transform,
-        "height": layer.warp.shape[0],
-        "width": layer.warp.shape[1],
-        "nodata": missing if layer.nodata is None else layer.nodata,
-        "src_nodata": missing if layer.nodata is None else layer.nodata,
-        "tolerance": WARP_ERROR_PX,
+    missing = layer.nodata
+    if missing is None:
+        missing = 0 if layer.integer else float("nan")
+    hows = [(Resampling.bilinear, missing), (Resampling.nearest, missing)]
+    if layer.undeclared and not layer.integer:
+        hows.append((Resampling.bilinear, 0))
+    warps = [_warped(src, layer, layer.warp, how, nodata) for how, nodata in hows]
+    for warp in warps:
+        opened.callback(warp.close)
+    return LayerFile(layer, *warps)
+
+
+def _warped(src: Any, layer: Layer, grid: GeoBox, how: Resampling, nodata: float) -> Any:
+    """An open file on the scene's grid."""
+    return WarpedVRT(
+        src,
+        resampling=how,
+        crs=str(grid.crs),
+        transform=grid.transform,
+        height=grid.shape[0],
+        width=grid.shape[1],
+        nodata=nodata,
+        src_nodata=nodata,
+        tolerance=WARP_ERROR_PX,
         # Undeclared 0 is nodata only where every band is 0.
-        "warp_extras": {"UNIFIED_SRC_NODATA": "YES" if layer.undeclared else "NO"},
-    }
-    values, nearest = (
-        WarpedVRT(src, resampling=how, **options) for how in (Resampling.bilinear, Resampling.nearest)
+        warp_extras={"UNIFIED_SRC_NODATA": "YES" if layer.undeclared and nodata == 0 else "NO"},
     )
-    opened.callback(values.close)
-    opened.callback(nearest.close)
-    return LayerFile(layer, values, nearest)
-
-
-def find_bands(
-    files: Sequence[Any],
-    wanted: tuple[str, ...],
-    override: tuple[str | None, ...] | None,
-    optional: Sequence[str] = (),
-) -> list[dict[str, int]]:
-    """Index of the wanted bands in each file; those that are optional may be in none."""
-    names = [_names(src) for src in files]
-    total = sum(map(len, names))
-    if override is not None and len(override) != total:
-        raise InputError(
-            f"{one_line(files[0].name)}: --bands names {len(override)} bands, but there are {total}: "
-            "name every band of every file in order, '-' skips one"
-        )
-    rest = iter(override or ())
-    found: list[dict[str, int]] = []
-    for src, own in zip(files, names, strict=True):
-        given = None if override is None else [next(rest) for _ in own]
-        try:
-            found.append(band_index(own, wanted, given))
-        except InputError as error:
-            raise InputError(f"{one_line(src.name)}: {error}") from error
-    _check_found(files, found, names, wanted, optional)
-    return found
-
-
-def _names(src: Any) -> list[str | None]:
-    if src.count == 1 and not src.descriptions[0]:
-        return [name_from_stem(Path(src.name).stem)]
-    return list(src.descriptions)
-
-
-def _check_found(
-    files: Sequence[Any],
-    found: Sequence[dict[str, int]],
-    names: Sequence[list[str | None]],
-    wanted: Sequence[str],
-    optional: Sequence[str],
-) -> None:
-    holders = {
-        band: [src.name for src, bands in zip(files, found, strict=True) if band in bands] for band in wanted
-    }
-    for band, paths in holders.items():
-        if len(paths) > 1:
-            raise InputError(
-                f"{one_line(paths[1])}: holds {band}, and so does {one_line(paths[0])}: give one of them"
-            )
-    missing = [band for band, paths in holders.items() if not paths and band not in optional]
-    if missing:
-        own = [name or "unnamed" for name in chain.from_iterable(names)]
-        advice = "give the file that holds them too"
-        if len(own) >= len(wanted):
-            advice += f", or name all {len(own)} bands in order ('-' skips one): --bands B04,B03,B02,B08"
-        raise InputError(
-            f"{', '.join(one_line(src.name) for src in files)}: {', '.join(missing)} missing, "
-            f"there are only {', '.join(own)}: {advice}"
-        )
 
 
 def declared_offset(used: Mapping[Any, Mapping[str, int]]) -> int:

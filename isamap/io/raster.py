@@ -21,11 +21,13 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.bands import VISIBLE, seems_lifted, to_reflectance, unit_fault
+from isamap.domain.bands import QUANTIFICATION, to_reflectance, unit_doubt, unit_fault
+from isamap.domain.baseline import VISIBLE, keeps_offset, why_lifted
 from isamap.domain.grid import GSD_M, Window, windows
 from isamap.errors import InputError
 from isamap.io.guard import GDAL_ENV, check_bands, check_file, one_line, open_raster
-from isamap.io.layers import Layer, LayerFile, declared_offset, find_bands, lay_out, open_layer
+from isamap.io.layers import Layer, LayerFile, declared_offset, lay_out, open_layer
+from isamap.io.naming import find_bands
 from isamap.io.placing import check_position, scene_grid
 
 __all__ = ["GDAL_ENV", "Scene", "SceneInput", "check_scene", "checked", "open_scene"]
@@ -78,7 +80,13 @@ class Scene:
     """Open files of one date and place. Use it in `with`; any thread may read, each through handles of its own."""
 
     def __init__(
-        self, source: SceneInput, bands: tuple[str, ...], geobox: GeoBox, layers: Sequence[Layer]
+        self,
+        source: SceneInput,
+        bands: tuple[str, ...],
+        geobox: GeoBox,
+        layers: Sequence[Layer],
+        *,
+        lifted: bool | None = None,
     ) -> None:
         self.geobox = geobox
         """The 10 m grid: of the input itself, or the UTM grid it is warped to."""
@@ -88,6 +96,8 @@ class Scene:
         """The input files."""
         self.offset = source.offset or 0
         """Added to integer DN."""
+        self.lifted = lifted
+        """Whether the +1000 of baseline 04.00 is left in, as far as user, names and tags say; None: they do not."""
         self._layers = tuple(layers)
         self._env = ExitStack()
         self._opened = ExitStack()
@@ -199,11 +209,20 @@ def open_scene(
         offset = declared_offset(used) if source.offset is None else source.offset
         geobox = scene_grid(list(used), reproject=source.reproject, gsd_m=gsd_m)
         layers = [lay_out(src, bands, geobox, reproject=source.reproject) for src, bands in used.items()]
-    return Scene(replace(source, offset=offset), tuple(wanted), geobox, layers)
+        if warped := [one_line(layer.path) for layer in layers if layer.warp]:
+            log.warning(
+                "%s: resampled to the UTM %g m grid, which takes contrast, and up to half the ISA from a map (docs/infer.md): "
+                "if there is imagery on the grid of its delivery, give that",
+                *(", ".join(warped), gsd_m),
+            )
+        told = source.offset is not None or offset
+        tags = [tag for src in used for tag in src.tags().items()]
+        lifted = False if told else keeps_offset([path.absolute() for path in source.paths], tags)
+    return Scene(replace(source, offset=offset), tuple(wanted), geobox, layers, lifted=lifted)
 
 
 def check_scene(scene: Scene) -> None:
-    """Refuse what a sample of the pixels shows to be no imagery; warn of a left-over baseline offset.
+    """Refuse what a sample of the pixels shows to be no imagery; warn of a left-over baseline offset, and of odd units.
 
     Raises:
         InputError: no pixel is valid, the values are no reflectance, or a sampled part is damaged.
@@ -217,18 +236,26 @@ def check_scene(scene: Scene) -> None:
     if not any(sample.shape[1] for sample in samples) and not _any_valid(scene):
         raise InputError(f"{files}: no pixel is valid (all nodata, NaN or 0): nothing to map")
     values = np.concatenate(samples, axis=1)
-    if scene.has_dn and values.size:
-        dark, low = seems_lifted(values), np.percentile(values, 5, axis=1).min()
-        if dark is not None:
-            log.warning(
-                "%s: the darkest pixels have reflectance %.3f: if these are of processing baseline 04.00 or later "
-                "with the offset left in, give --offset -1000 (a source of a recipe: offset = -1000)",
-                *(files, dark),
-            )
-        if scene.offset < 0 and low < 0:
-            log.warning(
-                "%s: 5 %% of the pixels are below 0: --offset %d seems removed already", files, scene.offset
-            )
+    if values.size and (remark := _remark(scene, values)):
+        log.warning("%s: %s", files, remark)
+
+
+def _remark(scene: Scene, visible: NDArray[np.float32]) -> str:
+    """What looks wrong in the values of a scene that can be mapped; empty if nothing does."""
+    if scene.has_dn and not scene.offset and (doubt := unit_doubt(visible)):
+        return (
+            f"{doubt}, and integers are read as reflectance x {QUANTIFICATION}: give the imagery as delivered"
+        )
+    if scene.offset < 0 and np.percentile(visible, 5, axis=1).min() < 0:
+        return f"5 % of the pixels are below 0: --offset {scene.offset} seems removed already"
+    why = why_lifted(visible, keeps=scene.lifted)
+    if not why:
+        return ""
+    if not scene.has_dn:
+        return f"{why}, take 0.1 off the values (--offset is for integer DN)"
+    return (
+        f"{why}, give --offset -1000 (a source of a recipe: offset = -1000); --offset 0 says that it is gone"
+    )
 
 
 def checked(scene: Scene, jobs: Iterator[Job]) -> Iterator[Job]:

@@ -64,12 +64,7 @@ def test_a_read_equals_plain_read_and_pad(data, tmp_path_factory):
 
     with rasterio.open(path) as src:
         plain = src.read([WANTED.index(band) + 1 for band in order])
-    if nodata is not None:
-        valid = (plain != nodata).all(axis=0)
-    elif dtype.startswith("float"):
-        valid = np.ones((height, width), bool)
-    else:
-        valid = (plain != 0).any(axis=0)
+    valid = (plain != nodata).all(axis=0) if nodata is not None else (plain != 0).any(axis=0)
     expected = np.where(valid, plain.astype(np.float32) / (1 if dtype.startswith("float") else 10_000), 0)
 
     with open_scene(SceneInput((path,)), order) as scene:
