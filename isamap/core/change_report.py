@@ -9,6 +9,7 @@ from isamap.core.differencing import Options, Outcome, units_of
 from isamap.domain import change_tables as tables
 from isamap.domain.change_sample import Sampled
 from isamap.domain.change_tally import ALL
+from isamap.domain.change_warnings import of_evidence, of_sample
 from isamap.domain.changes import CHANGE
 from isamap.domain.estimation import Estimate
 from isamap.domain.report import Cell, Figure, Report, Section, Table, is_defined
@@ -23,14 +24,20 @@ MANY_LOOKS_MISSING = 0.05
 
 def warnings_of(outcome: Outcome, sampled: Sampled | None) -> tuple[str, ...]:
     """What makes the figures doubtful."""
-    found = [*_of_maps(outcome), *_of_evidence(outcome.options), *_of_classes(outcome), *_of_shifts(outcome)]
+    options = outcome.options
+    found = [
+        *_of_maps(outcome),
+        *of_evidence(options.years, probability=options.probability),
+        *_of_classes(outcome),
+        *_of_shifts(outcome),
+    ]
     if sampled is None:
         found.append(
-            f"All areas are counts of the {outcome.options.method} reading, unadjusted: they carry the errors of maps and "
+            f"All areas are counts of the {options.method} reading, unadjusted: they carry the errors of maps and "
             "reading. Give --sample to correct them."
         )
     else:
-        found += _of_sample(sampled)
+        found += of_sample(sampled)
     return (*found, *_of_tiles(outcome), *_of_ground(outcome))
 
 
@@ -50,22 +57,6 @@ def _of_maps(outcome: Outcome) -> list[str]:
             f"The same bytes are the maps of two years in {len(alike)} tiles ({name}: {first} and {second}): is one a copy?"
         )
     return found
-
-
-def _of_evidence(options: Options) -> list[str]:
-    """What years and classes can tell."""
-    if len(options.years) == 2:
-        return [
-            "Two years only: no map confirms a change of the second year. Give more years."
-            if options.probability
-            else "Two years only: no map confirms a change of the second year, and classes alone are weak evidence for it. "
-            "Give --probability, or more years."
-        ]
-    classes = (
-        "Classes alone do not tell maps that see more, or less, ISA from year to year from building and demolition. "
-        "Give --probability."
-    )
-    return [] if options.probability else [classes]
 
 
 def _of_classes(outcome: Outcome) -> list[str]:
@@ -128,38 +119,6 @@ def _of_ground(outcome: Outcome) -> list[str]:
         found.append("More than 5 % of the ground has too few looks; it is flagged and in no figure.")
     if (text := tables.one_sided(tally, method)) is not None:
         found.append(text)
-    return found
-
-
-def _of_sample(sampled: Sampled) -> list[str]:
-    """What estimates rest on."""
-    found = [
-        f"Fewer than two points lie in a class of {one}: these classes are one stratum of the estimates. That is right if "
-        "the points were drawn at random over the whole; if within the classes, label more of them."
-        for one in sampled.joined
-    ]
-    if sampled.other_ground:
-        strata, maps = sampled.other_ground
-        found.append(
-            f"The strata of the sample have {strata:.4g} km², the ground with enough looks {maps:.4g}: they are not the "
-            "same ground. Estimates are of the part of the strata that lies on it, whose size is estimated from the points, "
-            "too; the counts beside them are not."
-        )
-    for what, points in sampled.points.items():
-        if what.startswith("left out: no label") and points:
-            found.append(f"{points} points are {what}: those left stand for them.")
-        elif what.startswith("used and labelled"):
-            found.append(f"Only {points} points are {what}: its ISA rests on them.")
-    if sampled.rare:
-        met: dict[str, list[str]] = {}
-        for rare in sampled.rare:
-            among = f"among the {rare.units} points of {rare.stratum}"
-            met.setdefault(among, []).append(f"{rare.met} {rare.kind}")
-        few = "; ".join(f"{', '.join(kinds)} {among}" for among, kinds in met.items())
-        found.append(
-            f"{few}: these strata are much of the ground, and 95 % intervals that hang on so few are score intervals "
-            "(Wilson 1927), and wide."
-        )
     return found
 
 
