@@ -124,6 +124,10 @@ AREA = ("--region", "yreb/CN032070")
         pytest.param(("infer", "--bbox", "1,2,3", "--year", "2021"), "--bbox", id="three-sided-box"),
         pytest.param(("infer", "--input", "a.tif", "--threshold", "1"), "--threshold", id="threshold-of-1"),
         pytest.param(("infer", "--input", "a.tif", "--window", "300"), "--window", id="odd-window"),
+        pytest.param(
+            ("infer", "--input", "a.tif", "--year", "2021"), "--year goes with an area", id="year-of-an-input"
+        ),
+        pytest.param(("models", "--json", "add", "x.safetensors"), "--json goes with list", id="json-to-add"),
         pytest.param(("infer", "--input", "a.tif", "-j", "0"), "--workers", id="no-workers"),
         pytest.param(("infer", "--imput", "a.tif"), "--input", id="misspelt-option"),
         pytest.param(("infr",), "infr", id="misspelt-command"),
@@ -135,6 +139,11 @@ def test_a_wrong_usage_is_exit_2_and_the_message_names_the_option(isamap, argume
     assert (ended.code, ended.out) == (2, "")
     assert words in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_year_in_the_environment_is_no_fault_of_an_input(infer, monkeypatch):
+    monkeypatch.setenv("ISAMAP_YEAR", "2021")
+    assert infer("--dry-run").code == 0
 
 
 def test_a_batch_size_that_is_no_number_is_exit_2(infer):
