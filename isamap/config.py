@@ -24,6 +24,11 @@ def _number_or_auto(value: object) -> object:
     return value
 
 
+def _as_text(value: object) -> object:
+    """A whole number as the command line would have it, anything else as it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class Config(Settings):
     """`isamap.toml`: defaults for the command line, under the names of the options."""
 
@@ -32,8 +37,8 @@ class Config(Settings):
     threshold: float | None = None
     probability: bool | None = None
     device: str | None = None
-    window: Literal["256", "512", "768", "1024"] | None = None
-    batch_size: str | None = None
+    window: Annotated[Literal["256", "512", "768", "1024"] | None, BeforeValidator(_as_text)] = None
+    batch_size: Annotated[str | None, BeforeValidator(_as_text)] = None
     workers: Annotated[int | str | None, BeforeValidator(_number_or_auto)] = None
     memory: str | None = None
     engine: Literal["local", "dask"] | None = None

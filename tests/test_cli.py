@@ -19,6 +19,7 @@ from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
 
 from isamap.io import store
+from isamap.model.checkpoint import PACKAGED
 
 COMMANDS = (
     "fetch",
@@ -124,6 +125,10 @@ AREA = ("--region", "yreb/CN032070")
         pytest.param(("infer", "--bbox", "1,2,3", "--year", "2021"), "--bbox", id="three-sided-box"),
         pytest.param(("infer", "--input", "a.tif", "--threshold", "1"), "--threshold", id="threshold-of-1"),
         pytest.param(("infer", "--input", "a.tif", "--window", "300"), "--window", id="odd-window"),
+        pytest.param(
+            ("infer", "--input", "a.tif", "--year", "2021"), "--year goes with an area", id="year-of-an-input"
+        ),
+        pytest.param(("models", "--json", "add", "x.safetensors"), "--json goes with list", id="json-to-add"),
         pytest.param(("infer", "--input", "a.tif", "-j", "0"), "--workers", id="no-workers"),
         pytest.param(("infer", "--imput", "a.tif"), "--input", id="misspelt-option"),
         pytest.param(("infr",), "infr", id="misspelt-command"),
@@ -135,6 +140,11 @@ def test_a_wrong_usage_is_exit_2_and_the_message_names_the_option(isamap, argume
     assert (ended.code, ended.out) == (2, "")
     assert words in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_year_in_the_environment_is_no_fault_of_an_input(infer, monkeypatch):
+    monkeypatch.setenv("ISAMAP_YEAR", "2021")
+    assert infer("--dry-run").code == 0
 
 
 def test_a_batch_size_that_is_no_number_is_exit_2(infer):
@@ -653,8 +663,78 @@ def test_a_new_version_of_isamap_redoes_every_map(infer, monkeypatch):
 def test_a_probability_no_longer_asked_for_does_not_stay_behind(infer):
     infer("--probability")
     assert f"{STEM}.prob.tif" in names(Path("out"))
-    infer()
+    ended = infer()
     assert names(Path("out")) == PRODUCT | {LOCK}
+    (line,) = [line for line in ended.err.splitlines() if "WARNING" in line]
+    assert line.endswith("lose the probability raster of the map before, which is of another run")
+    assert "lose the probability" not in infer("--overwrite").err
+
+
+# What is not ours
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".json"])
+def test_a_file_with_the_name_of_the_map_that_isamap_did_not_make_stays(infer, suffix):
+    own = Path("out", f"{STEM}{suffix}")
+    own.parent.mkdir()
+    if suffix == ".tif":
+        tiny.write_scene(own)
+    else:
+        own.write_text('{"type": "FeatureCollection"}')
+    before = contents(Path("out"))
+    ended = infer()
+    said = f"isamap: {own} is no map of isamap: choose another -o, or move it away"
+    assert (ended.code, ended.err.splitlines()[-1]) == (65, said)
+    assert contents(Path("out")) == before
+
+
+@pytest.mark.parametrize("gone", [".json", ".json .tif", ".json .png"])
+def test_maps_of_isamap_without_their_item_are_made_again(infer, gone):
+    infer()
+    before = contents(Path("out"))
+    for suffix in gone.split():
+        Path("out", f"{STEM}{suffix}").unlink()
+    assert infer("--json").document["mapped"] == 1
+    assert contents(Path("out")) == before
+
+
+def test_a_probability_raster_of_somebody_else_is_not_replaced(infer):
+    infer()
+    own = tiny.write_scene(Path("out", f"{STEM}.prob.tif"))
+    before = contents(Path("out"))
+    assert infer("--probability").code == 65
+    assert own.is_file()
+    assert contents(Path("out")) == before
+
+
+# Inputs that change meanwhile
+
+
+@pytest.mark.parametrize("how", ["in place", "replaced", "removed", "damaged"])
+def test_an_input_that_changes_while_it_is_mapped_publishes_nothing(infer, scene, monkeypatch, how):
+    from isamap.io import raster
+
+    infer()
+    before = contents(Path("out"))
+    real = raster.open_scene
+
+    def opened(*arguments):
+        found = real(*arguments)
+        if how == "in place":
+            tiny.change_pixel(scene)
+        elif how == "replaced":
+            shutil.copy(scene, scene.with_suffix(".new")).replace(scene)
+        elif how == "removed":
+            scene.unlink()
+        else:
+            scene.write_bytes(scene.read_bytes()[:3000])
+        return found
+
+    monkeypatch.setattr(raster, "open_scene", opened)
+    ended = infer("--overwrite")
+    assert ended.code == 65
+    assert ended.err.splitlines()[-1].endswith(f"{scene}: changed while it was read: run again")
+    assert contents(Path("out")) == before
 
 
 # Tiles
@@ -721,6 +801,33 @@ def test_a_lone_map_without_input_leaves_document_and_reports(isamap, model, arg
     reports = [Path("r.json"), *Path("ws/runs").glob("*.json")]
     assert len(reports) == (1 if "--input" in arguments else 2)
     assert [json.loads(path.read_text()) for path in reports] == [ended.document] * len(reports)
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 100, 100), Window(0, 0, 64, 60)])
+def test_a_composite_that_is_not_its_tile_s_fails_alone(isamap, model, tmp_path, window):
+    for tile in tiny.TILES:
+        tiny.write_scene(tmp_path / "ws" / "composites" / "2021" / f"{tile}.tif", window)
+    area = ("--year", 2021, "--workspace", tmp_path / "ws", "--no-fetch", "--model", model)
+    ended = isamap("infer", "--tiles", tiny.TILES[0], *area)
+    assert ended.code == 65
+    size = f"has {window.width} x {window.height} pixels of 10 m, its tile 1088 x 1088 of 10"
+    assert f"{tiny.TILES[0]}.tif {size} (with its margin): remove it and run isamap fetch" in ended.err
+    both = isamap("infer", "--tiles", ",".join(tiny.TILES), *area, "--json")
+    assert (both.code, both.document["failed"]) == (3, 2)
+    assert not list((tmp_path / "ws" / "maps").rglob("*.tif"))
+
+
+def test_weights_called_like_another_model_do_not_take_the_place_of_its_maps(isamap, model, tmp_path):
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(model.with_suffix(suffix), tmp_path / f"fast{suffix}")
+    tiny.write_composite(tmp_path / "ws", 2021, tiny.TILES[0])
+    area = ("--tiles", tiny.TILES[0], "--year", 2021, "--workspace", tmp_path / "ws", "--no-fetch", "-n")
+    ended = isamap("infer", *area, "--model", tmp_path / "fast.safetensors")
+    assert ended.code == 78
+    assert "is called like the model fast, whose maps it would replace: rename the file" in ended.err
+    assert isamap("infer", *area, "--model", tmp_path / "fast.safetensors", "-o", "elsewhere").code == 0
+    assert isamap("infer", *area, "--model", PACKAGED / "fast.safetensors").code == 0
+    assert isamap("infer", *area, "--model", model).code == 0
 
 
 def test_max_tiles_ends_after_that_many(isamap, damaged, model):

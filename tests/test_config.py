@@ -80,7 +80,8 @@ def test_unknown_keys_of_a_table_and_of_a_list_of_tables_say_where(tmp_path):
         ('threshold = "high"', "threshold: "),
         ("workers = 1.5", "workers: "),
         ('window = "300"', "window: "),
-        ("window = 512", "window: "),
+        ("window = 500", "window: "),
+        ("batch_size = true", "batch_size: "),
         ("model = 3", "model: "),
         ('on_error = "ignore"', "on_error: "),
         ("[model]\nname = 1", "model: "),
@@ -139,3 +140,8 @@ def test_no_kind_of_settings_takes_numbers_that_are_none(tmp_path):
     path.write_text(f"{source}gain = 0.0\n")
     with pytest.raises(ConfigError, match="gain"):
         read_toml(path, TileRecipe).checked()
+
+
+def test_whole_numbers_need_no_quotes(tmp_path):
+    config = read(tmp_path, "window = 512\nbatch_size = 4\n")
+    assert (config.window, config.batch_size) == ("512", "4")

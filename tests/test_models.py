@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from click import UsageError
 from click.testing import CliRunner
 from tiny import write_model
 
@@ -16,9 +17,11 @@ from isamap.domain.bands import MAX_REFLECTANCE
 from isamap.domain.calibration import Calibration
 from isamap.errors import ConfigError, InputError, MissingInputError, ModelError
 from isamap.model import settling
-from isamap.model.checkpoint import PACKAGED, find, load
+from isamap.model.checkpoint import PACKAGED, find, load, pack
 from isamap.model.export import Deployed, example, export
 from isamap.model.networks import MODELS, NetworkConfig, build
+from isamap.model.predict import Predictor
+from isamap.model.trial import try_out
 
 SMALL = {"channels": 8, "blocks": 1, "growth": 2, "mid": 8, "mid_blocks": 1, "fine": 4, "attention_px": 1}
 
@@ -93,6 +96,55 @@ def test_damaged_weights_are_not_kept(weights, registry):
     with pytest.raises(ModelError, match="not the file its card describes"):
         recipe.add(weights)
     assert not list(registry.glob("*.safetensors"))
+
+
+def write_blown_up(folder):
+    """A model of finite weights whose outputs are not: sums of its products overflow."""
+    path = write_model(folder, "blown")
+    card, made = load(path)
+    for parameter in made.parameters():
+        parameter.data = torch.where(parameter > 0, 3e38, -3e38)
+    written, text = pack(made.state_dict(), card.model_dump(mode="json"))
+    path.write_bytes(written)
+    path.with_suffix(".json").write_bytes(text)
+    return path
+
+
+def test_weights_that_give_no_number_are_neither_kept_nor_mapped_with(tmp_path, registry):
+    path = write_blown_up(tmp_path / "made")
+    load(path)
+    with pytest.raises(ModelError, match=r"blown\.safetensors gives no finite number"):
+        recipe.add(path)
+    assert not list(registry.glob("*.safetensors"))
+    with pytest.raises(ModelError, match="gives no finite number"):
+        Predictor(path, "cpu")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_network_passes_its_trial(name, dtype):
+    try_out(network(name).to(dtype, memory_format=torch.channels_last), PACKAGED)
+
+
+def test_a_broken_card_hides_no_other_model(weights, registry, caplog):
+    recipe.add(weights, "mine")
+    recipe.add(weights, "other")
+    (registry / "mine.json").write_text("{}")
+    (registry / "lost.safetensors").touch()
+    assert [entry.name for entry in recipe.entries()] == ["bilinear", "fast", "other"]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "lost is left out",
+        "mine is left out",
+    ]
+    with pytest.raises(ModelError, match="is not a model card"):
+        said("mine")
+
+
+def test_json_may_be_said_before_the_command(weights):
+    assert said("--json", "list") == said("list", "--json")
+    assert said("--json", "show", "fast") == said("show", "fast", "--json") == said("--json", "fast")
+    with pytest.raises(UsageError, match="--json goes with list and show"):
+        said("--json", "add", weights)
 
 
 def test_a_pickle_is_not_kept(tmp_path):

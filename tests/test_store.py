@@ -343,6 +343,55 @@ def test_a_product_never_takes_the_place_of_one_of_another_kind(target):
     assert {path: path.read_bytes() for path in target.directory.iterdir()} == before
 
 
+def test_what_the_older_version_had_beside_is_named_when_it_is_gone(target):
+    with publish(target) as publication:
+        publication.path("t.tif").write_bytes(b"new")
+        item = {"properties": {"isamap:provenance": {}}, "assets": {"t.tif": {"href": "./t.tif"}}}
+        assert publication.commit(item) == ("t.prob.tif",)
+
+
+def refused(target, name, names=("t.tif", "t.prob.tif", "t.png")):
+    before = {path: path.read_bytes() for path in target.directory.iterdir()}
+    with (
+        pytest.raises(InputError, match=rf"/{name} is no map of isamap: choose another -o, or move it away"),
+        publish(target, names),
+    ):
+        pytest.fail("the work began")
+    return {path: path.read_bytes() for path in target.directory.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["t.tif", "t.prob.tif", "t.png"])
+def test_a_file_that_isamap_did_not_make_is_not_replaced(tmp_path, name):
+    (tmp_path / name).write_bytes(b"labels")
+    assert refused(Target(tmp_path, "t"), name)
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '{"type": "FeatureCollection"}', '{"properties": {"a": 1}}'])
+def test_json_that_is_no_item_of_isamap_is_not_replaced(tmp_path, text):
+    (tmp_path / "t.json").write_text(text)
+    assert refused(Target(tmp_path, "t"), "t.json")
+
+
+def test_a_file_that_the_item_does_not_list_is_not_replaced(target):
+    (target.directory / "t.png").write_bytes(b"somebody's")
+    assert refused(target, "t.png")
+
+
+def test_what_an_item_or_a_journal_lists_may_be_anything(target):
+    with publish(target, ["t.tif", "t.prob.tif"]):
+        pass
+    target.item_path.rename(target.journal_path)
+    with publish(target, ["t.tif", "t.prob.tif"]):
+        pass
+
+
+def test_an_empty_file_and_a_link_to_nothing_are_nobody_s(tmp_path):
+    (tmp_path / "t.tif").touch()
+    (tmp_path / "t.png").symlink_to("nowhere")
+    with publish(Target(tmp_path, "t"), ["t.tif", "t.png"]):
+        pass
+
+
 @given(st.text())
 def test_safe_name_lets_only_plain_names_through(text):
     plain = all(c.isalnum() or c in "._-" for c in text)

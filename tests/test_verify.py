@@ -395,6 +395,9 @@ def obey(folder, finding):
             pass
         case audit.AFRESH:
             (folder / f"{finding['tile']}.json").unlink(missing_ok=True)
+        case audit.REMOVED:
+            for suffix in (".json", ".png", ".tif", ".prob.tif"):
+                (folder / f"{finding['tile']}{suffix}").unlink(missing_ok=True)
         case audit.CLEAR:
             (folder / finding["what"].split()[0]).rmdir()
         case "remove it" | "map it again, or remove it":
@@ -822,6 +825,30 @@ def test_a_changed_composite_makes_a_map_stale(isamap, workspace):
     tiny.change_pixel(workspace / "composites" / "2021" / f"{TILE}.tif")
     ended = over(isamap, workspace, tiles=(TILE,))
     assert (ended.code, checks(ended)) == (5, [(TILE, "stale")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--quick",)])
+def test_a_map_of_a_composite_that_is_not_its_tile_s_waits_for_the_composite(
+    isamap, workspace, model, tmp_path, monkeypatch, options
+):
+    path = workspace / "composites" / "2021" / f"{TILE}.tif"
+    right = path.read_bytes()
+    path.unlink()
+    tiny.write_scene(path, Window(0, 0, 100, 100))
+    shutil.rmtree(maps_of(workspace))
+    (finding,) = over(isamap, workspace, "--json", *options, tiles=(TILE,)).document["findings"]
+    todo = "make the composite again, then run isamap infer"
+    assert (finding["check"], finding["todo"]) == ("coverage", todo)
+    area = ("--tiles", TILE, "--year", 2021, "--workspace", workspace, "--no-fetch", "--model", model)
+    with monkeypatch.context() as before:  # maps of isamap before it compared the grids
+        before.setattr("isamap.core.mapping.check_grid", lambda *_: None)
+        assert isamap("infer", *area).code == 0
+    for finding in over(isamap, workspace, "--json", *options, tiles=(TILE,)).document["findings"]:
+        assert finding["todo"] == todo, finding
+    path.write_bytes(right)
+    assert isamap("infer", *area).code == 0
+    assert over(isamap, workspace, *options, tiles=(TILE,)).code == 0
 
 
 @pytest.mark.slow

@@ -224,6 +224,9 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
     if given["inputs"]:
         if given["shard"]:
             raise click.UsageError("--shard goes with an area: --input is one map")
+        said = click.get_current_context().get_parameter_source("year")
+        if said is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--year goes with an area: the date of --input is taken from its name")
         from isamap.domain.bands import parse_bands
         from isamap.io.raster import SceneInput
 

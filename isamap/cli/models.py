@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from isamap.cli import options
 
@@ -27,15 +28,25 @@ def models(ctx: click.Context, *, as_json: bool) -> None:
 
     Alone it lists. `isamap models NAME` shows the card of NAME (a known name or a weights file).
     """
+    options.start_logging(verbose=0, quiet=False, log_format="text")
     if ctx.invoked_subcommand is None:
         _list(as_json=as_json)
+    given = ctx.get_parameter_source("as_json") is ParameterSource.COMMANDLINE
+    if given and ctx.invoked_subcommand in ("add", "export"):
+        raise click.UsageError(f"--json goes with list and show, not with {ctx.invoked_subcommand}")
 
 
 @models.command("list")
 @options.json_output
 def list_(*, as_json: bool) -> None:
     """List packaged and registered models."""
-    _list(as_json=as_json)
+    _list(as_json=as_json or _of_group())
+
+
+def _of_group() -> bool:
+    """Whether --json was said before the name of the command."""
+    group = click.get_current_context().parent
+    return group is not None and bool(group.params["as_json"])
 
 
 def _list(*, as_json: bool) -> None:
@@ -58,6 +69,7 @@ def _list(*, as_json: bool) -> None:
 @options.option("--stac", is_flag=True, help="Print a STAC item (Machine Learning Model extension) instead.")
 def show(name: str, *, as_json: bool, stac: bool) -> None:
     """Show the card of NAME: a known model or a weights file."""
+    as_json = as_json or _of_group()
     if stac:
         from isamap.core import models as recipe
 

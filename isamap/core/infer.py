@@ -19,7 +19,7 @@ from isamap.errors import IsamapError, MissingInputError, ModelError, PartialErr
 from isamap.io import store
 from isamap.io.occupy import occupy
 from isamap.io.raster import SceneInput
-from isamap.model.checkpoint import find
+from isamap.model.checkpoint import filed_as
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +87,13 @@ def raster_job(source: SceneInput, out: Path) -> Job:
 
 
 def tile_jobs(tiles: Sequence[Tile], year: int, workspace: Path, out: Path | None, model: str) -> list[Job]:
-    """The maps of grid tiles from their annual composites."""
-    directory = out or product.map_directory(workspace, find(model).stem, year)
+    """The maps of grid tiles from their annual composites.
+
+    Raises:
+        MissingInputError, ModelError: there is no such model.
+        ConfigError: maps for the workspace of weights that are called like another model.
+    """
+    directory = out or product.map_directory(workspace, filed_as(model), year)
     return [
         Job(
             name=str(tile),

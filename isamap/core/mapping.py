@@ -4,21 +4,22 @@ A map whose item carries the same provenance is done and left alone.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isamap import __version__, digests
+from isamap.core.map_job import Job, Mapped, Options
 from isamap.domain import product
 from isamap.domain.composite import made_of
-from isamap.domain.grid import Window, refine
+from isamap.domain.grid import Tile, Window, refine
 from isamap.domain.panels import batches
 from isamap.engine.machine import cores
 from isamap.engine.pages import Ceiling, keep_pages
@@ -26,76 +27,18 @@ from isamap.engine.stream import stream
 from isamap.errors import InputError
 from isamap.io import raster, store
 from isamap.io.cog import CogWriter
-from isamap.io.composite import Made, item_beside
+from isamap.io.composite import Made, check_grid, item_beside
 from isamap.io.preview import Thumbnail, write_preview
+from isamap.io.unchanged import watched
 from isamap.model import device
 from isamap.model.checkpoint import find
 from isamap.model.fitting import warn_of_misfit
 from isamap.model.predict import Pending, Predictor
 from isamap.progress import Progress
 
+__all__ = ["Job", "Mapped", "Mapper", "Options", "map_job", "mapper", "published"]
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to map; what of it changes pixels or files is part of the provenance."""
-
-    model: str = "fast"
-    """Packaged name or path of a safetensors file."""
-    threshold: float | None = None
-    """Probability from which a pixel is ISA; None takes the model's."""
-    probability: bool = False
-    """Also write the probability COG."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    window_px: int = 512
-    """Side of a window in input pixels, a multiple of 256."""
-    batch: int = 0
-    """Windows in one forward pass; 0 chooses: 1 on a CPU, 8 on CUDA."""
-    threads: int = 0
-    """Threads of one process; 0 leaves it to torch, -n means an nth of the cores."""
-    overwrite: bool = False
-    """Redo what is done."""
-    show_progress: bool = False
-    """Whether a bar may be drawn for the windows of a raster."""
-
-    @property
-    def layers(self) -> tuple[product.Layer, ...]:
-        """Rasters that will be written."""
-        return (product.CLASSES, product.PROBABILITY) if self.probability else (product.CLASSES,)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One map to make."""
-
-    name: str
-    """Tile id, or the stem of the user's raster."""
-    source: raster.SceneInput
-    """What it is made from."""
-    target: store.Target
-    """Where it goes."""
-    span: tuple[str, str]
-    """Time it speaks of."""
-    margin_px: int = 0
-    """Pixels around the tile that only serve as neighbours."""
-
-    def __str__(self) -> str:
-        """As logs name it."""
-        return self.name
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """What became of a job that did not fail."""
-
-    state: Literal["mapped", "skipped"]
-    """`mapped`, or `skipped` because it was done."""
-    paths: tuple[Path, ...]
-    """Published files, class map first."""
-    isa_share: float | None = None
-    """ISA share of the valid pixels."""
 
 
 @dataclass
@@ -152,18 +95,22 @@ class Mapper:
 
     def _map(self, job: Job, item: dict[str, Any] | None) -> Mapped:
         """Make one map of files, or find it done; `item` describes the composite."""
-        digest = job.source.digest()
-        if len(job.source.paths) == 1:
-            store.check_asset(job.source.paths[0], digest)
-        provenance = self.provenance(job, digest)
-        found = store.state(job.target, provenance)
-        if found is store.State.DONE and not self.options.overwrite:
-            return Mapped("skipped", published(job, self.options))
-        with raster.open_scene(job.source, *self.predictor.bands, self.predictor.card.network.gsd_m) as scene:
-            warn_of_misfit(self.predictor.card, (job.name, scene.geobox), job.source.paths, item)
-            again = "" if found is store.State.NEW else " in place of the map that is there"
-            log.info("mapping %s (%d x %d px)%s", job.name, *scene.geobox.shape[::-1], again)
-            return self._publish(job, scene, provenance, made_of(item))
+        network = self.predictor.card.network
+        with watched(job.source.paths) as check:
+            digest = job.source.digest()
+            if len(job.source.paths) == 1:
+                store.check_asset(job.source.paths[0], digest)
+            provenance = self.provenance(job, digest)
+            found = store.state(job.target, provenance)
+            if found is store.State.DONE and not self.options.overwrite:
+                return Mapped("skipped", published(job, self.options))
+            with raster.open_scene(job.source, *self.predictor.bands, network.gsd_m) as scene:
+                if job.margin_px:
+                    check_grid(job.source.paths[0], scene.geobox, Tile.parse(job.name))
+                warn_of_misfit(self.predictor.card, (job.name, scene.geobox), job.source.paths, item)
+                again = "" if found is store.State.NEW else " in place of the map that is there"
+                log.info("mapping %s (%d x %d px)%s", job.name, *scene.geobox.shape[::-1], again)
+                return self._publish(job, scene, provenance, made_of(item), check)
 
     def provenance(self, job: Job, digest: str) -> dict[str, Any]:
         """Everything the bytes of a map depend on, as a JSON document."""
@@ -185,9 +132,22 @@ class Mapper:
         }
 
     def _publish(
-        self, job: Job, scene: raster.Scene, provenance: dict[str, Any], origin: dict[str, Any]
+        self,
+        job: Job,
+        scene: raster.Scene,
+        provenance: dict[str, Any],
+        origin: dict[str, Any],
+        check: Callable[[], None],
     ) -> Mapped:
-        """Write the rasters, the picture and the item of a map; `origin` says what its composite was made of."""
+        """Write the rasters, the picture and the item of a map.
+
+        Args:
+            job: the map.
+            scene: its open input.
+            provenance: of the map.
+            origin: what its composite was made of.
+            check: refuses an input that has changed.
+        """
         core = scene.geobox
         if job.margin_px:
             margin = slice(job.margin_px, -job.margin_px)
@@ -199,7 +159,9 @@ class Mapper:
         tags["isamap_threshold"] = f"{threshold:g}"
         shape = (core.shape[0], core.shape[1])
         layers = self.predictor.layers(probability=self.options.probability)
-        with store.publish(job.target) as publication:
+        picture_name = stem + product.PREVIEW_SUFFIX
+        names = [picture_name, *(stem + layer.suffix for layer in layers)]
+        with store.publish(job.target, names) as publication:
             thumbnail = Thumbnail(shape, scene.bands, card.network.gsd_m)
             with ExitStack() as stack:
                 beside = stack.enter_context(ThreadPoolExecutor(1))
@@ -212,7 +174,7 @@ class Mapper:
                 if not tally.valid:
                     raise InputError(f"{job.source.paths[0]}: no pixel has all bands: nothing to map")
                 writers[0].assemble()
-                picture = publication.path(stem + product.PREVIEW_SUFFIX)
+                picture = publication.path(picture_name)
                 drawn = beside.submit(write_preview, picture, thumbnail, writers[0].path, layers[0])
             drawn.result()  # while the rasters were read back
             share = tally.isa / tally.valid
@@ -224,7 +186,10 @@ class Mapper:
                 "isamap:isa_share": round(share, 6),
                 "isamap:valid_share": round(tally.valid / (geobox.shape[0] * geobox.shape[1]), 6),
             }
-            publication.commit(product.map_item(stem, geobox, job.span, layers, properties))
+            check()
+            gone = publication.commit(product.map_item(stem, geobox, job.span, layers, properties))
+        if stem + product.PROBABILITY.suffix in gone:
+            _warn_of_removal(job.target.directory)
         return Mapped("mapped", published(job, self.options), share)
 
     def _stream(
@@ -273,6 +238,16 @@ def published(job: Job, options: Options) -> tuple[Path, ...]:
     stem, directory = job.target.stem, job.target.directory
     names = [stem + layer.suffix for layer in options.layers] + [stem + product.PREVIEW_SUFFIX]
     return (*(directory / name for name in names), job.target.item_path)
+
+
+@cache
+def _warn_of_removal(directory: Path) -> None:
+    """Say once per process and folder that a new map without probability does not keep that of the one before."""
+    log.warning(
+        "%s: maps that are made again without --probability lose the probability raster of the map before, "
+        "which is of another run",
+        directory,
+    )
 
 
 @lru_cache(maxsize=1)

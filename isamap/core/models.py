@@ -1,18 +1,22 @@
 """`isamap models`: the registry of models, their STAC items, and models as programs of their own."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from isamap.domain.model_item import model_item, stamp
-from isamap.errors import ConfigError, InputError
+from isamap.errors import ConfigError, InputError, MissingInputError, ModelError
 from isamap.io import store
 from isamap.io.holders import RUN_LOCK
 from isamap.model import settling
 from isamap.model.checkpoint import NAME, PACKAGED, Card, find, known, load, load_card, registry
 from isamap.model.export import export as program
 from isamap.model.networks import cost_macs
+from isamap.model.trial import try_out
+
+log = logging.getLogger(__name__)
 
 WINDOW_STEP_PX = 8
 """Windows of exported programs are multiples of this: the coarsest stride of any network."""
@@ -33,8 +37,14 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Every packaged and registered model."""
-    return [Entry(name, path, load_card(path), path.parent == PACKAGED) for name, path in known().items()]
+    """Every packaged and registered model; one whose card cannot be read is left out, with a warning."""
+    found = []
+    for name, path in known().items():
+        try:
+            found.append(Entry(name, path, load_card(path), path.parent == PACKAGED))
+        except (MissingInputError, ModelError) as fault:
+            log.warning("%s is left out: %s", name, fault)
+    return found
 
 
 def add(weights: Path, name: str | None = None, *, overwrite: bool = False) -> Path:
@@ -42,7 +52,7 @@ def add(weights: Path, name: str | None = None, *, overwrite: bool = False) -> P
 
     Raises:
         ConfigError: a name that cannot be used, or is taken.
-        ModelError: the weights are damaged or do not fit their card.
+        ModelError: the weights are damaged, do not fit their card, or give no finite number.
     """
     chosen = name or weights.stem
     if not NAME.fullmatch(chosen):
@@ -56,7 +66,8 @@ def add(weights: Path, name: str | None = None, *, overwrite: bool = False) -> P
     with store.lock(folder / RUN_LOCK, wait=True, what=str(folder)):
         if target.exists() and not overwrite:
             raise ConfigError(f"{chosen} is registered already: --overwrite replaces it")
-        card, _ = load(weights)
+        card, network = load(weights)
+        try_out(network, weights)
         document = card.model_dump(mode="json") | {"name": chosen}
         store.write_atomic(target, weights.read_bytes())
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"

@@ -14,6 +14,7 @@ from isamap.domain.audit import (
     AGAIN,
     CLEAR,
     MAX_DEEP_SHARE,
+    REMOVED,
     SHARE_ERROR,
     UNCLEAR,
     Check,
@@ -30,9 +31,11 @@ from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, Layer
 from isamap.errors import InputError, MissingInputError
 from isamap.io import store
 from isamap.io.cog import layout_faults
+from isamap.io.composite import check_grid, is_off_grid
 from isamap.io.guard import GDAL_ENV, check_complete, open_raster, reason
 from isamap.io.pixels import LAYERS, Tally, Validity, read_pixels, validity
 from isamap.io.placing import check_position, geobox_of
+from isamap.io.strangers import is_ours
 from isamap.io.telling import file_fault, layout_warnings_hushed, told
 
 TAGS = {"isamap_model": "model", "isamap_threshold": "threshold"}
@@ -96,7 +99,7 @@ def _audit(subject: Subject) -> Audited:
         return Audited((_without_item(subject),))
     faults = [Finding(stem, "item", f"item {text}", AFRESH) for text in item_faults(item, stem, subject.year)]
     if faults:
-        return Audited(tuple(faults))
+        return Audited(tuple(_settled(faults, subject)))
     assets: dict[str, dict[str, Any]] = item["assets"]
     classes = scheme_of(item).name
     findings = list(_file_findings(directory, stem, assets, quick=subject.quick))
@@ -114,7 +117,7 @@ def _audit(subject: Subject) -> Audited:
         if readable:
             findings += _pixel_findings(stem, item, readable, valid)
     damaged = any(finding.check == "pixels" for finding in findings)
-    findings = [*_settled(findings), *_unlisted(directory, stem, assets)]
+    findings = [*_settled(findings, subject), *_unlisted(directory, stem, assets)]
     return Audited(tuple(findings), traits_of(item), classes in readable and aligned and not damaged)
 
 
@@ -127,6 +130,8 @@ def _without_item(subject: Subject) -> Finding:
         return Finding(stem, "item", f"{path.name} is no JSON object", AGAIN)
     if raster.exists():
         return Finding(stem, "item", f"{stem}.tif has no item: it may be incomplete", UNCLEAR)
+    if is_off_grid(subject.composite, subject.tile):
+        return Finding(stem, "coverage", "not mapped: its composite lies on another grid", REMADE)
     if subject.composite is not None and not subject.composite.is_file():
         todo = f"run isamap infer, which makes its composite too, or put one at {subject.composite}"
     else:
@@ -134,13 +139,19 @@ def _without_item(subject: Subject) -> Finding:
     return Finding(stem, "coverage", "not mapped", todo)
 
 
-def _settled(findings: Collection[Finding]) -> list[Finding]:
+def _settled(findings: Collection[Finding], subject: Subject) -> list[Finding]:
     """Each finding once, all with one advice: where infer sees for itself that the map must be redone, no other is needed."""
-    again = any(finding.todo == AGAIN for finding in findings)
-    settled = (
-        replace(finding, todo=AGAIN) if again and finding.todo == AFRESH else finding for finding in findings
-    )
+    todos = {finding.todo for finding in findings}
+    afresh = AFRESH if AFRESH not in todos or _is_known(subject.target) else REMOVED
+    todo = AGAIN if AGAIN in todos else afresh
+    settled = (replace(finding, todo=todo) if finding.todo == AFRESH else finding for finding in findings)
     return list(dict.fromkeys(settled))
+
+
+def _is_known(target: store.Target) -> bool:
+    """Whether infer would know the rasters for its own without their item."""
+    paths = (target.directory / f"{target.stem}{layer.suffix}" for layer in LAYERS.values())
+    return all(is_ours(path) for path in paths if path.is_file())
 
 
 def _unlisted(directory: Path, stem: str, assets: Mapping[str, dict[str, Any]]) -> Iterator[Finding]:
@@ -176,7 +187,8 @@ def _raster_findings(
             for check, text in _header_faults(src, layer, item):
                 yield Finding(stem, check, f"{path.name} {text}", AFRESH)
             if fault := grid_fault(geobox, tile.geobox(gsd_m=1) if tile else None):
-                yield Finding(stem, "grid", f"{path.name} {fault}", AFRESH)
+                todo = REMADE if is_off_grid(subject.composite, tile) else AFRESH
+                yield Finding(stem, "grid", f"{path.name} {fault}", todo)
             elif fault := place_fault(item, geobox):
                 yield Finding(stem, "item", f"item {fault}", AFRESH)
         faults = layout_faults(path)
@@ -231,6 +243,8 @@ def _validity(subject: Subject, item: Mapping[str, Any]) -> tuple[Validity | Non
         if digest == item["properties"]["isamap:provenance"]["inputs"]:
             return validity(path, subject.tile), ()
         store.check_asset(path, digest)
+        with open_raster(path) as src:
+            check_grid(path, geobox_of(src), subject.tile)
     except (InputError, MissingInputError) as fault:
         return None, (Finding(stem, "nodata", f"the composite: {fault}", REMADE),)
     return None, (Finding(stem, "stale", "the composite has changed since the map was made", AGAIN),)

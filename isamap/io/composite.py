@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from isamap.domain.audit import grid_fault
 from isamap.domain.composite import BAND_NAMES, NODATA, cog_profile
+from isamap.domain.grid import MARGIN_PX, Tile
 from isamap.errors import InputError
 from isamap.io.encode import encode
 from isamap.io.guard import one_line, open_raster
+from isamap.io.placing import check_position, geobox_of
 from isamap.io.store import read_item
 
 
@@ -54,6 +57,32 @@ def read_composite(path: Path) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
             raise InputError(f"{one_line(path)} is no composite: its bands are {src.descriptions}")
         pixels: NDArray[np.uint16] = src.read()
     return pixels[:-1], pixels[-1]
+
+
+def check_grid(path: Path, geobox: GeoBox, tile: Tile) -> None:
+    """Refuse a composite that is not exactly its tile with the margin: the map would not be that of the tile.
+
+    Raises:
+        InputError: it lies on another grid.
+    """
+    if fault := grid_fault(geobox, tile.geobox(margin_px=MARGIN_PX)):
+        raise InputError(
+            f"{one_line(path)} {fault} (with its margin): remove it and run isamap fetch, "
+            "or put one on the grid of the tile there"
+        )
+
+
+def is_off_grid(path: Path | None, tile: Tile | None) -> bool:
+    """Whether a raster lies where the composite of a tile belongs, but is none: nothing is mapped from it."""
+    if path is None or tile is None or not path.is_file():
+        return False
+    try:
+        with open_raster(path) as src:
+            check_position(src)
+            check_grid(path, geobox_of(src), tile)
+    except InputError:
+        return True
+    return False
 
 
 def item_beside(path: Path) -> dict[str, Any] | None:

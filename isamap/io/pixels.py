@@ -17,6 +17,7 @@ from isamap.domain.classes import ISA, SCHEMES
 from isamap.domain.grid import MARGIN_PX, SCALE, TILE_PX, Tile, Window, windows
 from isamap.domain.product import NODATA, PROBABILITY, Layer, class_layer
 from isamap.errors import InputError
+from isamap.io.composite import check_grid
 from isamap.io.guard import GDAL_ENV, open_raster, raster_window, reason
 from isamap.io.placing import geobox_of
 from isamap.io.telling import layout_warnings_hushed
@@ -65,8 +66,7 @@ def validity(path: Path, tile: Tile) -> Validity:
         InputError, MissingInputError: it cannot be read, or is not the tile's.
     """
     with rasterio.Env(**GDAL_ENV), open_raster(path) as src:
-        if geobox_of(src) != tile.geobox(margin_px=MARGIN_PX):
-            raise InputError(f"{path} does not lie on the grid of {tile}")
+        check_grid(path, geobox_of(src), tile)
         bands = [index for index, text in enumerate(src.descriptions, start=1) if canonical(text)]
         inner = raster_window(Window(MARGIN_PX, MARGIN_PX, TILE_PX, TILE_PX))
         try:

@@ -30,6 +30,7 @@ from isamap.io.atomic import make_directory, sync, write_atomic, write_durably, 
 from isamap.io.claims import claim, claim_path
 from isamap.io.locks import NO_SPACE, lock, refuse_folders, storage_error, storage_errors
 from isamap.io.parts import new_part, release, remove_part
+from isamap.io.strangers import check_kind, refuse_strangers
 
 __all__ = [
     "Publication",
@@ -155,35 +156,20 @@ def read_item(path: Path) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else None
 
 
-def _check_kind(target: Target, assets: Collection[str]) -> None:
-    """Keep a product from taking the place of one of another kind: its files would be removed as an older version's.
-
-    Args:
-        target: where the product is to be published.
-        assets: keys of its assets.
-
-    Raises:
-        InputError: the item there has none of them.
-    """
-    said = (read_item(target.item_path) or {}).get("assets")
-    there = (
-        {key for key, asset in said.items() if isinstance(asset, dict)} if isinstance(said, dict) else set()
-    )
-    if there and not there & set(assets):
-        raise InputError(
-            f"{target.item_path} describes another product ({', '.join(sorted(there))}): choose another folder"
-        )
-
-
 @contextmanager
-def publish(target: Target) -> Iterator["Publication"]:
+def publish(target: Target, names: Collection[str] = ()) -> Iterator["Publication"]:
     """A place to write a product, made visible by `Publication.commit`.
 
     A block left without commit changes nothing at the final names. Nobody else publishes the same
     target meanwhile: it is claimed.
 
+    Args:
+        target: the product.
+        names: files that it will consist of, if those of others are to be refused before the work.
+
     Raises:
         BusyError: another process is at work on it.
+        InputError: one of the names is that of a file which isamap did not make.
         StorageError: the disk is full, read-only or broken.
     """
     with storage_errors(target.item_path):
@@ -191,6 +177,8 @@ def publish(target: Target) -> Iterator["Publication"]:
         refuse_folders(target.directory, _known_names(target))  # before the work, not after it
     with claim(claim_path(target.directory, target.stem), str(target.item_path)):
         with storage_errors(target.item_path):
+            if names:
+                refuse_strangers(target.item_path, read_item(target.item_path), names, _known_names(target))
             part, held = new_part(target.directory, target.stem)
         try:
             yield Publication(target, part)
@@ -219,12 +207,15 @@ class Publication:
             raise ValueError(f"{name} is the item, which commit writes")
         return path
 
-    def commit(self, item: dict[str, Any]) -> None:
+    def commit(self, item: dict[str, Any]) -> tuple[str, ...]:
         """Publish the assets that `item` names, then `item` itself, in place of an older version.
 
         Args:
             item: STAC item whose assets have an href `./<name>` of a file written in this
                 publication; their `file:size` and `file:checksum` are filled in.
+
+        Returns:
+            Names of files of the older version that are gone.
 
         Raises:
             InputError: another product is there.
@@ -233,12 +224,13 @@ class Publication:
         target = self.target
         with storage_errors(target.item_path):
             names = self._seal(item)
-            _check_kind(target, item["assets"])
+            check_kind(target.item_path, read_item(target.item_path), item["assets"])
             stale = _known_names(target) - names
             refuse_folders(target.directory, names | stale)
             self._place_journal(sorted(names | stale))
             target.item_path.unlink(missing_ok=True)
             sync(target.directory)
+            gone = [name for name in sorted(stale) if (target.directory / name).exists()]
             for name in sorted(stale):
                 (target.directory / name).unlink(missing_ok=True)
             for name in sorted(names):
@@ -247,6 +239,7 @@ class Publication:
             (self.directory / target.item_path.name).replace(target.item_path)
             sync(target.directory)
             target.journal_path.unlink(missing_ok=True)
+        return tuple(gone)
 
     def _seal(self, item: dict[str, Any]) -> set[str]:
         """Names of the assets, after they and the item are complete and on disk in the part directory."""

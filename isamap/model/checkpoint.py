@@ -21,7 +21,7 @@ from torch import Tensor
 from isamap.config import Settings, first_fault
 from isamap.domain.calibration import Calibration
 from isamap.domain.level import Level
-from isamap.errors import MissingInputError, ModelError
+from isamap.errors import ConfigError, MissingInputError, ModelError
 from isamap.model.networks import Network, NetworkConfig, build
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -101,6 +101,23 @@ def find(name: str) -> Path:
             f"{path} is not a .safetensors file: isamap loads no other kind, pickles can run code"
         )
     return path
+
+
+def filed_as(name: str) -> str:
+    """The name under which a workspace keeps the maps of a model: its own, or that of its file.
+
+    Raises:
+        MissingInputError, ModelError: as for `find`.
+        ConfigError: a file that is called like a packaged or registered model, whose maps it would replace.
+    """
+    path = find(name)
+    other = known().get(path.stem)
+    if other is not None and not path.samefile(other):
+        raise ConfigError(
+            f"{path} is called like the model {path.stem}, whose maps it would replace: rename the file (and its card), "
+            "or keep it with isamap models add --name and give that name"
+        )
+    return path.stem
 
 
 def load_card(weights: Path) -> Card:

@@ -21,6 +21,7 @@ from isamap.model import settling
 from isamap.model.checkpoint import load
 from isamap.model.device import dtype_of, resolve
 from isamap.model.transfer import Arrival, Transfer
+from isamap.model.trial import try_out
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Predictor:
         self.device = resolve(device)
         self.dtype = dtype_of(self.device)
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this combination
+        try_out(self.network, weights)
         self.threshold = self.card.threshold if threshold is None else threshold
         self._settled = self.card.settled(self.threshold)
         self.scheme = SCHEMES[self.card.network.classes]
