@@ -136,9 +136,8 @@ def test_maps_that_hardly_correlate_are_said_not_to_be_moved(shifts, tmp_path):
 
 def test_years_without_a_map_have_no_shift(shifts, tmp_path):
     whole = ground(300, 300)
-    for year, name in ((2017, "b"), (2019, "a"), (2019, "b")):
-        write(tmp_path / str(year) / f"{name}.tif", whole, METRES)
-    write(tmp_path / "2021" / "a.tif", whole, METRES)
-    write(tmp_path / "2021" / "b.tif", whole, METRES)
+    places = {"a": METRES, "b": METRES * Affine.translation(1000, 0)}
+    for year, name in ((2017, "b"), (2019, "a"), (2019, "b"), (2021, "a"), (2021, "b")):
+        write(tmp_path / str(year) / f"{name}.tif", whole, places[name])
     (rows, _) = shifts(tmp_path / "2017", tmp_path / "2019", tmp_path / "2021")
     assert [(row["tile"], row["year"]) for row in rows] == [("a", 2021), ("b", 2019), ("b", 2021)]

@@ -47,8 +47,7 @@ def ground_steps(geobox: GeoBox) -> Steps:
         geobox: of some kilometres; in degrees those of a larger one differ from row to row.
     """
     a, b, _, d, e, _ = geobox.transform[:6]
-    (height, width), (left, bottom, right, top) = geobox.shape, geobox.boundingbox
-    unit_m2 = pixel_area_m2(geobox) * (height * width / ((right - left) * (top - bottom)))
+    unit_m2 = pixel_area_m2(geobox) / abs(a * e - b * d)
     shape = _shape(geobox)
     east, north = (unit_m2 * shape) ** 0.5, (unit_m2 / shape) ** 0.5
     return Steps(a * east, d * north, b * east, e * north)
