@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from test_change import SIDE, YEARS, grid_of, striped, write_map, years
 
+from isamap.domain.grid import Tile, Window, crop
 from isamap.domain.ground_area import pixel_area_m2
 
 
@@ -102,3 +104,25 @@ def test_the_area_of_rotated_pixels_is_that_of_their_outline():
     north_up = grid_of(300)
     turned = GeoBox(north_up.shape, north_up.transform * Affine.rotation(30), north_up.crs)
     assert pixel_area_m2(turned) == pytest.approx(pixel_area_m2(north_up), rel=1e-5)
+
+
+def test_maps_in_each_others_boxes_that_know_other_ground_are_compared(change, tmp_path):
+    lower = np.tril(np.ones((SIDE, SIDE), np.bool_))
+    for t, year in enumerate(YEARS[:2]):
+        for name, known in (("one", lower), ("two", ~lower)):
+            write_map(tmp_path / str(year) / f"{name}.tif", np.where(known, striped(t), 255).astype(np.uint8))
+    ended = change(*(tmp_path / str(year) for year in YEARS[:2]), *years(2), "--json")
+    assert ended.code == 0, ended.err
+    areas = json.loads(ended.out)["tables"]["areas"]
+    assert areas[0]["ground with enough looks (km²)"] == pytest.approx(SIDE * SIDE * 6 / 8 / 1e6, rel=0.01)
+
+
+def test_a_map_beside_a_tile_of_the_same_ground_is_refused(change, tmp_path):
+    tile = Tile.parse(tiny.TILES[0])
+    grid = crop(tile.geobox(gsd_m=1), Window(0, 0, SIDE, SIDE))
+    for t, year in enumerate(YEARS[:2]):
+        for name in (str(tile), "mosaic"):
+            write_map(tmp_path / str(year) / f"{name}.tif", striped(t), grid)
+    ended = change(*(tmp_path / str(year) for year in YEARS[:2]), *years(2))
+    assert ended.code == 65
+    assert "show the same ground in 2017" in ended.err

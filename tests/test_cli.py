@@ -723,7 +723,9 @@ def test_an_input_that_changes_while_it_is_mapped_publishes_nothing(infer, scene
         if how == "in place":
             tiny.change_pixel(scene)
         elif how == "replaced":
-            shutil.copy(scene, scene.with_suffix(".new")).replace(scene)
+            copy = Path(shutil.copy(scene, scene.with_suffix(".new")))
+            tiny.change_pixel(copy)
+            copy.replace(scene)
         elif how == "removed":
             scene.unlink()
         else:
@@ -735,6 +737,20 @@ def test_an_input_that_changes_while_it_is_mapped_publishes_nothing(infer, scene
     assert ended.code == 65
     assert ended.err.splitlines()[-1].endswith(f"{scene}: changed while it was read: run again")
     assert contents(Path("out")) == before
+
+
+def test_an_input_replaced_by_its_own_copy_is_no_other(infer, scene, monkeypatch):
+    from isamap.io import raster
+
+    real = raster.open_scene
+
+    def opened(*arguments):
+        found = real(*arguments)
+        Path(shutil.copy(scene, scene.with_suffix(".new"))).replace(scene)
+        return found
+
+    monkeypatch.setattr(raster, "open_scene", opened)
+    assert infer().code == 0
 
 
 # Tiles
@@ -827,6 +843,10 @@ def test_weights_called_like_another_model_do_not_take_the_place_of_its_maps(isa
     assert "is called like the model fast, whose maps it would replace: rename the file" in ended.err
     assert isamap("infer", *area, "--model", tmp_path / "fast.safetensors", "-o", "elsewhere").code == 0
     assert isamap("infer", *area, "--model", PACKAGED / "fast.safetensors").code == 0
+    (tmp_path / "copy").mkdir()
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(PACKAGED / f"fast{suffix}", tmp_path / "copy")
+    assert isamap("infer", *area, "--model", tmp_path / "copy" / "fast.safetensors").code == 0
     assert isamap("infer", *area, "--model", model).code == 0
 
 

@@ -498,7 +498,9 @@ def test_an_offset_is_seen_in_floats_and_beside_a_handful_of_dark_pixels(tmp_pat
     advice = "give --offset -1000" if unit == 1 else "take 0.1 off the values"
     assert re.search(rf"the darkest pixels have reflectance 0.1\d\d: .*04.00.*, {advice}", caplog.text)
     caplog.clear()
-    check(write_raster(tmp_path / "scene-20210714.tif", lifted * unit))
+    older = tmp_path / "S2A_MSIL2A_20210714T064631_N0301_R020_T40RCN_20210714T101010.SAFE"
+    older.mkdir()
+    check(write_raster(older / "scene.tif", lifted * unit))
     assert not caplog.records
 
 
@@ -509,7 +511,9 @@ def test_a_path_that_names_the_baseline_is_warned_of_until_the_user_says(tmp_pat
     dn[:, :4] = 950
     path = write_raster(folder / "a.tif", dn)
     check(path)
-    assert re.search("the name says .*, give --offset -1000 .*--offset 0 says that it is gone", caplog.text)
+    assert re.search(
+        "name or tags say .*, give --offset -1000 .*--offset 0 says that it is gone", caplog.text
+    )
     caplog.clear()
     check(path, offset=-1000)
     check(path, offset=0)
@@ -616,7 +620,7 @@ def test_only_the_wanted_layers_are_opened(tmp_path, dn):
             ((f"s2-oscd-change/{city}-10m.tif", f"s2-oscd-change/{city}-20m.tif"), OSCD, {})
             for city in ("chongqing/chongqing-20180402", "beihai/beihai-20161209", "rio/rio-20160424")
         ],
-        *[((f"s2-slovenia-5dates/s2-slovenia-{date}.tif",), WANTED, {"reproject": True}) for date in range(5)],
+        *[((f"s2-slovenia-5dates/s2-slovenia-{date}.tif",), WANTED, {"reproject": True}) for date in range(1, 5)],
         *[((f"s2-boadella-2020/s2-boadella-2020-01-{day}.tif",), WANTED, {"reproject": True}) for day in (13, 28)],
         (("s2-massachusetts/s2-massachusetts.tif",), WANTED, {"reproject": True}),
     ],

@@ -21,7 +21,7 @@ from PIL import Image
 from isamap.domain.report import Figure, Report, Section, Table, shown
 from isamap.errors import ConfigError, InputError, StorageError
 from isamap.io import report as io_report
-from isamap.io.report import check_report, check_report_libraries, write_geoparquet, write_report
+from isamap.io.report import check_place, check_report_libraries, write_geoparquet, write_report
 
 NAN = float("nan")
 HOSTILE = "<script>alert('1')</script>\"&amp;{{ 7 * 7 }}"
@@ -403,10 +403,10 @@ def test_the_report_of_another_command_is_not_replaced(tmp_path):
     files = write_report(report(), tmp_path, {"command": "change"})
     before = {path: path.read_bytes() for path in files}
     for act in (
-        lambda: check_report(tmp_path, "evaluate"),
+        lambda: check_place(tmp_path, "evaluate"),
         lambda: write_report(report(), tmp_path, {"command": "evaluate"}),
     ):
         with pytest.raises(InputError, match=r"holds the report of isamap change, .* choose another -o"):
             act()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-    check_report(tmp_path, "change")
+    check_place(tmp_path, "change")

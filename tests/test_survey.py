@@ -933,3 +933,10 @@ def test_a_design_has_a_picture_of_the_ground_around_each_point(isamap, ground, 
     ended = isamap("evaluate", "map.tif", "--design", "--size", "90", "--image", "none.tif", "-o", "e")
     assert ended.code == 66
     assert not (ground / "e" / "sample.gpkg").exists()
+
+
+def test_a_table_has_no_layers(isamap, ground):
+    (ground / "s.csv").write_text("lon,lat,observed\n1,1,0\n")
+    ended = isamap("evaluate", "map.tif", "--sample", "s.csv:mine")
+    assert ended.code == 65
+    assert "is a table and has no layer mine" in ended.err

@@ -108,7 +108,7 @@ def change(**given: Any) -> None:
     from isamap.core import change_report
     from isamap.core.change_checks import check
     from isamap.core.change_survey import survey
-    from isamap.io.report import check_report
+    from isamap.io.report import check_place, check_report_libraries
 
     _check_strata(given)
     how = engines.settle(dict(given))
@@ -122,8 +122,10 @@ def change(**given: Any) -> None:
     if given["dry_run"]:
         _print_plan(recipe.plan(jobs), as_json=given["as_json"])
         return
-    if jobs and not given["shard"]:
-        check_report(jobs[0].target.directory, change_report.COMMAND)
+    if jobs:
+        check_place(jobs[0].target.directory, change_report.COMMAND)
+    if not given["shard"]:
+        check_report_libraries()
     chosen = _options(given, years, versions=maps.versions)
     outcome = recipe.run(jobs, chosen, maps.lineages, maps.remarks, how=how, wait=given["wait"])
     if given["shard"]:

@@ -71,7 +71,7 @@ def map_jobs(
 
 
 def plan(jobs: Sequence[Job]) -> dict[str, Any]:
-    """What a run would do, from file names alone: `--dry-run`."""
+    """What a run would do, by which files are there: `--dry-run`."""
     incomplete = sum(None in job.frames for job in jobs)
     made = sum(job.target.item_path.is_file() for job in jobs)
     return {

@@ -4,21 +4,32 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
+import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from isamap.core.differencing import Job
 from isamap.domain.grid import Tile
+from isamap.domain.lonlat import LONLAT
+from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io import store
 from isamap.io.frames import Frame, Lineage
+from isamap.io.probe import classes_at
 from isamap.io.products import Product
 from isamap.io.same_ground import SAME_GROUND, boxes_of, pairs_of
+from isamap.io.sample import Sample
 
 log = logging.getLogger(__name__)
 
 BEYOND = 0.001
 """Share of a map beyond the first one from which it is said."""
+LOOKS = 8
+"""Points in each direction at which two maps of the same outlines are asked whether both know the ground."""
+Boxes = dict[Path, BaseGeometry]
+"""Lon/lat polygon of each map."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +53,11 @@ def check(jobs: Sequence[Job], years: Sequence[int], *, force: bool) -> Maps:
     """
     _check_targets(jobs)
     lineages, versions = check_lineages(jobs, years, force=force)
-    own = [job for job in jobs if not _is_tile(job.name)]  # whose ground a tile is, is known
-    _check_ground(own, years)
-    remarks = (*_of_dates(jobs, years), *_of_ground(own, years))
+    own = [job for job in jobs if _tile(job) is None]  # the ground of tiles is known
+    boxes = boxes_of({frame.path: None for job in own for frame in job.frames if frame})
+    if own:
+        _check_ground(jobs, years, boxes)
+    remarks = (*_of_dates(jobs, years), *_of_ground(own, years, boxes))
     for remark in remarks:
         log.warning("%s", remark)
     return Maps(lineages, versions, remarks)
@@ -103,26 +116,47 @@ def _check_targets(jobs: Sequence[Job]) -> None:
             raise InputError(f"{names[0]!r} and {names[1]!r} would both be written as {stem}: rename one")
 
 
-def _is_tile(name: str) -> bool:
-    """Whether a map is called like a tile of the grid."""
+def _tile(job: Job) -> Tile | None:
+    """The tile of the grid that a map is called like."""
     try:
-        Tile.parse(name.partition(".")[0])
+        return Tile.parse(job.name.partition(".")[0])
     except InputError:
-        return False
-    return True
+        return None
 
 
-def _check_ground(jobs: Sequence[Job], years: Sequence[int]) -> None:
-    """No ground may be shown, and counted, by two tiles."""
-    if len(jobs) < 2:
-        return
+def _check_ground(jobs: Sequence[Job], years: Sequence[int], boxes: Boxes) -> None:
+    """No ground may be shown, and counted, by two maps of a year; tiles know by themselves which of them counts."""
+    tiles = {job.name: tile for job in jobs if (tile := _tile(job))}
     for index, year in enumerate(years):
-        frames = [job.frames[index] for job in jobs]
-        for one, other in pairs_of(boxes_of([frame.path for frame in frames if frame])):
-            raise InputError(
-                f"{one} and {other.name} show the same ground in {year}, by more than {SAME_GROUND:.0%} of one of them, "
-                "which would be counted twice: cut them, or give one"
-            )
+        there: Boxes = {}
+        frames = {frame.path: frame for job in jobs if (frame := job.frames[index])}
+        for job in jobs:
+            frame = job.frames[index]
+            if frame and job.name in tiles:
+                there[frame.path] = tiles[job.name].footprint()
+            elif frame and frame.path in boxes:
+                there[frame.path] = boxes[frame.path]
+        for one, other in pairs_of(there):
+            own = one in boxes or other in boxes
+            if own and _both_know(frames[one], frames[other], shapely.intersection(there[one], there[other])):
+                raise InputError(
+                    f"{one} and {other.name} show the same ground in {year}, by more than {SAME_GROUND:.0%} of one of "
+                    "them, which would be counted twice: cut them, or give one"
+                )
+
+
+def _both_know(one: Frame, other: Frame, shared: BaseGeometry) -> bool:
+    """Whether two maps know the same ground somewhere on what their outlines share, as some points tell."""
+    left, bottom, right, top = shapely.bounds(shared)
+    along = (np.arange(LOOKS) + 0.5) / LOOKS
+    lon, lat = np.meshgrid(left + along * (right - left), bottom + along * (top - bottom))
+    inside = shapely.contains_xy(shared, lon, lat)
+    sample = Sample(lon[inside], lat[inside], LONLAT, [{}] * int(inside.sum()))
+    known = [
+        classes_at(Product(frame.path.name, (frame.path,), frame.kind), sample, 0) != NODATA
+        for frame in (one, other)
+    ]
+    return bool((known[0] & known[1]).any())
 
 
 def _of_dates(jobs: Sequence[Job], years: Sequence[int]) -> Iterator[str]:
@@ -150,17 +184,21 @@ def _years_of(frame: Frame) -> tuple[int, int] | None:
     return (years[0], years[1]) if len(years) == 2 else None  # two ends
 
 
-def _of_ground(jobs: Sequence[Job], years: Sequence[int]) -> Iterator[str]:
+def _of_ground(jobs: Sequence[Job], years: Sequence[int], boxes: Boxes) -> Iterator[str]:
     """Ground that the first map of a tile does not show, and that is therefore not compared."""
-    for job in jobs:
-        of_year = {frame.path: year for year, frame in zip(years, job.frames, strict=True) if frame}
-        boxes = boxes_of(list(of_year))
-        for path, box in boxes.items():
-            first = next(iter(boxes))  # its grid is that of the tile
-            share = shapely.area(shapely.difference(box, boxes[first])) / (shapely.area(box) or 1)
-            if share > BEYOND:
-                yield (
-                    f"{share:.1%} of {path.name} ({of_year[path]}) lies beyond {first.name} ({of_year[first]}), whose ground "
-                    "alone is compared."
-                )
-                return
+    found = [text for job in jobs if (text := _beyond(job, years, boxes))]
+    if found:
+        more = f", and so of {len(found) - 1} more tiles" if len(found) > 1 else ""
+        yield f"{found[0]}{more}: the ground of the first map alone is compared."
+
+
+def _beyond(job: Job, years: Sequence[int], boxes: Boxes) -> str:
+    """What lies beyond the first map of a tile, in words; empty where nothing does."""
+    of_year = {frame.path: year for year, frame in zip(years, job.frames, strict=True) if frame}
+    there = [path for path in of_year if path in boxes]
+    for path in there[1:]:
+        first, box = there[0], boxes[path]
+        share = shapely.area(shapely.difference(box, boxes[first])) / (shapely.area(box) or 1)
+        if share > BEYOND:
+            return f"{share:.1%} of {path.name} ({of_year[path]}) lies beyond {first.name} ({of_year[first]})"
+    return ""

@@ -158,7 +158,7 @@ def document(outcome: Outcome, sampled: Sampled | None) -> dict[str, Any]:
 
 
 def settings(options: Options) -> dict[str, Any]:
-    """What was asked of the run, by the names of its options."""
+    """What was asked of the run, by the names of its options; `min_area` in m2."""
     chances = options.chances
     return {
         "probability": options.probability,
@@ -167,7 +167,7 @@ def settings(options: Options) -> dict[str, Any]:
         "gain_rate": chances.gain,
         "loss_rate": chances.loss,
         "start_share": chances.start,
-        "min_area_m2": options.min_area_m2,
+        "min_area": options.min_area_m2,
         "min_looks": options.min_looks,
         "align": options.align,
         "units": options.units,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from math import ceil
+from math import ceil, floor
 from typing import Any, Literal
 
 import numpy as np
@@ -39,10 +39,6 @@ from isamap.io.vector import files_of
 from isamap.io.zones import Units, source_of, zones_of
 
 log = logging.getLogger(__name__)
-
-
-REVISION = 3
-"""Of how a tile is made; a new number when the same maps and options give other rasters or counts."""
 
 
 @dataclass(frozen=True)
@@ -191,13 +187,18 @@ def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] |
     if shift is None:
         return None
     east_m, north_m = ground_steps(series.geobox).metres(shift.rows, shift.cols)
-    return round(east_m, 3), round(north_m, 3), round(shift.peak, 3)
+    return (
+        round(east_m, 3),
+        round(north_m, 3),
+        floor(shift.peak * 1000) / 1000,
+    )  # a limit not reached stays so
 
 
 def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:
     """Everything the bytes of the product depend on."""
     kinds = [frame and frame.kind for frame in job.frames]
-    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "revision": REVISION}
+    # the revision is a new number when the same maps and options give other rasters or counts
+    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "revision": 3}
     del settings["allow_overlap"]  # it lets something through, and changes nothing
     if options.units and (source := source_of(options.units)).path.exists():
         files = [digests.of_file(path) for path in files_of(source.path)]

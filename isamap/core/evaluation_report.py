@@ -16,7 +16,7 @@ from isamap.domain.evaluation import Tally
 from isamap.domain.report import Report, Table, shown
 from isamap.errors import CheckError, StorageError
 from isamap.io.evaluation_page import sample_section, tally_sections
-from isamap.io.report import UNITS, check_report, geoparquet, write_report
+from isamap.io.report import UNITS, check_place, check_report_libraries, geoparquet, write_report
 from isamap.io.zones import Units
 
 COMMAND, SCHEMA = "evaluate", 1
@@ -195,7 +195,8 @@ def prepare(out: Path) -> None:
         StorageError, ConfigError: it cannot.
         InputError: the report of another command lies there.
     """
-    check_report(out, COMMAND)
+    check_report_libraries()
+    check_place(out, COMMAND)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

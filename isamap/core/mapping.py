@@ -96,8 +96,7 @@ class Mapper:
     def _map(self, job: Job, item: dict[str, Any] | None) -> Mapped:
         """Make one map of files, or find it done; `item` describes the composite."""
         network = self.predictor.card.network
-        with watched(job.source.paths) as check:
-            digest = job.source.digest()
+        with watched(job.source.paths, job.source.digest) as (digest, check):
             if len(job.source.paths) == 1:
                 store.check_asset(job.source.paths[0], digest)
             provenance = self.provenance(job, digest)

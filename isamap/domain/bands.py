@@ -24,8 +24,9 @@ MAX_ABOVE_SHARE = 0.01
 """Floats above MAX_REFLECTANCE in more than this share of a window are percent or DN, not reflectance."""
 STRETCHED_SHARE = 0.2
 """More DN at MAX_REFLECTANCE than cloud and saturation make."""
-BYTE, BYTE_SPREAD = 255, 50
-"""Highest value, and least spread from the 1st to the 99th percentile, of bytes in wider integers; lakes spread less."""
+NEARLY_BYTE, BYTE, BYTE_SPREAD = 250, 255, 50
+"""Where the highest value lies, and the least spread from the 1st to the 99th percentile, of bytes in wider integers; lakes
+spread less."""
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,12 @@ def unit_doubt(visible: NDArray[np.float32]) -> str:
     above = float((visible >= MAX_REFLECTANCE).mean())
     if above > STRETCHED_SHARE:
         return f"{above:.0%} of the values mean reflectance {MAX_REFLECTANCE:g} and more: they seem stretched for display"
+    if (
+        not NEARLY_BYTE <= round(float(visible.max()) * QUANTIFICATION) <= BYTE
+    ):  # bytes for display fill their range
+        return ""
     low, high = np.percentile(visible, (1, 99), axis=1)
-    if visible.max() <= BYTE / QUANTIFICATION and (high - low).max() >= BYTE_SPREAD / QUANTIFICATION:
+    if (high - low).max() >= BYTE_SPREAD / QUANTIFICATION:
         return f"no value is above {BYTE}: they seem to be bytes made for display"
     return ""
 

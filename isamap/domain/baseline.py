@@ -22,46 +22,27 @@ DARK_SHARE, DARK_PX, MOST_DARK_SHARE = 0.001, 50, 0.01
 """Darkest is what so large a share of the pixels is darker than, and at least so many: a few bad ones say nothing. Of
 fewer than 5000 pixels that would be too large a share."""
 FIRST = "04.00"
-"""Baseline that began to add it,"""
-BEGAN = "20220125"
-"""on that day."""
+"""Baseline that began to add it, on 25 January 2022; scenes of before that are processed again have it, too."""
 
 _PRODUCT = re.compile(r"S2[A-Z]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d\d)(\d\d)_")
 _BASELINE = re.compile(r"0?(\d)\.?(\d\d)")  # 5.09, 05.09, 0509
-_DATE = re.compile(r"(?<!\d)(20\d\d)([-:]?)([01]\d)\2([0-3]\d)(?!\d)")  # 20180330, 2018-03-30, 2018:03:30
-_NOTICE = re.compile(r"Copernicus Sentinel(?:-2)? data \[?(20\d\d)(?:\s*[-,]\s*(20\d\d))?")
 
 
 def keeps_offset(paths: Iterable[PurePath], tags: Iterable[tuple[str, str]]) -> bool | None:
-    """Whether imagery has the offset as ESA delivers it, by a baseline or a date that it names; None if neither is there.
+    """Whether imagery has the offset as ESA delivers it, by the baseline that it names; None if it names none.
 
-    A baseline decides, for old scenes that are processed again have it too; without one the last date that the names
-    have, or else the tags.
+    A date says nothing: old scenes that are processed again have the offset.
 
     Args:
         paths: files, ESA's folders among their parents.
         tags: names and values of the files' tags.
     """
-    files, said = list(paths), list(tags)
-    baselines = [".".join(pair) for path in files for pair in _PRODUCT.findall(str(path))]
-    for name, value in said:
+    baselines = [".".join(pair) for path in paths for pair in _PRODUCT.findall(str(path))]
+    for name, value in tags:
         match = _BASELINE.fullmatch(value.strip()) if name.upper().endswith("PROCESSING_BASELINE") else None
         baselines += [f"0{match[1]}.{match[2]}"] if match else []
     baselines = [one for one in baselines if not is_synthetic(one)]
-    if baselines:
-        return max(baselines) >= FIRST
-    names, values = [path.stem for path in files], [value for _, value in said]
-    last = max(_dates(names) or _dates(values), default=BEGAN)
-    return False if last < BEGAN else None
-
-
-def _dates(texts: Iterable[str]) -> list[str]:
-    """Days that are written somewhere, YYYYMMDD, and the last of the years in the notices that Copernicus asks for."""
-    found: list[str] = []
-    for text in texts:
-        found += [f"{year}{month}{day}" for year, _, month, day in _DATE.findall(text)]
-        found += [f"{last or first}1231" for first, last in _NOTICE.findall(text)]
-    return found
+    return max(baselines) >= FIRST if baselines else None
 
 
 def darkest_of(visible: NDArray[np.float32]) -> float | None:
@@ -91,7 +72,7 @@ def why_lifted(visible: NDArray[np.float32], *, keeps: bool | None = None) -> st
         return f"{why} with the offset left in"
     if not keeps or _is_removed(visible):
         return ""
-    return f"the name says processing baseline {FIRST} or later: if these have the offset left in"
+    return f"name or tags say processing baseline {FIRST} or later: if these have the offset left in"
 
 
 def _is_removed(visible: NDArray[np.float32]) -> bool:

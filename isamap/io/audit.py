@@ -31,7 +31,7 @@ from isamap.domain.product import BLOCK_PX, CLASSES, NODATA, Layer
 from isamap.errors import InputError, MissingInputError
 from isamap.io import store
 from isamap.io.cog import layout_faults
-from isamap.io.composite import check_grid, is_off_grid
+from isamap.io.composite import check_place, is_off_grid
 from isamap.io.guard import GDAL_ENV, check_complete, open_raster, reason
 from isamap.io.pixels import LAYERS, Tally, Validity, read_pixels, validity
 from isamap.io.placing import check_position, geobox_of
@@ -243,8 +243,7 @@ def _validity(subject: Subject, item: Mapping[str, Any]) -> tuple[Validity | Non
         if digest == item["properties"]["isamap:provenance"]["inputs"]:
             return validity(path, subject.tile), ()
         store.check_asset(path, digest)
-        with open_raster(path) as src:
-            check_grid(path, geobox_of(src), subject.tile)
+        check_place(path, subject.tile)
     except (InputError, MissingInputError) as fault:
         return None, (Finding(stem, "nodata", f"the composite: {fault}", REMADE),)
     return None, (Finding(stem, "stale", "the composite has changed since the map was made", AGAIN),)

@@ -72,6 +72,17 @@ def check_grid(path: Path, geobox: GeoBox, tile: Tile) -> None:
         )
 
 
+def check_place(path: Path, tile: Tile) -> None:
+    """The same of a file.
+
+    Raises:
+        InputError: it lies on another grid, or cannot be read.
+    """
+    with open_raster(path) as src:
+        check_position(src)
+        check_grid(path, geobox_of(src), tile)
+
+
 def is_off_grid(path: Path | None, tile: Tile | None) -> bool:
     """Whether a raster lies where the composite of a tile belongs, but is none: nothing is mapped from it."""
     if path is None or tile is None or not path.is_file():
@@ -79,10 +90,10 @@ def is_off_grid(path: Path | None, tile: Tile | None) -> bool:
     try:
         with open_raster(path) as src:
             check_position(src)
-            check_grid(path, geobox_of(src), tile)
+            grid = geobox_of(src)
     except InputError:
-        return True
-    return False
+        return False
+    return grid_fault(grid, tile.geobox(margin_px=MARGIN_PX)) is not None
 
 
 def item_beside(path: Path) -> dict[str, Any] | None:

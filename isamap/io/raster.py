@@ -215,7 +215,7 @@ def open_scene(
                 "if there is imagery on the grid of its delivery, give that",
                 *(", ".join(warped), gsd_m),
             )
-        told = source.offset is not None or offset
+        told = source.offset is not None or any(scale != 1 for src in used for scale in src.scales)
         tags = [tag for src in used for tag in src.tags().items()]
         lifted = False if told else keeps_offset([path.absolute() for path in source.paths], tags)
     return Scene(replace(source, offset=offset), tuple(wanted), geobox, layers, lifted=lifted)

@@ -43,14 +43,12 @@ def check_report_libraries() -> None:
                 raise ImportError(f"No module named {name!r}")
 
 
-def check_report(folder: Path, command: str) -> None:
-    """Likewise, where a command is to write a report.
+def check_place(folder: Path, command: str) -> None:
+    """Likewise, where a command is to write its report.
 
     Raises:
-        ConfigError: a library that reports need is not installed.
         InputError: the report of another command lies there.
     """
-    check_report_libraries()
     _of_earlier(folder, command)
 
 

@@ -1,7 +1,7 @@
 """Rasters of one product that show the same ground."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ SAME_GROUND = 0.05
 """Share of a raster that another one shows, too; tiles of one grid share less but at the borders of zones."""
 
 
-def boxes_of(paths: Sequence[Path]) -> dict[Path, BaseGeometry]:
+def boxes_of(paths: Iterable[Path]) -> dict[Path, BaseGeometry]:
     """Lon/lat polygon of each raster; those that nothing can be read from are left out: whoever reads them says why."""
     boxes = {}
     for path in paths:

@@ -59,7 +59,12 @@ def read_sample(path: Path, layer: str | None = None) -> Sample:
         MissingInputError, InputError, ConfigError: as `read_features`; or there is no point, something else than
             points, a point without place, or an unknown CRS.
     """
-    sample = _read_csv(path) if path.suffix.lower() == ".csv" else _read_vector(path, layer)
+    table = path.suffix.lower() == ".csv"
+    if table and layer:
+        raise InputError(
+            f"{path} is a table and has no layer {layer}: columns are named by options of their own"
+        )
+    sample = _read_csv(path) if table else _read_vector(path, layer)
     if not (known := np.isfinite(sample.x) & np.isfinite(sample.y)).all():
         raise InputError(f"{path}: point {int(known.argmin()) + 1} has no finite coordinates: mend it")
     try:

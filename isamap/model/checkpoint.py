@@ -108,11 +108,11 @@ def filed_as(name: str) -> str:
 
     Raises:
         MissingInputError, ModelError: as for `find`.
-        ConfigError: a file that is called like a packaged or registered model, whose maps it would replace.
+        ConfigError: other weights than those of the packaged or registered model that they are called like.
     """
     path = find(name)
     other = known().get(path.stem)
-    if other is not None and not path.samefile(other):
+    if other is not None and load_card(path).weights_sha256 != load_card(other).weights_sha256:
         raise ConfigError(
             f"{path} is called like the model {path.stem}, whose maps it would replace: rename the file (and its card), "
             "or keep it with isamap models add --name and give that name"
