@@ -1,4 +1,4 @@
-"""What is known of the maps of `isamap change` before any is read: made alike, each of its own year, ground shown once."""
+"""What is known of the maps of `isamap change` before the work: made alike, each of its own year, ground shown once."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ Boxes = dict[Path, BaseGeometry]
 
 @dataclass(frozen=True)
 class Maps:
-    """What items and headers say of the maps."""
+    """What is known of the maps."""
 
     lineages: tuple[str, ...]
     """Recipe of each year's maps, in words."""
@@ -45,7 +45,7 @@ class Maps:
 
 
 def check(jobs: Sequence[Job], years: Sequence[int], *, force: bool) -> Maps:
-    """Look at the maps, of whose pixels none is read.
+    """Look at items and headers, and at a few pixels where outlines of maps lie on each other.
 
     Raises:
         InputError: recipes differ and nobody said to go on, two years have the same file, maps hold shares, two maps of
