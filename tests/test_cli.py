@@ -974,7 +974,7 @@ def test_a_tile_without_composite_is_exit_3_and_the_report_names_it(isamap, two_
 
 def test_small_maps_are_the_same_bytes_for_any_worker_count_and_order(scene, model, tmp_path):
     from isamap.core import infer as recipe
-    from isamap.core.mapping import Options
+    from isamap.core.map_job import Options
     from isamap.engine import Engine
     from isamap.io.raster import SceneInput
 

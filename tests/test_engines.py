@@ -48,7 +48,7 @@ def scenes(tmp_path_factory):
 def make(scenes, model, out, how, shard=None):
     """Map them; names of those that were made."""
     from isamap.core import infer as recipe
-    from isamap.core.mapping import Options
+    from isamap.core.map_job import Options
     from isamap.io.raster import SceneInput
 
     jobs = [recipe.raster_job(SceneInput((path,)), out) for path in scenes]

@@ -9,7 +9,7 @@ import tiny
 from crashpoints import files_in
 
 from isamap.core import composing
-from isamap.core.mapping import Mapped
+from isamap.core.map_job import Mapped
 from isamap.io import store
 
 MAPPED = Mapped("mapped", ())

@@ -8,6 +8,7 @@ import tiny
 from affine import Affine
 
 from isamap.core import mapping
+from isamap.core.map_job import Options
 
 
 class Bar:
@@ -51,5 +52,5 @@ def test_a_process_takes_its_share_of_the_cores_that_workers_are_counted_by(mode
     told = []
     monkeypatch.setattr(mapping, "cores", lambda: 6)
     monkeypatch.setattr(mapping.device, "use_threads", told.append)
-    mapping.Mapper(mapping.Options(model=str(model), device="cpu", threads=asked))
+    mapping.Mapper(Options(model=str(model), device="cpu", threads=asked))
     assert told == [taken]

@@ -12,7 +12,7 @@ from tiny import write_model
 
 from isamap.cli import cli
 from isamap.core import models as recipe
-from isamap.core.mapping import Options
+from isamap.core.map_job import Options
 from isamap.domain.bands import MAX_REFLECTANCE
 from isamap.domain.calibration import Calibration
 from isamap.errors import ConfigError, InputError, MissingInputError, ModelError

@@ -44,7 +44,8 @@ VICTIM = "s3-isa"
 def ground(tmp_path_factory, model):
     """Maps of six real places side by side by two models, the first with probabilities; and a copy with faults."""
     from isamap.core import infer
-    from isamap.core.mapping import Options, mapper
+    from isamap.core.map_job import Options
+    from isamap.core.mapping import mapper
     from isamap.io.raster import SceneInput
 
     folder = tmp_path_factory.mktemp("ground")

@@ -13,7 +13,7 @@ from isamap.cli import engines, options, output
 if TYPE_CHECKING:
     from isamap.core.composing import Live
     from isamap.core.infer import Report
-    from isamap.core.mapping import Job, Options
+    from isamap.core.map_job import Job, Options
     from isamap.domain.standing import Wanted
 
 EXAMPLES = """
@@ -151,7 +151,7 @@ def _gpu(given: dict[str, Any]) -> bool:
 
 def _options(given: dict[str, Any]) -> "Options":
     """How to map, as the command line says."""
-    from isamap.core.mapping import Options
+    from isamap.core.map_job import Options
 
     batch = given["batch_size"]
     if batch != "auto" and not (batch.isdigit() and int(batch) > 0):

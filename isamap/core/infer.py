@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from isamap import engine
 from isamap.core.composing import Errand, Live, composer, prepare, release
-from isamap.core.mapping import Job, Mapped, Options, map_job, mapper, published
+from isamap.core.map_job import Job, Mapped, Options
+from isamap.core.mapping import map_job, mapper, published
 from isamap.core.outcomes import collect, failure
 from isamap.domain import product
 from isamap.domain.grid import MARGIN_PX, Tile

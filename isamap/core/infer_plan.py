@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from isamap import digests
 from isamap.core.composing import Live, composer
-from isamap.core.mapping import Job, Options, mapper
+from isamap.core.map_job import Job, Options
+from isamap.core.mapping import mapper
 from isamap.domain.composite import ASSET
 from isamap.domain.standing import Wanted, differing
 from isamap.io import store

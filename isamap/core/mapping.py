@@ -36,8 +36,6 @@ from isamap.model.fitting import warn_of_misfit
 from isamap.model.predict import Pending, Predictor
 from isamap.progress import Progress
 
-__all__ = ["Job", "Mapped", "Mapper", "Options", "map_job", "mapper", "published"]
-
 log = logging.getLogger(__name__)
 
 

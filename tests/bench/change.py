@@ -94,7 +94,7 @@ def write_image(path: Path, values: np.ndarray, profile: dict, names: tuple[str,
 def mapped(path: Path, model: str) -> Path:
     """The class map of an image, with its probabilities."""
     from isamap.core.infer import raster_job, run
-    from isamap.core.mapping import Options as MapOptions
+    from isamap.core.map_job import Options as MapOptions
     from isamap.io.raster import SceneInput
 
     job = raster_job(SceneInput((path,)), path.parent)

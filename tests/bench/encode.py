@@ -24,7 +24,8 @@ LAYERS = {layer.key: layer for layer in (CLASSES, PROBABILITY)}
 def rasters(scene: Path, folder: Path) -> dict[str, Path]:
     """Both rasters of a real map, mirrored to the size of a tile, as arrays on disk."""
     from isamap.core.infer import raster_job
-    from isamap.core.mapping import Mapper, Options
+    from isamap.core.map_job import Options
+    from isamap.core.mapping import Mapper
     from isamap.io.raster import SceneInput
 
     made = Mapper(Options(probability=True)).map(raster_job(SceneInput((scene,)), folder / "map"))

@@ -23,7 +23,8 @@ import tables
 import torch
 
 from isamap.core import infer
-from isamap.core.mapping import Mapper, Options
+from isamap.core.map_job import Options
+from isamap.core.mapping import Mapper
 from isamap.domain.panels import batches
 from isamap.engine import Engine
 from isamap.io.raster import SceneInput, open_scene

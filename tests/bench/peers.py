@@ -36,7 +36,8 @@ PEERS = {
 
 def isamap(path: Path, weights: Path, out: Path) -> apart.Figures:
     """The pipeline of `isamap infer`, with picture, item and everything."""
-    from isamap.core.mapping import Mapper, Options  # isort: skip  # before torch, as the command does
+    from isamap.core.map_job import Options  # isort: skip  # before torch, as the command does
+    from isamap.core.mapping import Mapper  # isort: skip  # before torch, as the command does
 
     import networks  # noqa: F401  # knows the stress model
 

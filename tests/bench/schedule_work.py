@@ -5,7 +5,8 @@ a worker imports it because `map_job` lives here.
 """
 
 from isamap.core import mapping
-from isamap.core.mapping import Mapped, Mapper, published
+from isamap.core.map_job import Mapped
+from isamap.core.mapping import Mapper, published
 from isamap.domain import product
 from isamap.domain.grid import Tile
 from isamap.io import store

@@ -62,7 +62,8 @@ def end_to_end(path: Path, weights: Path) -> apart.Figures:
 
 def loaded(weights: Path) -> Any:
     """A mapper with a model."""
-    from isamap.core.mapping import Mapper, Options  # isort: skip  # before torch, as the command does
+    from isamap.core.map_job import Options  # isort: skip  # before torch, as the command does
+    from isamap.core.mapping import Mapper  # isort: skip  # before torch, as the command does
 
     import networks  # noqa: F401  # knows the stress model
 
