@@ -683,7 +683,7 @@ def test_a_file_with_the_name_of_the_map_that_isamap_did_not_make_stays(infer, s
         own.write_text('{"type": "FeatureCollection"}')
     before = contents(Path("out"))
     ended = infer()
-    said = f"isamap: {own} is no map of isamap: choose another -o, or move it away"
+    said = f"isamap: {own} was not made by isamap: choose another folder, or move it away"
     assert (ended.code, ended.err.splitlines()[-1]) == (65, said)
     assert contents(Path("out")) == before
 

@@ -353,7 +353,7 @@ def test_what_the_older_version_had_beside_is_named_when_it_is_gone(target):
 def refused(target, name, names=("t.tif", "t.prob.tif", "t.png")):
     before = {path: path.read_bytes() for path in target.directory.iterdir()}
     with (
-        pytest.raises(InputError, match=rf"/{name} is no map of isamap: choose another -o, or move it away"),
+        pytest.raises(InputError, match=rf"/{name} was not made by isamap: choose another folder, or move"),
         publish(target, names),
     ):
         pytest.fail("the work began")

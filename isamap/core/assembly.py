@@ -70,6 +70,11 @@ class Request:
     refused: Mapping[str, str] = field(default_factory=dict)
     """Why a map is left out before anything is counted, by the id of its tile."""
 
+    @property
+    def target(self) -> store.Target:
+        """Overview, index, table and picture."""
+        return store.Target(self.folder, self.name)
+
     @cached_property
     def grid(self) -> GeoBox:
         """Of the overview."""

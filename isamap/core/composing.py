@@ -201,11 +201,16 @@ def release() -> None:
 
 def publish(target: store.Target, made: Made) -> None:
     """Put a composite and its item where they belong."""
-    with store.publish(target) as publication:
-        path = publication.path(f"{target.stem}.tif")
+    name = _file_name(target)
+    with store.publish(target, [name]) as publication:
+        path = publication.path(name)
         with store.storage_errors(path, needed_bytes=len(made.content)):
             path.write_bytes(made.content)
         publication.commit(deepcopy(made.item))
+
+
+def _file_name(target: store.Target) -> str:
+    return f"{target.stem}.tif"
 
 
 def fetch_tile(settings: Settings, overwrite: bool, tile: Tile) -> Fetched:  # noqa: FBT001  # bound by partial
@@ -227,6 +232,7 @@ def fetch_tile(settings: Settings, overwrite: bool, tile: Tile) -> Fetched:  # n
         return Fetched("skipped", item)
     if not overwrite and store.state(target, own.provenance(found)) is store.State.DONE:
         return Fetched("skipped", store.read_item(target.item_path) or {})
+    store.check_place(target, [_file_name(target)])
     made = own.make(tile, found)
     publish(target, made)
     return Fetched("fetched", made.item)
@@ -256,7 +262,7 @@ def prepare(live: Live, expected: dict[str, Any] | None, errand: Errand) -> Read
         errand: the tile and its map.
     """
     composite_file = live.settings.target(errand.tile)
-    if (composite_file.directory / f"{composite_file.stem}.tif").is_file():
+    if (composite_file.directory / _file_name(composite_file)).is_file():
         return Ready()
     own = composer(live.settings)
     found = own.find(errand.tile)

@@ -227,12 +227,12 @@ def _publish(
     }
     if options.versions:
         tags["isamap_warning"] = "version change: the maps were made by different recipes"
-    with store.publish(job.target) as publication:
+    names = [job.target.stem + layer.suffix for layer in layers]
+    with store.publish(job.target, names) as publication:
         with ExitStack() as stack:
-            paths = [publication.path(job.target.stem + layer.suffix) for layer in layers]
             writers = [
-                stack.enter_context(CogWriter(path, series.geobox, layer, tags))
-                for path, layer in zip(paths, layers, strict=True)
+                stack.enter_context(CogWriter(publication.path(name), series.geobox, layer, tags))
+                for name, layer in zip(names, layers, strict=True)
             ]
             tally = _stream(options, job, series, writers)
         properties = {

@@ -163,6 +163,7 @@ def run(request: Request, differ: str | None = None, *, how: Engine = LOCAL, wai
     for name, why in request.refused.items():
         log.error("%s: %s", name, why)
     with occupy(request.folder, wait=wait):
+        store.check_place(request.target, file_names(request.name, request.members).values())
         _count(report, how)
         _warn_of_nothing(report)
         _publish(report)
@@ -207,7 +208,7 @@ def _note(report: Report, name: str, fault: IsamapError | None) -> IsamapError:
 def _publish(report: Report) -> None:
     """Overview, index, table and picture as one product, unless it is done."""
     request, members = report.request, report.members
-    target = store.Target(request.folder, request.name)
+    target = request.target
     provenance = request.provenance(members)
     names = file_names(request.name, members)
     report.paths = [request.folder / name for name in (*names.values(), target.item_path.name)]
@@ -217,7 +218,7 @@ def _publish(report: Report) -> None:
     model = str(Make.of(members[0].properties))
     tags = {"isamap_version": __version__, "isamap_model": model}
     jobs = [job for job in request.count_jobs if job.member.path in report.counted]
-    with store.publish(target) as publication:
+    with store.publish(target, names.values()) as publication:
         overview = publication.path(names["isa"])
         write_overview(jobs, request.grid, publication.directory, request.name, tags)
         for crs, own in by_crs(members).items():

@@ -183,7 +183,7 @@ def fetch_piece(
         "isamap:place": piece.place,
         "isamap:sheets_missing": list(piece.missing),
     }
-    with store.publish(target) as publication:
+    with store.publish(target, [f"{tile}.tif"]) as publication:
         path = publication.path(f"{tile}.tif")
         with store.storage_errors(path, needed_bytes=len(content)):
             path.write_bytes(content)

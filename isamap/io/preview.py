@@ -12,6 +12,7 @@ from isamap.domain.product import CLASSES, NODATA, Layer
 from isamap.io.guard import open_raster
 from isamap.io.pictures import round_length
 from isamap.io.store import storage_errors
+from isamap.io.strangers import signature
 
 PANEL_PX = 1400
 """Longer side of each of the two panels."""
@@ -66,7 +67,8 @@ def write_preview(path: Path, thumbnail: Thumbnail, classes: Path, layer: Layer 
     sheet.paste(mapped, (size[0] + GAP_PX, 0))
     _legend(ImageDraw.Draw(sheet), size, (gsd_m * shrink, thumbnail.gsd_m), layer)
     with storage_errors(path):
-        sheet.save(path, format="PNG", compress_type=zlib.Z_RLE)  # faster than level 1 and smaller
+        # faster than level 1 and smaller
+        sheet.save(path, format="PNG", compress_type=zlib.Z_RLE, pnginfo=signature())
 
 
 def _legend(

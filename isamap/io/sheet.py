@@ -11,6 +11,7 @@ from PIL import Image
 
 from isamap.domain.report import Figure
 from isamap.errors import ConfigError
+from isamap.io.strangers import signature
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,9 +107,9 @@ def finish(sheet: "Sheet", heading: Heading, alt: str) -> Figure:
 
 
 def _smaller(drawn: io.BytesIO) -> bytes:
-    """The PNG with a palette and nothing but pixels: half the size; large areas keep their exact colour."""
+    """The PNG with a palette, and no more text than whose it is: half the size; large areas keep their exact colour."""
     with Image.open(drawn) as image:
         few = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    few.save(buffer, "PNG", dpi=(DPI, DPI))
+    few.save(buffer, "PNG", dpi=(DPI, DPI), pnginfo=signature())
     return buffer.getvalue()

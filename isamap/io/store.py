@@ -37,6 +37,7 @@ __all__ = [
     "State",
     "Target",
     "check_asset",
+    "check_place",
     "lock",
     "publish",
     "read_item",
@@ -156,6 +157,15 @@ def read_item(path: Path) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else None
 
 
+def check_place(target: Target, names: Collection[str]) -> None:
+    """Refuse to make a product, of files with these names, where those of others lie.
+
+    Raises:
+        InputError: one of them, or the item, is there and was not made by isamap.
+    """
+    refuse_strangers(target.item_path, read_item(target.item_path), names, _known_names(target))
+
+
 @contextmanager
 def publish(target: Target, names: Collection[str] = ()) -> Iterator["Publication"]:
     """A place to write a product, made visible by `Publication.commit`.
@@ -178,7 +188,7 @@ def publish(target: Target, names: Collection[str] = ()) -> Iterator["Publicatio
     with claim(claim_path(target.directory, target.stem), str(target.item_path)):
         with storage_errors(target.item_path):
             if names:
-                refuse_strangers(target.item_path, read_item(target.item_path), names, _known_names(target))
+                check_place(target, names)
             part, held = new_part(target.directory, target.stem)
         try:
             yield Publication(target, part)

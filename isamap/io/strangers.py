@@ -1,42 +1,50 @@
 """Files that isamap did not make: no product takes their place.
 
-An item of isamap has properties `isamap:...`, its rasters have tags `isamap_...`, and its pictures a size of their own.
+An item of isamap has properties `isamap:...`, its rasters have tags `isamap_...`, and its pictures say which software
+made them. Of its other files only an item or a journal tells, or a raster beside them.
 """
 
-import struct
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isamap.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
+SOFTWARE = "isamap"
+"""What a picture says under `Software` (PNG specification, 11.3.4.2)."""
 
 
 def refuse_strangers(
     item_path: Path, item: Mapping[str, Any] | None, names: Collection[str], known: Collection[str]
 ) -> None:
-    """Refuse to write a map where something else lies.
+    """Refuse to write a product where something else lies.
 
     Args:
         item_path: where its item goes.
         item: the JSON object that lies there; None for anything else, or nothing.
-        names: files that the map will consist of.
+        names: files that the product will consist of.
         known: files beside the item that an item or a journal of isamap names.
 
     Raises:
         InputError: a file of somebody else has one of these names.
     """
-    unknown = [item_path.with_name(name) for name in sorted(set(names) - set(known))]
-    ours = [path for path in unknown if path.exists() and is_ours(path)]
-    damaged = item is None and (bool(known) or any(path.suffix == ".tif" for path in ours))
-    if item_path.exists() and not (damaged or is_own_item(item)):
+    paths = [item_path.with_name(name) for name in sorted(set(names) - set(known))]
+    unknown = [path for path in paths if path.exists()]
+    rasters = [path for path in unknown if path.suffix == ".tif"]
+    ours = [path for path in unknown if is_ours(path)]
+    is_left = item is None and (bool(known) or any(path in ours for path in rasters))
+    if item_path.exists() and not (is_left or is_own_item(item)):
         raise _stranger(item_path)
     for path in unknown:
-        if path.exists() and path not in ours:
+        if path not in ours and (path in rasters or not is_left):
             raise _stranger(path)
 
 
 def _stranger(path: Path) -> InputError:
-    return InputError(f"{path} is no map of isamap: choose another -o, or move it away")
+    return InputError(f"{path} was not made by isamap: choose another folder, or move it away")
 
 
 def is_own_item(item: Mapping[str, Any] | None) -> bool:
@@ -46,10 +54,10 @@ def is_own_item(item: Mapping[str, Any] | None) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether isamap made a raster or a picture, as far as the file itself tells; an empty file is nobody's loss."""
+    """Whether isamap made a file, as far as the file itself tells; an empty one is nobody's loss."""
     if not path.is_file() or path.stat().st_size == 0:
         return path.is_file()
-    return _has_panels(path) if path.suffix == ".png" else _has_tags(path)
+    return _has_tags(path) if path.suffix == ".tif" else path.suffix == ".png" and _is_signed(path)
 
 
 def _has_tags(path: Path) -> bool:
@@ -64,16 +72,23 @@ def _has_tags(path: Path) -> bool:
         return False
 
 
-def _has_panels(path: Path) -> bool:
-    """Whether the head of a PNG is that of input beside map: 8-bit RGB, two panels of the one longer side."""
-    from isamap.io.preview import BAR_PX, GAP_PX, PANEL_PX
+def _is_signed(path: Path) -> bool:
+    from PIL import Image
 
-    with path.open("rb") as file:
-        head = file.read(26)
-    if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n":
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return bool(picture.info.get("Software") == SOFTWARE)
+    except (OSError, ValueError, SyntaxError):  # whatever the decoder says of what is no picture
         return False
-    width, height, depth, kind = struct.unpack(">IIBB", head[16:])
-    return (depth, kind) == (8, 2) and max((width - GAP_PX) / 2, height - BAR_PX) == PANEL_PX
+
+
+def signature() -> "PngInfo":
+    """What a picture of ours says of itself."""
+    from PIL.PngImagePlugin import PngInfo
+
+    said = PngInfo()
+    said.add_text("Software", SOFTWARE)
+    return said
 
 
 def check_kind(item_path: Path, item: Mapping[str, Any] | None, assets: Collection[str]) -> None:

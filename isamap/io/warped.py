@@ -80,7 +80,7 @@ def make_sheet(job: SheetJob) -> bool:
         check_member(member)
     stem, valid, isa = job.target.stem, 0, 0
     cut = Polygons([job.cutline], [1], LONLAT) if job.cutline is not None else None
-    with store.publish(job.target) as publication:
+    with store.publish(job.target, [stem + CLASSES.suffix]) as publication:
         path = publication.path(stem + CLASSES.suffix)
         with Reader() as reader, CogWriter(path, job.geobox, job.layer, job.tags) as cog:
             sampler = Sampler(job.members, reader)
