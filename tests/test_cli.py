@@ -266,6 +266,8 @@ def test_a_device_nobody_knows_is_a_usage_error(infer):
         pytest.param("treshold = 0.5", "did you mean threshold?", id="unknown-key"),
         pytest.param("threshold = 'high'", "threshold", id="wrong-type"),
         pytest.param("threshold 0.5", "TOML", id="not-toml"),
+        pytest.param("threshold = 3.0", "isamap.toml: threshold: 3.0 is not in the range", id="out-of-range"),
+        pytest.param("batch_size = 'some'", "isamap.toml: batch_size: ", id="refused-by-its-option"),
     ],
 )
 def test_a_bad_isamap_toml_is_exit_78(infer, text, words):
@@ -274,6 +276,13 @@ def test_a_bad_isamap_toml_is_exit_78(infer, text, words):
     assert (ended.code, ended.out) == (78, "")
     assert re.fullmatch(r"isamap: isamap\.toml[^\n]+\n", ended.err)
     assert words in ended.err
+
+
+def test_a_bad_value_in_the_environment_is_exit_78_and_names_its_variable(infer, monkeypatch):
+    monkeypatch.setenv("ISAMAP_THRESHOLD", "3")
+    ended = infer()
+    assert (ended.code, ended.out) == (78, "")
+    assert ended.err.startswith("isamap: ISAMAP_THRESHOLD in the environment: 3.0 is not in the range")
 
 
 def test_a_folder_that_another_run_holds_is_exit_75_and_left_alone(infer):

@@ -69,8 +69,7 @@ def _run(args: list[str] | None) -> int:
     try:
         return cli.main(args, prog_name="isamap", obj=context, standalone_mode=False) or 0
     except click.ClickException as fault:
-        refuse(fault)
-        return fault.exit_code
+        return refuse(fault)
     except IsamapError as fault:
         if context["debug"]:
             raise

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from isamap.cli.output import CONFIG_PATH
+
 if TYPE_CHECKING:
     from isamap.core.composing import Settings
     from isamap.domain.grid import Tile
@@ -48,6 +50,7 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
     known = {parameter.name for parameter in ctx.command.params}
     values = read_toml(chosen, Config).model_dump(exclude_none=True)
     ctx.default_map = {name: value for name, value in values.items() if name in known}
+    ctx.meta[CONFIG_PATH] = chosen
 
 
 config = click.option(

@@ -9,6 +9,11 @@ from typing import Any, TextIO
 
 import click
 
+from isamap.errors import ConfigError
+
+CONFIG_PATH = "isamap.config"
+"""Key of a context's `meta`: which configuration file lies under its defaults."""
+
 
 class _Stdout:
     """stdout whose reader may go away (`| head`): from then on it is silent, and the work goes on to its own end."""
@@ -69,11 +74,35 @@ def last_word(text: str) -> None:
         remark(f"isamap: {text}", logging.ERROR)
 
 
-def refuse(fault: click.ClickException) -> None:
-    """What is wrong with the command line; once the form of the log is known, in that form."""
+def refuse(fault: click.ClickException) -> int:
+    """Exit code of what is wrong with the command line, or with a value from elsewhere, which is said.
+
+    Once the form of the log is known, it is said in that form.
+    """
     from isamap import logs
 
+    told = _elsewhere(fault)
+    if told:
+        last_word(told)
+        return ConfigError.exit_code
     if logs.is_json():
         last_word(fault.format_message())
     else:
         fault.show()
+    return fault.exit_code
+
+
+def _elsewhere(fault: click.ClickException) -> str:
+    """Whose value is refused, and why, if it stands in the configuration file or the environment; else nothing."""
+    if not isinstance(fault, click.BadParameter) or not fault.ctx:
+        return ""
+    hinted = (one for one in fault.ctx.command.params if fault.param_hint in one.opts)
+    param = fault.param or next(hinted, None)
+    if param is None or param.name is None:
+        return ""
+    source = fault.ctx.get_parameter_source(param.name)
+    if source is click.core.ParameterSource.DEFAULT_MAP:
+        return f"{fault.ctx.meta[CONFIG_PATH]}: {param.name}: {fault.message}"
+    if source is click.core.ParameterSource.ENVIRONMENT:
+        return f"{param.envvar} in the environment: {fault.message}"
+    return ""
