@@ -10,6 +10,7 @@ from isamap.cli import engines, options
 from isamap.cli.evaluate_output import print_products, show
 from isamap.cli.evaluate_sample import survey
 from isamap.cli.once import OnceEach
+from isamap.cli.outline import outline_of
 
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
@@ -223,7 +224,6 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any], how: "Engin
     from isamap.core.evaluation_report import Evaluation
     from isamap.core.label_remarks import remarks
 
-    area = given["region"] or given["bbox"] or given["aoi"]
     truth = recipe.parse_truth(given["reference"], _codes(given), given["labels"])
     published = [truth.product] if truth.product and truth.published else []
     _check_codes(given, (*products, *published))
@@ -232,7 +232,7 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any], how: "Engin
         truth,
         given["strata"],
         given["units"],
-        options.area_of(given).geometry if area else None,
+        outline_of(given),
         _measures(given["measures"]),
         given["allow_overlap"],
     )
@@ -271,6 +271,7 @@ def _draw(products: "tuple[Product, ...]", given: dict[str, Any]) -> None:
         seed=given["seed"],
         zones=zones,
         image=given["image"],
+        ground=outline_of(given),
     )
     for path in recipe.run(products[0], products[1:], asked, given["out"]):
         click.echo(path)

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from isamap.cli.outline import outline_of
+
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
     from isamap.io.products import Product
@@ -27,6 +29,7 @@ def survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluatio
         layer,
         units,
         given["plain_intervals"],
+        outline_of(given),
     )
     if given["shares"]:
         blocks, unit = recipe.run_shares(products, asked)

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
 from isamap.domain import sampling
 from isamap.domain.ground_area import SQUARE_KM, pixel_area_m2
 from isamap.domain.lonlat import transformer
+from isamap.domain.overview import places
 from isamap.errors import InputError
 from isamap.io.cover import Look, looks, places_of
 from isamap.io.drawn_sample import SAMPLE, DrawnPoints, StratumRow, write_drawn
@@ -62,6 +64,8 @@ class Design:
     """Units and strata of the user's own: ground is sampled by itself in every zone, and in every pair of them."""
     image: Path | None = None
     """What the ground around each point is cut from, for whoever labels it."""
+    ground: BaseGeometry | None = None
+    """Lon/lat polygon outside of which nothing is sampled."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Plan:
     """Of its first raster."""
     zones: tuple[ZoneLayer, ...] = ()
     """Areas that are sampled each by itself; ground in none of them is not sampled."""
+    ground: BaseGeometry | None = None
+    """Lon/lat polygon outside of which nothing is sampled."""
     regions: dict[str, int] = field(default_factory=dict)
     """Number of each of them, or of each pair, as the windows met them."""
 
@@ -93,7 +99,7 @@ class Plan:
         self, passed: Callable[[int], bool] = lambda _: False
     ) -> Iterator[tuple[NDArray[np.uint8], Look]]:
         """Stratum codes of every window and what was seen there, always in the same order; those passed over left out."""
-        for look in looks(self.products, self.near_px, passed):
+        for look in looks(self.products, self.near_px, passed, self.ground):
             codes = sampling.strata_of(
                 look.classes[0],
                 self.near_px,
@@ -169,11 +175,11 @@ def run(product: Product, others: Sequence[Product], design: Design, out: Path) 
     if design.seed < 0:
         raise InputError(f"--seed is {design.seed}: give 0 or more")
     rng = np.random.Generator(np.random.PCG64(design.seed))
-    plan = _plan(product, others, design.zones)
+    plan = _plan(product, others, design)
     count = _count(plan)
     if not count.pixels:
         where = "in any unit or stratum" if design.zones else "to sample: all is nodata"
-        raise InputError(f"{product.name} has no pixel {where}")
+        raise InputError(f"{product.name} has no pixel {'in the area' if design.ground else where}")
     wanted = _allocate(count.pixels, design)
     spare = SPARE if design.spacing_m else 1
     drawn = {code: min(count.pixels[code], round(units * spare)) for code, units in wanted.items()}
@@ -186,7 +192,7 @@ def run(product: Product, others: Sequence[Product], design: Design, out: Path) 
     return _write(plan, units.some(rng.permutation(units.x.size)), count, (out, design.image))
 
 
-def _plan(product: Product, others: Sequence[Product], zones: tuple[ZoneLayer, ...]) -> Plan:
+def _plan(product: Product, others: Sequence[Product], design: Design) -> Plan:
     """The pixels of the map: all of one size, or a pixel would not be a pixel."""
     places_of(product)
     sizes: dict[float, Path] = {}
@@ -198,7 +204,8 @@ def _plan(product: Product, others: Sequence[Product], zones: tuple[ZoneLayer, .
         raise InputError(
             f"{first} has pixels of {one:g} m, {second} of {two:g} m: draw a sample from each, or resample one"
         )
-    return Plan((product, *others), next(iter(sizes)), str(grid_of(product.files[0]).crs), zones)
+    crs = str(grid_of(product.files[0]).crs)
+    return Plan((product, *others), next(iter(sizes)), crs, design.zones, design.ground)
 
 
 def _count(plan: Plan) -> Count:
@@ -269,9 +276,8 @@ def _centres(
     grid: GeoBox, picks: sampling.Picks, crs: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where the drawn pixels lie, in another CRS."""
-    a, _, c, _, e, f = grid.transform[:6]
-    here = c + a * (picks.cols + 0.5), f + e * (picks.rows + 0.5)
-    there = transformer(str(grid.crs), crs).transform(*here)
+    cols, rows = (side.astype(np.float64) + 0.5 for side in (picks.cols, picks.rows))
+    there = transformer(str(grid.crs), crs).transform(*places(grid.transform, cols, rows))
     found = np.atleast_1d(there[0]), np.atleast_1d(there[1])
     if not all(np.isfinite(axis).all() for axis in found):
         raise InputError(f"a raster in {grid.crs} lies where {crs} cannot show it: draw its sample by itself")
@@ -280,16 +286,9 @@ def _centres(
 
 def _write(plan: Plan, units: Drawn, count: Count, to: tuple[Path, Path | None]) -> tuple[Path, Path]:
     """Points to be labelled, and the strata they stand for, in a folder; with chips of an image."""
+    drawn = np.bincount(units.stratum, minlength=max(count.pixels) + 1)
     strata = [
-        StratumRow(
-            *(
-                plan.name(code),
-                pixels,
-                count.km2[code],
-                int((units.stratum == code).sum()),
-                count.isa[code],
-            )
-        )
+        StratumRow(plan.name(code), pixels, count.km2[code], int(drawn[code]), count.isa[code])
         for code, pixels in sorted(count.pixels.items())
     ]
     names = [plan.name(code) for code in units.stratum.tolist()]

@@ -118,16 +118,21 @@ def run(comparison: Comparison, how: Engine = LOCAL) -> Tally:
     _raise(list(faults.values()))
     _check(comparison, tally)
     _list_zones(comparison, tally)
-    tally.truth_m2 = _truth_m2(comparison, tally, places)
+    tally.truth_m2 = _truth_m2(comparison, tally, places, parts)
     return tally
 
 
-def _truth_m2(comparison: Comparison, tally: Tally, places: Mapping[str, Footprints]) -> float | None:
-    """Ground that all label rasters know. Where they lie on the map as a whole, it has been counted already."""
+def _truth_m2(
+    comparison: Comparison, tally: Tally, places: Mapping[str, Footprints], parts: Sequence[Part]
+) -> float | None:
+    """Ground that all label rasters know. Where they lie on the map as a whole, it has been counted already: once, where
+    no part leaves ground to another.
+    """
     truth, maps = comparison.truth, places[comparison.products[0].name]
     if truth.product is None or truth.published:
         return None
-    if comparison.area is None and places[""].within(maps):
+    apart = not any(part.earlier for part in parts)
+    if apart and comparison.area is None and places[""].within(maps):
         return tally.covered_m2[""]
     return known_m2(truth.product)
 

@@ -2,20 +2,22 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.block_shares import ShareAccuracy, estimate_shares
 from isamap.domain.caution import Rare, cautious
 from isamap.domain.estimation import SampleAccuracy, Stratum, estimate
 from isamap.domain.estimation_parts import estimate_part
+from isamap.domain.lonlat import LONLAT
 from isamap.domain.product import NODATA
 from isamap.domain.reference_sample import (
+    alike,
     condition,
-    label,
     observed_codes,
     observed_shares,
 )
@@ -24,9 +26,9 @@ from isamap.io.points import units_at
 from isamap.io.probe import check_support, classes_at, shares_at
 from isamap.io.products import Product
 from isamap.io.sample import Sample, check_single, read_sample
-from isamap.io.sample_ground import Ground, check_unstratified, in_strata, whole
+from isamap.io.sample_ground import Ground, check_area, check_unstratified, in_strata, whole
 from isamap.io.unit_ground import unit_ground
-from isamap.io.zones import Units
+from isamap.io.zones import Polygons, Units
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class Survey:
     """Areas of which estimates are wanted besides those of everything."""
     plain: bool = False
     """Whether every interval is estimate -+ 1.96 SE, also where errors are rare."""
+    ground: BaseGeometry | None = None
+    """Lon/lat polygon outside of which nothing counts."""
 
 
 @dataclass(frozen=True)
@@ -201,13 +205,30 @@ def _points(sample: Sample, survey: Survey, looked: NDArray[np.bool_]) -> _Point
     chosen = np.ones(len(sample.rows), np.bool_)
     if survey.where is not None:
         column, differs, value = condition(survey.where)
-        same = np.array([label(cell) == value for cell in sample.column(column, survey.path)], np.bool_)
+        same = np.array([alike(cell, value) for cell in sample.column(column, survey.path)], np.bool_)
+        if not same.any():
+            log.warning("--where %s: no point has %r in the column %r", survey.where, value, column)
         chosen = ~same if differs else same
+    if survey.ground is not None:
+        chosen &= _inside(survey.ground, sample, survey.path)
     rows = chosen & looked
     if not rows.any():
         raise InputError(f"{survey.path}: no point has an observed class in column {survey.observed!r}")
     check_single(sample, rows, survey.path, "keep one of each, or choose with --where")
     return _Points(sample, chosen, rows)
+
+
+def _inside(ground: BaseGeometry, sample: Sample, path: Path) -> NDArray[np.bool_]:
+    """Which points lie in an area."""
+    area = Units(Polygons([ground], [1], LONLAT), {1: "area"})
+    inside = units_at(area, sample).get("area", np.zeros(len(sample.rows), np.bool_))
+    if not inside.any():
+        raise InputError(f"no point of {path} lies in the area")
+    if not inside.all():
+        log.warning(
+            "%s: %d of %d points lie outside the area and do not count", path, (~inside).sum(), inside.size
+        )
+    return inside
 
 
 def _places(
@@ -218,7 +239,7 @@ def _places(
     if units is None:
         return {}, {}
     found = units_at(units, sample)
-    sizes = unit_ground(products[0], units).sizes(strata)
+    sizes = unit_ground(products[0], units, survey.ground).sizes(strata)
     if not sizes:
         log.warning(
             "the strata are not the ground that %s maps: the sizes of units are estimated from the points",
@@ -232,10 +253,14 @@ def _places(
 def _ground(products: Sequence[Product], points: _Points, survey: Survey) -> Ground:
     """What the points stand for."""
     if survey.stratum is not None:
-        return in_strata(points.sample, survey.path, survey.stratum, survey.strata, points.rows)
+        ground = in_strata(points.sample, survey.path, survey.stratum, survey.strata, points.rows)
+        if survey.ground is not None:
+            check_area(ground.strata, products[0], survey.ground)
+        return replace(ground, inside=survey.ground)
     check_unstratified(points.sample, survey.path)
-    log.warning("no --stratum: the points are taken for a simple random sample of the whole map")
-    return whole(products, len(points.sample.rows))
+    of = "the whole map" if survey.ground is None else "what is mapped of the area"
+    log.warning("no --stratum: the points are taken for a simple random sample of %s", of)
+    return whole(products, len(points.sample.rows), survey.ground)
 
 
 def _observed(sample: Sample, survey: Survey) -> NDArray[np.uint8]:

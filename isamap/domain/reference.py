@@ -108,7 +108,10 @@ def _codes(values: NDArray[Any]) -> NDArray[Any]:
         return values
     if values.dtype.kind == "f":
         values = np.rint(np.nan_to_num(values, nan=-1, posinf=-1, neginf=-1))
-    return np.where((values >= 0) & (values < CODES), values, CODES).astype(np.intp)
+    known = (values >= 0) & (values < CODES)
+    return np.where(
+        known, np.where(known, values, 0).astype(np.intp), CODES
+    )  # narrow types have no room for the last
 
 
 def from_classes(text: str) -> Reference:

@@ -84,6 +84,19 @@ def condition(text: str) -> tuple[str, bool, str]:
     return column.strip(), bool(differs), label(value)
 
 
+def alike(cell: Any, value: str) -> bool:
+    """Whether a cell holds a value: as text in letters of any size, as a number, or as true and false."""
+    own, other = label(cell).lower(), label(value).lower()
+    if own == other:
+        return True
+    if isinstance(cell, bool | np.bool_):
+        return other != "" and CODES.get(other) == int(cell)
+    try:
+        return float(own) == float(other)
+    except ValueError:
+        return False
+
+
 def repeated(x: NDArray[np.float64], y: NDArray[np.float64], same: float) -> tuple[int, int]:
     """How many points lie where an earlier one lies, to within `same` in x and y, and the first (-1: none).
 

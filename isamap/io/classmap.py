@@ -30,6 +30,9 @@ __all__ = ["WARP_ERROR_PX", "ClassMap", "Decode", "Sheet", "aligned_offset", "ma
 Decode = Callable[[NDArray[Any]], NDArray[Any]]
 """From stored values to uint8 classes (0, 1, 255) or float32 shares (NaN where nothing is known)."""
 
+ALPHA = 2
+"""The only band that a class map may have beside its own; GDAL passes over it where there is a nodata value."""
+SUFFIXES = (".tif", ".tiff")
 MAX_SOURCE_BYTES = 1 << 30
 """A window of the target may not need more pixels of the source than this."""
 
@@ -41,7 +44,8 @@ def map_files(path: Path) -> tuple[Path, ...]:
         MissingInputError: nothing is there.
     """
     if path.is_dir():
-        found = sorted(p for p in path.glob("*.tif") if not p.name.endswith(PROBABILITY.suffix))
+        rasters = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        found = sorted(p for p in rasters if not p.name.endswith(PROBABILITY.suffix))
         if not found:
             raise MissingInputError(
                 f"{path} holds no map (*.tif): run isamap infer first, or give the right folder"
@@ -116,6 +120,8 @@ class ClassMap:
         return bool(self._blank((1, 1)).dtype.kind == "f")
 
     def _is_plain(self, src: Any) -> bool:
+        if src.count > 1:  # the other one is alpha
+            return False
         flags = set(src.mask_flag_enums[0])
         if flags != {MaskFlags.nodata} or src.dtypes[0] != "uint8":
             return flags == {MaskFlags.all_valid}
@@ -246,6 +252,9 @@ def _unseen(sheet: Sheet, values: NDArray[Any], window: Window) -> NDArray[np.bo
         return None
     if flags == {MaskFlags.nodata} and nodata is not None:
         same: NDArray[np.bool_] = np.isnan(values) if np.isnan(nodata) else values == nodata
+        if sheet.src.count > 1:
+            with _named(sheet, window):
+                same |= sheet.src.read(ALPHA, window=raster_window(window)) == 0
         return same
     with _named(sheet, window):
         masked: NDArray[np.bool_] = sheet.src.read_masks(1, window=raster_window(window)) == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.grid import Tile, Window, crop, windows
 from isamap.domain.lonlat import LONLAT
@@ -19,7 +20,7 @@ from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io.classmap import ClassMap
 from isamap.io.guard import one_line
-from isamap.io.products import Footprints, Product, footprints, grid_of
+from isamap.io.products import Footprints, Product, clipped, footprints, grid_of
 from isamap.io.same_ground import tell_of_dates
 from isamap.io.zones import Polygons
 
@@ -37,7 +38,7 @@ class Look:
     classes: tuple[NDArray[np.uint8], ...]
     """Of every product `(y, x)` with halo: 0, 1, and 255 where it knows nothing."""
     counts: NDArray[np.bool_]
-    """Whether a pixel is counted here, `(y, x)` without halo: no earlier raster shows it, and it is of the zone."""
+    """Whether a pixel counts here, `(y, x)` without halo: no earlier raster shows it, it is of the zone and the ground."""
 
     @property
     def own(self) -> NDArray[np.uint8]:
@@ -78,7 +79,10 @@ def places_of(product: Product) -> Footprints:
 
 
 def looks(
-    products: Sequence[Product], halo_px: int = 0, passed: Callable[[int], bool] = lambda _: False
+    products: Sequence[Product],
+    halo_px: int = 0,
+    passed: Callable[[int], bool] = lambda _: False,
+    ground: BaseGeometry | None = None,
 ) -> Iterator[Look]:
     """Windows of the first product's rasters, always in the same order, as every product shows them.
 
@@ -86,12 +90,16 @@ def looks(
         products: the first one says where.
         halo_px: rim of neighbours around each window.
         passed: whether the window of that number, from 0, is passed over unread; asked once for each, in order.
+        ground: lon/lat polygon outside of which nothing counts; rasters outside of it have no windows.
 
     Raises:
         InputError: a raster is damaged, or lies nowhere.
     """
     places, windows_before = [places_of(product) for product in products], count()
-    for number, path in enumerate(products[0].files):
+    for number, (path, box) in enumerate(zip(products[0].files, places[0].boxes, strict=True)):
+        near_ground = clipped(ground, box)
+        if near_ground is not None and near_ground.is_empty:
+            continue
         grid = grid_of(path)
         with ExitStack() as stack:
             reach_m = halo_px * abs(float(grid.resolution.x))
@@ -101,7 +109,7 @@ def looks(
                 stack.enter_context(product.near(files).classes()) if files else None
                 for product, files in zip(products, near, strict=True)
             ]
-            share = _Share(stack, products[0], number, grid, places[0].near(grid))
+            share = _Share(stack, products[0], number, grid, places[0].near(grid), near_ground)
             for window in windows((grid.shape[0], grid.shape[1]), WINDOW_PX):
                 if passed(next(windows_before)):
                     continue
@@ -121,10 +129,17 @@ class _Share:
     """What part of a raster is its own."""
 
     def __init__(
-        self, stack: ExitStack, product: Product, number: int, grid: GeoBox, near: Sequence[Path]
+        self,
+        stack: ExitStack,
+        product: Product,
+        number: int,
+        grid: GeoBox,
+        near: Sequence[Path],
+        ground: BaseGeometry | None,
     ) -> None:
         path = product.files[number]
         self._grid = grid
+        self._ground = None if ground is None else Polygons([ground], [1], LONLAT)
         self._zone = _zone_of(path)
         earlier = [other for other in product.files[:number] if other in set(near)]
         if self._zone is not None:  # tiles never show the same ground of one zone twice
@@ -136,7 +151,9 @@ class _Share:
     def counts(self, window: Window) -> NDArray[np.bool_]:
         """Pixels of a window that are counted in this raster."""
         grid = crop(self._grid, window)
-        mine = np.ones(grid.shape, np.bool_) if self._zone is None else self._zone.on(grid) > 0
+        mine = np.ones(grid.shape, np.bool_)
+        for inside in filter(None, (self._zone, self._ground)):
+            mine &= inside.on(grid) > 0
         for layer, zone in self._earlier:
             known = layer.on(grid) != NODATA
             mine &= ~(known if zone is None else known & (zone.on(grid) > 0))

@@ -7,28 +7,35 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.grid import Window
+from isamap.domain.grid import Window, crop
 from isamap.domain.lonlat import LONLAT, M_PER_DEGREE, into_crs
 from isamap.domain.product import NODATA
 from isamap.io.classmap import ClassMap, Sheet
 from isamap.io.label_polygons import LabelPolygons
 from isamap.io.placing import ground_size_m
-from isamap.io.products import Product
+from isamap.io.products import Product, footprints
 
 BLOCKS = 400
 """Blocks of a raster that are read: of larger ones these stand for the others."""
 
 
 def known_m2(labels: Product) -> float:
-    """Ground that label rasters know, in m2; of large ones only blocks at even steps are read.
+    """Ground that label rasters know, in m2, each only where those before it do not; of large ones only blocks at even
+    steps are read.
 
     Raises:
         InputError: a raster is damaged.
     """
-    area_m2 = 0.0
+    area_m2, places = 0.0, footprints(labels)
     with labels.classes() as layer:
-        for sheet in layer.sheets:
-            read, known = _known(layer, sheet, _blocks(sheet))
+        for number, sheet in enumerate(layer.sheets):
+            near = set(places.touching(places.boxes[number]))
+            earlier = [
+                other
+                for other, path in zip(layer.sheets[:number], labels.files, strict=False)
+                if path in near
+            ]
+            read, known = _known(layer, sheet, _blocks(sheet), earlier)
             height, width = sheet.geobox.shape
             area_m2 += known / read * height * width * _pixel_m2(sheet.geobox)
     return area_m2
@@ -43,13 +50,19 @@ def _pixel_m2(grid: GeoBox) -> float:
     return float((ground_size_m(grid) or abs(grid.resolution.x)) ** 2)
 
 
-def _known(layer: ClassMap, sheet: Sheet, blocks: Sequence[Window]) -> tuple[int, int]:
-    """Pixels of some blocks, and those of them that are known."""
+def _known(
+    layer: ClassMap, sheet: Sheet, blocks: Sequence[Window], earlier: Sequence[Sheet]
+) -> tuple[int, int]:
+    """Pixels of some blocks, and those of them that are known to this sheet and to none before it."""
     read = known = 0
     for block in blocks:
-        values = layer.read(sheet, block)
-        read += values.size
-        known += int(np.count_nonzero(values != NODATA))
+        own = layer.read(sheet, block) != NODATA
+        for other in earlier:
+            values = layer.sheet_on(other, crop(sheet.geobox, block))
+            if values is not None:
+                own &= values == NODATA
+        read += own.size
+        known += int(np.count_nonzero(own))
     return read, known
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
@@ -14,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from isamap.domain.grid import crop, windows
 from isamap.domain.lattice import EDGE_PX, Cell, Lattice, lattice_of
 from isamap.domain.product import BLOCK_PX
-from isamap.io.products import Footprints, widened
+from isamap.io.products import Footprints, clipped
 
 PICTURE_PX = 1200
 WINDOW_PX = 10 * BLOCK_PX
@@ -71,7 +70,10 @@ class Part:
 def squares(
     first: str, places: Mapping[str, Footprints], finest_m: float, ground: BaseGeometry | None = None
 ) -> list[Part]:
-    """Parts of the first product; every window belongs to the first raster that lies on it.
+    """Parts of the first product; every window belongs to the first raster on its lattice that lies on it.
+
+    A window shows the rasters of its own lattice alone, but for what those of lattices before it know: so rasters of
+    two zones that meet within a window are each counted in windows of their own.
 
     Args:
         first: the product whose rasters say where.
@@ -81,15 +83,17 @@ def squares(
     """
     parts: list[Part] = []
     taken: defaultdict[Lattice, set[Cell]] = defaultdict(set)
-    lattices: dict[Path, Lattice] = {}
+    lattices = {path: lattice_of(grid, finest_m) for path, grid, _ in _rasters(places[first])}
+    order = {lattice: number for number, lattice in enumerate(dict.fromkeys(lattices.values()))}
     for path, grid, area in _rasters(places[first]):
-        lattice = lattices[path] = lattice_of(grid, finest_m)
+        lattice = lattices[path]
         cells = tuple(cell for cell in lattice.cells(grid) if cell not in taken[lattice])
         taken[lattice].update(cells)
         files = {name: place.touching(area, lattice.side_m) for name, place in places.items()}
-        near = _near(ground, area, lattice.side_m)
+        near = clipped(ground, area, lattice.side_m)
         if cells and files.get("", (path,)) and (near is None or not near.is_empty):
-            earlier = tuple(p for p in files[first] if lattices.get(p, lattice) != lattice)
+            earlier = tuple(p for p in files[first] if order[lattices[p]] < order[lattice])
+            files[first] = tuple(p for p in files[first] if lattices[p] == lattice)
             side_px = max(grid.shape) * abs(grid.resolution.x) / lattice.gsd_m
             thin_px = 0 if parts else _thinning(side_px, lattice.side_px)
             parts.append(Part(str(path), Squares(lattice, cells), files, earlier, near, thin_px))
@@ -106,19 +110,12 @@ def strips(
         files = {name: place.touching(area) for name, place in places.items()}
         earlier = tuple(p for p in files[first] if p in before and _overlap(before[p], grid))
         before[path] = grid
-        near = _near(ground, area, 0)
+        near = clipped(ground, area)
         if files.get("", (path,)) and (near is None or not near.is_empty):
             own_m = abs(float(grid.resolution.x))
             fine = _parted(grid, round(own_m / lattice_of(grid, finest_m).gsd_m))
             parts.append(Part(str(path), Strips(fine), {**files, first: (path,)}, earlier, near))
     return parts
-
-
-def _near(ground: BaseGeometry | None, box: Any, reach_m: float) -> BaseGeometry | None:
-    """What lies of a polygon over a raster's box and as far as this around it: a region's outline is long."""
-    if ground is None:
-        return None
-    return shapely.make_valid(shapely.clip_by_rect(ground, *shapely.bounds(widened(box, reach_m))))
 
 
 def _rasters(places: Footprints) -> Iterator[tuple[Path, GeoBox, Any]]:

@@ -46,6 +46,11 @@ def check_position(src: Any) -> None:
         raise InputError(
             f"{one_line(src.name)}: has a CRS but no position (geotransform): set it with rio edit-info"
         )
+    if not (src.crs.is_geographic or src.crs.is_projected):
+        raise InputError(
+            f"{one_line(src.name)}: has the CRS {name_crs(src.crs)}, which says nothing of the Earth: set the right one "
+            "with rio edit-info"
+        )
     if not src.crs.is_geographic:
         return
     left, bottom, right, top = geobox_of(src).boundingbox

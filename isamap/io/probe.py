@@ -1,5 +1,7 @@
 """Classes of a product at points, and around them."""
 
+import logging
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,11 @@ from isamap.io.cover import places_of, tile_of
 from isamap.io.products import Product, grid_of
 from isamap.io.sample import Sample
 
+log = logging.getLogger(__name__)
+
 MAX_SUPPORT_M = 1000.0
+NEARLY = 0.01
+"""Share by which a square may be wider than asked without a word."""
 
 
 def check_support(support_m: float) -> None:
@@ -41,6 +47,7 @@ def shares_at(product: Product, sample: Sample, support_m: float) -> NDArray[np.
     The first raster that knows something counts, tiles in their own zone alone, as in `cover`.
     """
     check_support(support_m)
+    _tell_of_pixels(product, support_m)
     mapped = np.full(len(sample.rows), np.nan, np.float32)
     places = places_of(product)
     lon, lat = transformer(sample.crs, LONLAT).transform(sample.x, sample.y)
@@ -62,6 +69,22 @@ def shares_at(product: Product, sample: Sample, support_m: float) -> NDArray[np.
     return mapped
 
 
+def _tell_of_pixels(product: Product, support_m: float) -> None:
+    """Say where squares are not as wide as asked: they are made of whole pixels."""
+    for gsd_m in sorted(
+        {abs(float(grid_of(path).resolution.x)) for path in product.files} if support_m else ()
+    ):
+        side_m = max(1, floor(support_m / gsd_m + 0.5)) * gsd_m
+        if abs(side_m - support_m) > NEARLY * support_m:
+            log.warning(
+                "%s: squares of %g m are %g m wide, of whole pixels of %g m",
+                product.name,
+                support_m,
+                side_m,
+                gsd_m,
+            )
+
+
 def _read_at(
     product: Product, sample: Sample, inside: NDArray[np.bool_], squares: tuple[GeoBox, float] | None
 ) -> NDArray[np.float32]:
@@ -70,7 +93,7 @@ def _read_at(
         grid, side_m = squares or (layer.sheets[0].geobox, 0.0)
         to_map = transformer(sample.crs, str(grid.crs))
         x, y = to_map.transform(sample.x[inside], sample.y[inside])
-        side = max(1, round(side_m / abs(float(grid.resolution.x))))
+        side = max(1, floor(side_m / abs(float(grid.resolution.x)) + 0.5))
         found = [_share(layer.on(_square(grid, px, py, side))) for px, py in zip(x, y, strict=True)]
     return np.array(found, np.float32)
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from math import log
+from math import cos, log, radians
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
 from isamap.domain import references
 from isamap.domain.lonlat import LONLAT, M_PER_DEGREE, cut_at_180, transformer
@@ -29,8 +30,10 @@ logger = logging.getLogger(__name__)
 ROUND_GSD_M = (1, 2, 5, 10, 30, 100, 250, 500, 1000)
 SQUARE = 1e-6
 EDGE_POINTS, WIDER_DEG = 16, 1e-4
-WIDER = 2
-"""A degree of longitude is half as long at 60 degrees."""
+WIDER = 1.5
+"""A corner lies further off than a side."""
+MOST_NORTH = 89.0
+"""Nearer to a pole than this, degrees of longitude are no measure."""
 NAME_IT = "name the product (worldcover-v200=FILE), or say which codes are ISA with --classes"
 """What helps where products are given by name."""
 REMOTE = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
@@ -86,17 +89,26 @@ class Product:
 def table_codes(row: Reference, values: NDArray[Any]) -> NDArray[np.uint8]:
     """Values of a product of the table; codes that it does not define are unknown, and said to be."""
     classes = row.isa(values)
-    if values.dtype == np.uint8 and np.isnan(row.others):
-        there = np.flatnonzero(np.bincount(values[classes == NODATA], minlength=256)).tolist()
+    if np.isnan(row.others):
+        there = _codes_in(values[classes == NODATA])
         odd = [code for code in there if code not in (*row.share_of, *row.nodata, NODATA)]
         if odd:
             _warn_of_codes(row.name, tuple(odd[:5]))
     return classes
 
 
+def _codes_in(values: NDArray[Any]) -> list[Any]:
+    """Every value that occurs, ascending, NaN left out."""
+    if values.dtype == np.uint8:
+        return list(np.flatnonzero(np.bincount(values, minlength=256)).tolist())
+    return list(np.unique(values[~np.isnan(values)]).tolist())
+
+
 @cache
-def _warn_of_codes(name: str, codes: tuple[int, ...]) -> None:
-    logger.warning("%s does not define the codes %s: taken as unknown", name, ", ".join(map(str, codes)))
+def _warn_of_codes(name: str, codes: tuple[float, ...]) -> None:
+    logger.warning(
+        "%s does not define the codes %s: taken as unknown", name, ", ".join(f"{c:g}" for c in codes)
+    )
 
 
 def isa_codes(name: str, values: NDArray[Any], advice: str = NAME_IT) -> NDArray[np.uint8]:
@@ -197,8 +209,22 @@ class Footprints:
 
 
 def widened(area: Any, reach_m: float) -> Any:
-    """A lon/lat polygon, at least so much wider."""
-    return shapely.buffer(area, reach_m / M_PER_DEGREE * WIDER) if reach_m else area
+    """A lon/lat polygon, at least so much wider to all sides, corners of squares included."""
+    if not reach_m or shapely.is_empty(area):
+        return area
+    reach_deg = WIDER * reach_m / M_PER_DEGREE
+    _, south, _, north = shapely.bounds(area)
+    furthest = min(max(-south, north) + reach_deg, MOST_NORTH)
+    return shapely.buffer(
+        area, reach_deg / cos(radians(furthest))
+    )  # degrees of longitude are the shorter ones
+
+
+def clipped(ground: BaseGeometry | None, box: Any, reach_m: float = 0) -> BaseGeometry | None:
+    """What lies of a lon/lat polygon over a raster's box and as far as this around it: a region's outline is long."""
+    if ground is None:
+        return None
+    return shapely.make_valid(shapely.clip_by_rect(ground, *shapely.bounds(widened(box, reach_m))))
 
 
 def outline(grid: GeoBox) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.estimation import Stratum
 from isamap.domain.ground_area import SQUARE_KM, pixel_area_m2
@@ -44,6 +45,8 @@ class Ground:
     """Counted area of each class, by product; products that nobody has counted are not there."""
     table: Strata | None = None
     """The strata as their table tells them; None: all ground is one stratum."""
+    inside: BaseGeometry | None = None
+    """Lon/lat polygon outside of which nothing counts."""
 
     def area(
         self, index: NDArray[np.int64], mapped: NDArray[np.int64], *, first: bool, product: Product
@@ -59,7 +62,9 @@ class Ground:
         if self.table is None or not first:
             return self.mapped_area.get(product.name)
         area = self.table.mapped_area()
-        if area is not None and not (self.table.agrees(index, mapped) and _may_be_of(area, product)):
+        if area is not None and not (
+            self.table.agrees(index, mapped) and _may_be_of(area, product, self.inside)
+        ):
             log.warning(
                 "the strata were counted on another map than this: its own area is estimated, not counted"
             )
@@ -67,12 +72,13 @@ class Ground:
         return area
 
 
-def _may_be_of(area: Mapping[int, float], product: Product) -> bool:
+def _may_be_of(area: Mapping[int, float], product: Product, inside: BaseGeometry | None) -> bool:
     """Whether a product may be the map whose classes were counted, by what its own items or pixels say.
 
     What is more or less ground than the product shows, as that of some units, tells nothing.
     """
-    pixels, shown_km2 = _of_items(product) or _of_pixels(product)
+    told = _of_items(product) if inside is None else None
+    pixels, shown_km2 = told or _of_pixels(product, inside)
     total = area[0] + area[1]
     near = [shown for shown in (pixels, shown_km2) if abs(shown.sum() - total) <= SAME_GROUND * total]
     return not near or any(abs(shown[1] - area[1]) <= SAME_ISA * area[1] for shown in near)
@@ -96,10 +102,12 @@ def _of_items(product: Product) -> tuple[NDArray[np.float64], NDArray[np.float64
     return pixels, km2
 
 
-def _of_pixels(product: Product) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _of_pixels(
+    product: Product, inside: BaseGeometry | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The same, counted."""
     pixels, km2 = np.zeros(2), np.zeros(2)
-    for look in looks([product]):
+    for look in looks([product], ground=inside):
         shown = np.bincount(look.own.ravel(), minlength=2)[:2]
         pixels += shown
         km2 += shown * pixel_area_m2(look.grid) / SQUARE_KM
@@ -154,10 +162,30 @@ def check_unstratified(sample: Sample, path: Path, drawn: str = "are a simple ra
         )
 
 
-def whole(products: Sequence[Product], points: int) -> Ground:
-    """All ground that the first product maps, in one stratum; the classes of every product counted on it."""
+def check_area(strata: Sequence[Stratum], product: Product, inside: BaseGeometry) -> None:
+    """Refuse strata that are not the mapped ground of an area, a lon/lat polygon.
+
+    Raises:
+        InputError: together they are larger or smaller.
+    """
+    total, shown = sum(one.size for one in strata), _of_pixels(product, inside)
+    if not any(abs(total - mapped.sum()) <= SAME_GROUND * total for mapped in shown):
+        raise InputError(
+            f"the strata are {total:g} in size, but {product.name} maps {shown[0].sum():g} pixels, {shown[1].sum():g} km2 "
+            "of the area: leave the area out and tell it as a unit (--units FILE), or draw a sample of it"
+        )
+
+
+def whole(products: Sequence[Product], points: int, inside: BaseGeometry | None = None) -> Ground:
+    """All ground that the first product maps, in one stratum; the classes of every product counted on it.
+
+    Args:
+        products: the first one says where.
+        points: of the sample.
+        inside: lon/lat polygon outside of which nothing counts.
+    """
     size, areas = 0.0, {product.name: np.zeros(2) for product in products}
-    for look in looks(products):
+    for look in looks(products, ground=inside):
         pixel_km2 = pixel_area_m2(look.grid) / SQUARE_KM
         valid = look.own != NODATA
         size += float(np.count_nonzero(valid)) * pixel_km2

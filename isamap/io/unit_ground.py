@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.estimation import Stratum
 from isamap.domain.ground_area import SQUARE_KM, pixel_area_m2
@@ -40,15 +41,15 @@ class UnitGround:
         return {}
 
 
-def unit_ground(product: Product, units: Units) -> UnitGround:
-    """Count the mapped pixels of every unit.
+def unit_ground(product: Product, units: Units, ground: BaseGeometry | None = None) -> UnitGround:
+    """Count the mapped pixels of every unit, inside a lon/lat polygon if one is given.
 
     Raises:
         InputError: a raster is damaged, or lies nowhere.
     """
     most = max(units.names, default=0)
     pixels, km2, whole = np.zeros(most + 1), np.zeros(most + 1), np.zeros(2)
-    for look in looks([product]):
+    for look in looks([product], ground=ground):
         pixel_km2 = pixel_area_m2(look.grid) / SQUARE_KM
         codes = units.on(look.grid).codes[look.own != NODATA]
         found = np.bincount(codes, minlength=most + 1)
