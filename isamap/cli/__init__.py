@@ -17,7 +17,7 @@ from isamap.cli.fetch import fetch
 from isamap.cli.infer import infer
 from isamap.cli.models import models
 from isamap.cli.mosaic import mosaic
-from isamap.cli.output import last_word, patient_stdout, refuse
+from isamap.cli.output import last_word, patient_streams, refuse
 from isamap.cli.regions import regions
 from isamap.cli.status import status
 from isamap.cli.tile import tile
@@ -59,7 +59,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    with patient_stdout():
+    with patient_streams():
         sys.exit(_run(args))
 
 
