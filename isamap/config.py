@@ -29,10 +29,17 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _named(value: object) -> object:
+    """A path that is none would be the current folder."""
+    if value == "":
+        raise ValueError("an empty path")
+    return value
+
+
 class Config(Settings):
     """`isamap.toml`: defaults for the command line, under the names of the options."""
 
-    workspace: Path | None = None
+    workspace: Annotated[Path | None, BeforeValidator(_named)] = None
     model: str | None = None
     threshold: float | None = None
     probability: bool | None = None
@@ -45,7 +52,7 @@ class Config(Settings):
     scheduler_address: str | None = None
     on_error: Literal["stop", "continue"] | None = None
     log_format: Literal["text", "json"] | None = None
-    data: Path | None = None
+    data: Annotated[Path | None, BeforeValidator(_named)] = None
     source: tuple[str, ...] | None = None
     months: str | None = None
     method: Literal["median", "geomedian", "best"] | None = None
