@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -99,9 +100,26 @@ def as_settings(tables: dict[str, Any], path: Path, kind: type[AnySettings]) -> 
         ConfigError: an unknown key (the nearest known one is named) or a wrong value.
     """
     try:
-        return kind.model_validate(tables)
+        read = kind.model_validate(tables)
     except ValidationError as fault:
         raise ConfigError(f"{path}: {first_fault(fault, kind)}") from fault
+    if where := next(_flags_as_numbers(tables, read), None):
+        raise ConfigError(f"{path}: {'.'.join(where)}: true and false are no numbers")
+    return read
+
+
+def _flags_as_numbers(given: object, read: object) -> Iterator[tuple[str, ...]]:
+    """Keys of all values that are true or false and were read as 1 or 0."""
+    if isinstance(given, bool):
+        if not isinstance(read, bool):
+            yield ()
+    elif isinstance(given, dict):
+        own = read if isinstance(read, dict) else vars(read)
+        for key, value in given.items():
+            yield from ((key, *where) for where in _flags_as_numbers(value, own[key]))
+    elif isinstance(given, list) and isinstance(read, tuple):
+        for k, pair in enumerate(zip(given, read, strict=True)):
+            yield from ((str(k), *where) for where in _flags_as_numbers(*pair))
 
 
 def first_fault(fault: ValidationError, kind: type[BaseModel]) -> str:
