@@ -86,7 +86,8 @@ def read_tables(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as fault:
-        raise MissingInputError(f"{path} cannot be read: {fault.strerror}") from fault
+        link = f" (a link to {path.readlink()})" if path.is_symlink() else ""
+        raise MissingInputError(f"{path}{link} cannot be read: {fault.strerror}") from fault
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path} is not UTF-8 text") from fault
     except tomllib.TOMLDecodeError as fault:

@@ -169,6 +169,15 @@ def test_an_empty_word_is_a_wrong_usage_before_any_work(isamap, arguments):
     assert names(Path()) == set()
 
 
+def test_an_isamap_toml_that_is_a_link_to_nothing_is_exit_66(infer):
+    Path("isamap.toml").symlink_to("/not/mounted/isamap.toml")
+    ended = infer()
+    assert ended.code == 66
+    assert ended.err == (
+        "isamap: isamap.toml (a link to /not/mounted/isamap.toml) cannot be read: No such file or directory\n"
+    )
+
+
 def test_an_empty_path_in_isamap_toml_is_exit_78(infer):
     Path("isamap.toml").write_text('workspace = ""')
     ended = infer()
