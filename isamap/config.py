@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -29,10 +30,17 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _named(value: object) -> object:
+    """A path that is none would be the current folder."""
+    if value == "":
+        raise ValueError("an empty path")
+    return value
+
+
 class Config(Settings):
     """`isamap.toml`: defaults for the command line, under the names of the options."""
 
-    workspace: Path | None = None
+    workspace: Annotated[Path | None, BeforeValidator(_named)] = None
     model: str | None = None
     threshold: float | None = None
     probability: bool | None = None
@@ -45,7 +53,7 @@ class Config(Settings):
     scheduler_address: str | None = None
     on_error: Literal["stop", "continue"] | None = None
     log_format: Literal["text", "json"] | None = None
-    data: Path | None = None
+    data: Annotated[Path | None, BeforeValidator(_named)] = None
     source: tuple[str, ...] | None = None
     months: str | None = None
     method: Literal["median", "geomedian", "best"] | None = None
@@ -78,7 +86,8 @@ def read_tables(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as fault:
-        raise MissingInputError(f"{path} cannot be read: {fault.strerror}") from fault
+        link = f" (a link to {path.readlink()})" if path.is_symlink() else ""
+        raise MissingInputError(f"{path}{link} cannot be read: {fault.strerror}") from fault
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path} is not UTF-8 text") from fault
     except tomllib.TOMLDecodeError as fault:
@@ -92,9 +101,26 @@ def as_settings(tables: dict[str, Any], path: Path, kind: type[AnySettings]) -> 
         ConfigError: an unknown key (the nearest known one is named) or a wrong value.
     """
     try:
-        return kind.model_validate(tables)
+        read = kind.model_validate(tables)
     except ValidationError as fault:
         raise ConfigError(f"{path}: {first_fault(fault, kind)}") from fault
+    if where := next(_flags_as_numbers(tables, read), None):
+        raise ConfigError(f"{path}: {'.'.join(where)}: true and false are no numbers")
+    return read
+
+
+def _flags_as_numbers(given: object, read: object) -> Iterator[tuple[str, ...]]:
+    """Keys of all values that are true or false and were read as 1 or 0."""
+    if isinstance(given, bool):
+        if not isinstance(read, bool):
+            yield ()
+    elif isinstance(given, dict):
+        own = read if isinstance(read, dict) else vars(read)
+        for key, value in given.items():
+            yield from ((key, *where) for where in _flags_as_numbers(value, own[key]))
+    elif isinstance(given, list) and isinstance(read, tuple):
+        for k, pair in enumerate(zip(given, read, strict=True)):
+            yield from ((str(k), *where) for where in _flags_as_numbers(*pair))
 
 
 def first_fault(fault: ValidationError, kind: type[BaseModel]) -> str:

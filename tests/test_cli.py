@@ -142,6 +142,48 @@ def test_a_wrong_usage_is_exit_2_and_the_message_names_the_option(isamap, argume
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fetch", *AREA, "--year", "2021", "--source", "scenes", "--report", ""),
+        ("fetch", *AREA, "--year", "2021", "--workspace="),
+        ("fetch", *AREA, "--year", "2021", "--source", ""),
+        ("infer", "--input", "", "-o", "out"),
+        ("infer", "--input", "a.tif", "-o", ""),
+        ("mosaic", "", "-o", "out"),
+        ("evaluate", "maps", "--reference", "", "-o", "out"),
+        ("evaluate", "maps", "--reference", "a", "-o", ""),
+        ("change", "", "a.tif", "--years", "2020,2021"),
+        ("verify", ""),
+        ("tile", "recipe.toml", "-o", "x", "--data="),
+        ("train", "", "--data", ".", "-o", "x"),
+        ("models", "add", ""),
+        ("models", "export", "fast", "--format", "onnx", "--out="),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_word_is_a_wrong_usage_before_any_work(isamap, arguments):
+    ended = isamap(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert "variable that is not set" in ended.err
+    assert names(Path()) == set()
+
+
+def test_an_isamap_toml_that_is_a_link_to_nothing_is_exit_66(infer):
+    Path("isamap.toml").symlink_to("/not/mounted/isamap.toml")
+    ended = infer()
+    assert ended.code == 66
+    assert ended.err == (
+        "isamap: isamap.toml (a link to /not/mounted/isamap.toml) cannot be read: No such file or directory\n"
+    )
+
+
+def test_an_empty_path_in_isamap_toml_is_exit_78(infer):
+    Path("isamap.toml").write_text('workspace = ""')
+    ended = infer()
+    assert (ended.code, ended.err.startswith("isamap: isamap.toml: workspace: ")) == (78, True)
+
+
 def test_a_year_in_the_environment_is_no_fault_of_an_input(infer, monkeypatch):
     monkeypatch.setenv("ISAMAP_YEAR", "2021")
     assert infer("--dry-run").code == 0

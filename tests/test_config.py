@@ -91,6 +91,33 @@ def test_a_wrong_value_names_its_key(tmp_path, text, where):
     assert where in fault(tmp_path, text)
 
 
+@pytest.mark.parametrize("key", ["max_scenes", "max_cloud", "threshold", "workers", "batch_size"])
+def test_true_is_no_number(tmp_path, key):
+    assert fault(tmp_path, f"{key} = true").partition(f": {key}: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("[chips]\npairs = true\n", "chips.pairs"),
+        ("[schedule]\nsteps = true\n", "schedule.steps"),
+        ("[shares]\nslack_px = true\n", "shares.slack_px"),
+        (
+            "[target]\nscenes = [{name = 'a', dates = [], shift_px = [0, true]}]\n",
+            "target.scenes.0.shift_px.1",
+        ),
+    ],
+)
+def test_true_is_no_number_of_a_recipe_at_any_depth(tmp_path, text, where):
+    assert f": {where}: true and false are no numbers" in fault(tmp_path, RECIPE + text, Recipe)
+
+
+def test_flags_are_flags_and_whole_numbers_are_numbers(tmp_path):
+    read_so = read(tmp_path, "mask_snow = true\nmax_cloud = 40\n")
+    assert (read_so.mask_snow, read_so.max_cloud) == (True, 40.0)
+    assert read(tmp_path, RECIPE.replace('"fast"', '"fast"\ncross_scale = false'), Recipe)
+
+
 @pytest.mark.parametrize("text", ["threshold = ", "[model", "a = 1\na = 2", "{}", "key: value", "\0"])
 def test_what_is_not_toml_says_so(tmp_path, text):
     assert "is not valid TOML" in fault(tmp_path, text)
@@ -132,6 +159,7 @@ def test_no_kind_of_settings_takes_numbers_that_are_none(tmp_path):
         "max_shift_m = -3",
         "min_labelled = 7",
         "split = {buffer_m = inf}",
+        "split = {buffer_m = true}",
     ):
         path = tmp_path / "recipe.toml"
         path.write_text(f"{line}\n{source}")

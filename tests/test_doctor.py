@@ -127,6 +127,20 @@ def test_damaged_weights_are_a_problem(isamap, monkeypatch, model, tmp_path):
     assert state_of(isamap("doctor", "--json"), "models")["state"] == "problem"
 
 
+def test_a_user_without_home_is_told_of_the_models_that_he_cannot_keep(isamap, monkeypatch):
+    for name in ("ISAMAP_MODELS", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    line = state_of(isamap("doctor", "--json"), "own models")
+    assert (line["state"], line["found"].partition(":")[0]) == (
+        "warning",
+        "no home directory to keep models in",
+    )
+    monkeypatch.setenv("ISAMAP_MODELS", "/srv/models")
+    line = state_of(isamap("doctor", "--json"), "own models")
+    assert (line["state"], line["found"]) == ("ok", "/srv/models")
+
+
 def test_a_library_that_does_not_load_is_a_problem_not_a_crash(isamap, monkeypatch):
     def refuse(*_):
         raise ImportError("libgomp.so.1: cannot open shared object file")

@@ -1,6 +1,8 @@
 """`isamap fetch --product`: pieces of published products as they were published, for `isamap evaluate`."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +185,74 @@ def test_a_file_of_ones_own_serves_other_products(isamap, sheets):
     ended = isamap("fetch", "--tiles", tiled.INNER, "--workspace", "ws", *place)
     assert ended.code == 0, ended.err
     assert (Path("ws/references/sinolc-1") / f"{tiled.INNER}.tif").is_file()
+
+
+@pytest.fixture
+def own(sheets, tmp_path, isamap):
+    """Sheets in a folder of the user's own, fetched from there by the names that they have in it."""
+    folder = tmp_path / "own"
+    shutil.copytree(sheets, folder)
+
+    def run(*more, name="Map_{ll}.tif"):
+        place = ("--product", "worldcover-v200", "--product-url", folder / name)
+        ended = isamap("fetch", "--tiles", TILE, "--workspace", "ws", "--json", *place, *more)
+        assert ended.code == 0, ended.err
+        return ended.document
+
+    run.folder = folder
+    return run
+
+
+def as_item():
+    return json.loads((FOLDER / f"{TILE}.json").read_text())
+
+
+def test_a_file_of_ones_own_that_was_replaced_is_fetched_again(own):
+    assert own()["fetched"] == 1
+    assert own()["skipped"] == 1
+    path = own.folder / "Map_N27E105.tif"
+    before, facts = path.read_bytes(), path.stat()
+    with rasterio.open(path, "r+") as dst:
+        dst.write(np.full(dst.shape, 50, np.uint8), 1)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert own("-n")["to_compare"] == 1
+    assert own()["fetched"] == 1
+    with rasterio.open(FOLDER / f"{TILE}.tif") as src:
+        row, col = src.index(108, 30)
+        assert (src.read(1)[row + 1 :, : col - 1] == 50).all()
+    path.write_bytes(before)
+    assert own()["fetched"] == 1
+
+
+def test_digests_of_ones_own_files_are_kept(own, monkeypatch):
+    monkeypatch.setattr("isamap.io.stamps.SETTLED_S", -1)
+    assert own()["fetched"] == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("isamap.io.stamps._read", lambda *_: pytest.fail("a sheet was read again"))
+        assert own()["skipped"] == 1
+        assert own("-n")["fetched_before"] == 1
+    shutil.copytree(own.folder, other := own.folder.with_name("other"))
+    own.folder = other
+    assert own()["skipped"] == 1
+
+
+def test_no_absolute_path_is_published_with_a_piece(own, tmp_path):
+    own()
+    properties = as_item()["properties"]
+    assert properties["isamap:place"] == "Map_{ll}.tif"
+    assert properties["isamap:provenance"]["places"] == ["Map_{ll}.tif"]
+    assert set(properties["isamap:provenance"]["files"]) <= {
+        f"Map_N{n}E{e}.tif" for n in (27, 30) for e in (105, 108)
+    }
+    assert str(tmp_path) not in json.dumps(as_item())
+
+
+def test_the_name_of_a_sheet_may_be_that_of_its_folder(own):
+    for path in own.folder.glob("*.tif"):
+        (own.folder / path.stem.removeprefix("Map_")).mkdir()
+        path.rename(own.folder / path.stem.removeprefix("Map_") / "map.tif")
+    assert own(name="{ll}/map.tif")["fetched"] == 1
+    assert as_item()["properties"]["isamap:place"] == "{ll}/map.tif"
 
 
 def test_a_dry_run_writes_and_asks_nothing(fetch, server):

@@ -69,6 +69,16 @@ def test_a_model_that_was_added_is_known_by_its_name(weights, registry):
     assert load(find("mine"))[0].name == "mine"
 
 
+def test_without_a_home_packaged_models_work_and_none_can_be_added(weights, monkeypatch):
+    for name in ("ISAMAP_MODELS", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert [line.split()[0] for line in said().splitlines()] == ["bilinear", "fast"]
+    assert find("fast").parent == PACKAGED
+    with pytest.raises(ConfigError, match="no home directory to keep models in: set ISAMAP_MODELS"):
+        said("add", weights)
+
+
 def test_a_model_may_be_given_another_name(weights, registry):
     recipe.add(weights, "harbour-1")
     assert json.loads(said("harbour-1"))["name"] == "harbour-1"

@@ -1,4 +1,4 @@
-"""Words of commands: a stdout that nobody reads any more, and lines beside a JSON log."""
+"""Words of commands: streams that nobody reads any more or that are closed, and lines beside a JSON log."""
 
 import json
 import os
@@ -62,6 +62,47 @@ def test_no_stdout_at_all_is_no_fault():
     closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
     done = subprocess.run([*closed, *words], check=False, stderr=subprocess.PIPE, cwd=tiny.REPOSITORY)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def isamap_with(streams, *words):
+    """`python -m isamap WORDS` with the shell's `>&-` and the like, and what it says on stdout."""
+    words = [sys.executable, "-m", "isamap", *map(str, words)]
+    return subprocess.run(
+        ["bash", "-c", f'exec "$@" {streams}', "bash", *words],
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tiny.REPOSITORY,
+    )
+
+
+GONE = "2> >(:)"
+"""stderr is a pipe whose reader ends at once."""
+
+
+@pytest.mark.parametrize("streams", ["2>&-", "2>&- <&-", GONE])
+def test_a_stderr_that_nobody_reads_stops_no_work_and_its_lines_go_nowhere_else(
+    streams, scene, model, tmp_path
+):
+    words = ("infer", "--input", scene, "--model", model, "-o", tmp_path / "out", "-v")
+    done = isamap_with(streams, *words)
+    assert done.returncode == 0
+    assert [Path(line).suffix for line in done.stdout.splitlines()] == [".tif", ".png", ".json"]
+    assert all(Path(line).is_file() for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("streams", ["2>&-", GONE])
+@pytest.mark.parametrize(
+    ("words", "code"), [(("regions", "atlantis"), 66), (("fetch", "--yaer"), 2), (("fetch",), 2)]
+)
+def test_faults_have_their_exit_codes_without_a_stderr_too(streams, words, code):
+    done = isamap_with(streams, *words)
+    assert (done.returncode, done.stdout) == (code, "")
+
+
+def test_so_have_runs_of_several_workers(damaged, model):
+    done = isamap_with("2>&-", "infer", *damaged, "--model", model, "-j", 2, "-v", "--json")
+    assert (done.returncode, json.loads(done.stdout)["failed"]) == (3, 2)
 
 
 def test_nobody_is_watched_for_who_has_gone(isamap, tmp_path):

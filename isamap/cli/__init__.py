@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +18,7 @@ from isamap.cli.fetch import fetch
 from isamap.cli.infer import infer
 from isamap.cli.models import models
 from isamap.cli.mosaic import mosaic
-from isamap.cli.output import last_word, patient_stdout, refuse
+from isamap.cli.output import last_word, patient_streams, refuse
 from isamap.cli.regions import regions
 from isamap.cli.status import status
 from isamap.cli.tile import tile
@@ -33,7 +34,21 @@ Exit codes: 0 done or nothing to do; 1 a bug; 2 usage; 3 some maps failed; 5 a c
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+class _Isamap(click.Group):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command, once no word is empty: as a path it would be the current folder, as anything else not given."""
+        for before, word in pairwise(["", *args]):
+            if not word:
+                option = f"{before} " if before.startswith("-") else ""
+                raise click.UsageError(f"{option}'': an empty word, as of a variable that is not set")
+            if word.startswith("--") and word.partition("=")[1:] == ("=", ""):
+                raise click.UsageError(f"{word}: nothing after it, as of a variable that is not set")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Isamap, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="isamap")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -59,7 +74,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    with patient_stdout():
+    with patient_streams():
         sys.exit(_run(args))
 
 

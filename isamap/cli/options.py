@@ -42,7 +42,7 @@ def option(*names: str, **settings: Any) -> Callable[[AnyFunction], AnyFunction]
 
 def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     """Lay the configuration file under this command's defaults."""
-    chosen = path or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
+    chosen = path or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_symlink() or DEFAULT_CONFIG.exists() else None)
     if chosen is None:
         return
     from isamap.config import Config, read_toml

@@ -1,10 +1,11 @@
-"""Where words go: results to a stdout whose reader may go away, remarks to stderr in the form of the log."""
+"""Where words go: results to stdout, remarks to stderr in the form of the log; the reader of either may go away."""
 
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -15,8 +16,8 @@ CONFIG_PATH = "isamap.config"
 """Key of a context's `meta`: which configuration file lies under its defaults."""
 
 
-class _Stdout:
-    """stdout whose reader may go away (`| head`): from then on it is silent, and the work goes on to its own end."""
+class _Patient:
+    """A stream whose reader may go away (`| head`): from then on it is silent, and the work goes on to its own end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -24,7 +25,7 @@ class _Stdout:
         """Whether there is a reader, as far as was noticed."""
 
     def write(self, text: str) -> int:
-        """Print text, if anybody reads."""
+        """Hand on text, if anybody reads."""
         try:
             return self._stream.write(text)
         except BrokenPipeError:
@@ -32,7 +33,7 @@ class _Stdout:
             return len(text)
 
     def flush(self) -> None:
-        """Hand on what is printed, if anybody reads."""
+        """Hand on what was written, if anybody reads."""
         try:
             self._stream.flush()
         except BrokenPipeError:
@@ -49,11 +50,26 @@ class _Stdout:
 
 
 @contextmanager
-def patient_stdout() -> Iterator[None]:
-    """Let a reader of stdout go away during the block; the exit code stays that of the work."""
-    # Python has no stdout at all where the shell closed it (`>&-`)
-    with redirect_stdout(sys.stdout and _Stdout(sys.stdout)):
+def patient_streams() -> Iterator[None]:
+    """Let the readers of stdout and stderr go away during the block; the exit code stays that of the work."""
+    _open_closed()
+    with redirect_stdout(_Patient(sys.stdout)), redirect_stderr(_Patient(sys.stderr)):
         yield
+
+
+def _open_closed() -> None:
+    """What the shell closed (`>&-`) leads nowhere: Python has no such stream, and the next file would get its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def is_read() -> bool:

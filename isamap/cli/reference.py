@@ -11,6 +11,10 @@ HEAD = """# Command line
 Written by `make docs` from the program itself. Every option of a command also listens to the environment variable
 `ISAMAP_<OPTION>` (`fetch --product` to `ISAMAP_FETCH_PRODUCT`) and, where it makes sense, to a key of `isamap.toml`; the
 command line wins over the environment, the environment over the file, the file over the default.
+
+An empty variable counts as not set; an empty word on the command line is refused (exit 2). Of options that may be repeated, a
+variable holds several values: of `--input`, `--imagery`, `--image`, `--labels` and `--chips` with `:` between them, of all others
+with blanks. A `--source` with a blank in its path goes on the command line or into `isamap.toml`.
 """
 
 

@@ -203,6 +203,9 @@ def _models() -> Iterator[Line]:
             yield Line(f"model {name}", "problem", fault, "install isamap again")
         else:
             yield Line(f"model {name}", "ok", "weights match their card")
+    place, known = facts.own_models()
+    todo = "" if known else "packaged models work without, isamap models add does not"
+    yield Line("own models", "ok" if known else "warning", place, todo)
 
 
 def _storage(workspace: Path) -> Iterator[Line]:

@@ -21,7 +21,7 @@ from isamap.io import store
 from isamap.io.encode import encode
 from isamap.io.occupy import occupy
 from isamap.io.presence import items_in, standing
-from isamap.io.product_pixels import ProductReader, place_of
+from isamap.io.product_pixels import ProductReader, own_files, place_of
 
 PIECE_BYTES = 1_500_000
 """Read for one tile of a 10 m product, blocks as a whole."""
@@ -60,10 +60,10 @@ class Request:
         """Where the piece of a tile goes."""
         return store.Target(self.directory, str(tile))
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Everything the bytes of a piece depend on."""
-        return provenance(self.product, f"isamap {__version__}")
+    def provenance(self, tile: Tile, *, read: bool = True) -> dict[str, Any]:
+        """Everything the bytes of a piece depend on; files that are not known are read, or have the digest None."""
+        files = own_files(self.product, tile, self.workspace / "cache" / "stamps", read=read)
+        return provenance(self.product, f"isamap {__version__}", files)
 
 
 def plan(tiles: Sequence[Tile], request: Request, *, overwrite: bool = False) -> dict[str, Any]:
@@ -74,9 +74,11 @@ def plan(tiles: Sequence[Tile], request: Request, *, overwrite: bool = False) ->
         request: the product.
         overwrite: whether finished pieces are fetched again.
     """
-    compare, there = partial(_compare, request.provenance), items_in(request.directory)
+    there = items_in(request.directory)
     made = [tile for tile in tiles if str(tile) in there] if there else []
-    counts = Counter(standing(request.target(tile), compare, overwrite=overwrite) for tile in made)
+    counts = Counter(
+        standing(request.target(tile), partial(_compare, request, tile), overwrite=overwrite) for tile in made
+    )
     counts["new"] += len(tiles) - len(made)
     return {
         "schema": SCHEMA,
@@ -86,13 +88,16 @@ def plan(tiles: Sequence[Tile], request: Request, *, overwrite: bool = False) ->
         "new": counts["new"],
         "stale": counts["stale"],
         "fetched_before": counts["done"],
+        "to_compare": counts["unknown"],
         "read_gb": round((counts["new"] + counts["stale"]) * PIECE_BYTES / 1e9, 3),
     }
 
 
-def _compare(made: dict[str, Any], item: dict[str, Any]) -> Literal["stale", "done"]:
-    """Whether a piece is to be fetched again or left alone."""
-    properties = item.get("properties")
+def _compare(request: Request, tile: Tile, item: dict[str, Any]) -> Literal["stale", "done", "unknown"]:
+    """Whether a piece is to be fetched again or left alone; unknown: files of the user's must be read to tell."""
+    properties, made = item.get("properties"), request.provenance(tile, read=False)
+    if None in made.get("files", {}).values():
+        return "unknown"
     same = isinstance(properties, dict) and properties.get("isamap:provenance") == made
     return "done" if same else "stale"
 
@@ -163,7 +168,7 @@ def fetch_piece(
     tile: Tile,
 ) -> Literal["fetched", "skipped"]:
     """Fetch the piece of one tile and publish it, or find it done."""
-    product, target, made = request.product, request.target(tile), request.provenance
+    product, target, made = request.product, request.target(tile), request.provenance(tile)
     if not overwrite and store.state(target, made) is store.State.DONE:
         return "skipped"
     reader = _reader(request)

@@ -91,6 +91,12 @@ def find(name: str, place: tuple[str, Source] | None = None) -> Published:
     return PUBLISHED[row.name]
 
 
+def sheets_of(url: str, tile: Tile) -> dict[str, str]:
+    """Addresses of the sheets that a tile is cut from, by their names; a single file has none."""
+    names = sheet_names(tile_bounds(tile)) if SHEET in url else [""]
+    return {name: url.replace(SHEET, name) for name in names}
+
+
 def sheet_names(bounds: Bounds) -> list[str]:
     """Names of the 3-degree sheets that a lon/lat box meets: `N30E105`."""
     west, south, east, north = bounds
@@ -125,14 +131,21 @@ def tile_bounds(tile: Tile, crs: Any = LONLAT) -> Bounds:
     return west, south, east, north
 
 
-def provenance(product: Published, code: str) -> dict[str, Any]:
-    """What the bytes of a piece depend on."""
-    return {
+def provenance(product: Published, code: str, files: Mapping[str, str | None]) -> dict[str, Any]:
+    """What the bytes of a piece depend on.
+
+    Args:
+        product: what is fetched.
+        code: what cuts the pieces.
+        files: digests of the user's own files, if the piece is cut from such.
+    """
+    known = {
         "code": code,
         "product": product.name,
         "version": product.reference.version,
         "places": [url for url, _ in product.places],
     }
+    return {**known, "files": dict(files)} if files else known
 
 
 def item(

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from isamap.domain.grid import Tile, Window
-from isamap.domain.reference_sheets import SHEET, Published, sheet_names, tile_bounds
+from isamap.domain.reference_sheets import SHEET, Published, sheets_of, tile_bounds
 from isamap.domain.sources import Source
 from isamap.errors import BusyError, InputError, IsamapError, MissingInputError, RemoteError
 from isamap.io.classmap import aligned_offset
 from isamap.io.hosts import shown
 from isamap.io.remote import Raster, ScenePixels
+from isamap.io.stamps import Digests
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Piece:
     nodata: int | None
     """Value that says nothing, if there is one."""
     place: str
-    """Address the sheets came from, `{ll}` for their names."""
+    """Address the sheets came from, `{ll}` for their names; of the user's own files the name."""
     missing: tuple[str, ...]
     """Sheets that do not exist there: open sea."""
 
@@ -73,11 +74,9 @@ class ProductReader:
 
     def _from(self, url: str, source: Source, tile: Tile) -> Piece:
         """The piece from one place."""
-        names = sheet_names(tile_bounds(tile)) if SHEET in url else [""]
         canvas: _Canvas | None = None
         missing = []
-        for name in names:
-            href = url.replace(SHEET, name)
+        for name, href in sheets_of(url, tile).items():
             try:
                 sheet = self.pixels.raster(source, href, next(iter(source.collections), ""))
             except MissingInputError:
@@ -87,7 +86,8 @@ class ProductReader:
             canvas.paste(sheet, href)
         if canvas is None or not canvas.painted:
             lacking = f": no sheet {', '.join(missing)}" if any(missing) else ""
-            raise MissingInputError(f"{tile}: {url} has nothing of this ground{lacking}")
+            place = str(Path(source.root, url)) if source.root else url
+            raise MissingInputError(f"{tile}: {place} has nothing of this ground{lacking}")
         return Piece(canvas.pixels, canvas.geobox, canvas.nodata, url, tuple(missing))
 
 
@@ -133,4 +133,28 @@ def place_of(text: str) -> tuple[str, Source]:
     if text.startswith(("http://", "https://")):
         root = "/".join(text.split("/", 3)[:3])
         return text, Source(root, root, ())
-    return str(Path(text).absolute()), Source("folder", "", ())
+    path = Path(text).absolute()
+    above = next((folder for folder in reversed(path.parents) if SHEET in folder.name), path)
+    return str(path.relative_to(above.parent)), Source("folder", "", (), root=str(above.parent))
+
+
+def own_files(product: Published, tile: Tile, cache: Path, *, read: bool) -> dict[str, str | None]:
+    """Digests of the user's own files that a tile's piece is cut from, by name; none of what servers have.
+
+    Args:
+        product: with the places it is fetched from.
+        tile: of the piece.
+        cache: folder that keeps digests.
+        read: whether files are read; else the digest is None where a file is not the one that was read before.
+
+    Raises:
+        InputError: a file cannot be read.
+        StorageError: digests cannot be kept.
+    """
+    found: dict[str, str | None] = {}
+    for url, source in product.places:
+        kept = Digests(Path(source.root), cache)
+        for name in sheets_of(url, tile).values() if source.root else ():
+            if Path(source.root, name).is_file():
+                found[name] = (kept.of if read else kept.kept)(product.name, [name])[0]
+    return found

@@ -1,4 +1,4 @@
-"""Stamps of scenes in folders: digests of their files, so that pixels replaced under the same name are noticed.
+"""Digests of files in folders, and stamps of scenes made of them: pixels replaced under the same name are noticed.
 
 A file is read whole once; its digest is then kept for as long as size, inode and both times of the file stay as they
 are (the time of the last change of state, ctime, cannot be set back). Copies have other times and the same stamp.
@@ -23,18 +23,64 @@ Mark = list[int]
 """Size, modification and change time in ns, inode."""
 
 
-class Stamps:
-    """Stamps of the scenes of one folder; digests are kept in a directory, one file for each scene."""
+class Digests:
+    """Digests of the files of one folder; they are kept in a directory, one document for each group of files."""
 
     def __init__(self, root: Path, directory: Path) -> None:
         self._root = root
         self._directory = directory
         self._known: dict[str, dict[str, Any]] = {}
 
+    def kept(self, group: str, names: Sequence[str]) -> list[str | None]:
+        """Digests of files below the folder, None where a file is not the one that was read before; none is read."""
+        known = self._kept(group, names)
+        return [_still(known.get(name), self._root / name) for name in names]
+
+    def of(self, group: str, names: Sequence[str]) -> list[str]:
+        """Digests of files below the folder; those that are not known are read.
+
+        Raises:
+            InputError: a file cannot be read.
+            StorageError: digests cannot be kept.
+        """
+        known, read = self._kept(group, names), {}
+        found = []
+        for name in names:
+            path = self._root / name
+            digest = _still(known.get(name), path)
+            if digest is None:
+                mark, digest = _read(group, name, path)
+                if mark is not None:
+                    read[name] = [mark, digest]
+            found.append(digest)
+        if read:
+            known.update(read)
+            document = {"folder": str(self._root), "files": known}
+            write_atomic(self._place(group, names), json.dumps(document).encode())
+        return found
+
+    def _kept(self, group: str, names: Sequence[str]) -> dict[str, Any]:
+        """What is known of the files of a group."""
+        place = self._place(group, names)
+        if place.name not in self._known:
+            files = (read_item(place) or {}).get("files")
+            self._known[place.name] = files if isinstance(files, dict) else {}
+        return self._known[place.name]
+
+    def _place(self, group: str, names: Sequence[str]) -> Path:
+        named = digests.of_json([str(self._root), group, list(names)])
+        return self._directory / f"{named[:32]}.json"
+
+
+class Stamps:
+    """Stamps of the scenes of one folder; the digests they are made of are kept in a directory."""
+
+    def __init__(self, root: Path, directory: Path) -> None:
+        self._files = Digests(root, directory)
+
     def kept(self, scene: SceneItem) -> str | None:
         """The stamp of a scene whose files are those that were read before, else None; no file is read."""
-        known = self._kept(scene)
-        found = [_still(known.get(name), self._root / name) for name in _names(scene)]
+        found = self._files.kept(scene.id, _names(scene))
         return None if None in found else _stamp(scene, found)
 
     def of(self, scene: SceneItem) -> str:
@@ -44,33 +90,7 @@ class Stamps:
             InputError: a file cannot be read.
             StorageError: digests cannot be kept.
         """
-        known, read = self._kept(scene), {}
-        found = []
-        for name in _names(scene):
-            path = self._root / name
-            digest = _still(known.get(name), path)
-            if digest is None:
-                mark, digest = _read(scene, name, path)
-                if mark is not None:
-                    read[name] = [mark, digest]
-            found.append(digest)
-        if read:
-            known.update(read)
-            document = {"folder": str(self._root), "files": known}
-            write_atomic(self._place(scene), json.dumps(document).encode())
-        return _stamp(scene, found)
-
-    def _kept(self, scene: SceneItem) -> dict[str, Any]:
-        """What is known of the files of a scene."""
-        place = self._place(scene)
-        if place.name not in self._known:
-            files = (read_item(place) or {}).get("files")
-            self._known[place.name] = files if isinstance(files, dict) else {}
-        return self._known[place.name]
-
-    def _place(self, scene: SceneItem) -> Path:
-        named = digests.of_json([str(self._root), scene.id, _names(scene)])
-        return self._directory / f"{named[:32]}.json"
+        return _stamp(scene, self._files.of(scene.id, _names(scene)))
 
 
 def _names(scene: SceneItem) -> list[str]:
@@ -98,12 +118,12 @@ def _still(entry: Any, path: Path) -> str | None:
         return None
 
 
-def _read(scene: SceneItem, name: str, path: Path) -> tuple[Mark | None, str]:
+def _read(group: str, name: str, path: Path) -> tuple[Mark | None, str]:
     """Digest of a file, and what to know it by; None where it may be changing."""
     try:
         before, began = _mark(path), time.time_ns()
         digest = digests.of_file(path)
         settled = _mark(path) == before and began - max(before[1:3]) > SETTLED_S * 1e9
     except OSError as error:
-        raise InputError(f"{scene.id}: {one_line(name)} cannot be read ({error.strerror})") from error
+        raise InputError(f"{group}: {one_line(name)} cannot be read ({error.strerror})") from error
     return before if settled else None, digest

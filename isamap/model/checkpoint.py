@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,18 +68,29 @@ class Card(Settings):
 
 
 def registry() -> Path:
-    """Folder of the user's own models: ISAMAP_MODELS, or `isamap/models` among the user's data."""
+    """Folder of the user's own models: ISAMAP_MODELS, or `isamap/models` among the user's data.
+
+    Raises:
+        ConfigError: the user has no home directory, and nothing else says where.
+    """
     if own := os.environ.get("ISAMAP_MODELS"):
         return Path(own)
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "isamap" / "models"
+    if data := os.environ.get("XDG_DATA_HOME"):
+        return Path(data) / "isamap" / "models"
+    try:
+        return Path.home() / ".local" / "share" / "isamap" / "models"
+    except RuntimeError as fault:
+        raise ConfigError(
+            "no home directory to keep models in: set ISAMAP_MODELS to a folder, or HOME"
+        ) from fault
 
 
 def known() -> dict[str, Path]:
     """Weights of every packaged and registered model by name; a packaged name cannot be taken."""
-    found = {
-        path.stem: path for folder in (registry(), PACKAGED) for path in sorted(folder.glob("*.safetensors"))
-    }
+    folders = [PACKAGED]
+    with suppress(ConfigError):  # without a home there are no models of one's own
+        folders.insert(0, registry())
+    found = {path.stem: path for folder in folders for path in sorted(folder.glob("*.safetensors"))}
     return {name: path for name, path in sorted(found.items()) if NAME.fullmatch(name)}
 
 

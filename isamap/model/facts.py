@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from isamap.errors import IsamapError
+from isamap.errors import ConfigError, IsamapError
 from isamap.model import device
-from isamap.model.checkpoint import PACKAGED, load
+from isamap.model.checkpoint import PACKAGED, load, registry
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,11 @@ def packaged_models() -> dict[str, str | None]:
         else:
             found[path.stem] = None
     return found
+
+
+def own_models() -> tuple[str, bool]:
+    """Where models of the user's own lie or would lie and True, or why they cannot lie anywhere and False."""
+    try:
+        return str(registry()), True
+    except ConfigError as fault:
+        return str(fault), False
