@@ -235,6 +235,7 @@ def _publish(
                 for name, layer in zip(names, layers, strict=True)
             ]
             tally = _stream(options, job, series, writers)
+            series.check_probabilities()
         properties = {
             "isamap:provenance": provenance,
             "isamap:method": options.method,

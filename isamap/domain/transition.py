@@ -77,7 +77,7 @@ class Chances:
 
 
 def of_percent(threshold: float) -> NDArray[np.float32]:
-    """Evidence of each stored percentage 0-100, 0 for 101-255 (255 is nodata).
+    """Evidence of each stored percentage 0-100, 0 above: 255 is nodata.
 
     Args:
         threshold: probability at which the map says neither, 0-1: there the evidence is 0.
