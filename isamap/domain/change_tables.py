@@ -189,8 +189,9 @@ def shifts(
             remark = LOW_PEAK if peak < MIN_PEAK else MOVED if aligned else ""
             rows.append((name, year, east, north, (east**2 + north**2) ** 0.5, peak, remark))
     columns = ("tile", "year", "east (m)", "north (m)", "distance (m)", "peak", "remark")
-    note = "Phase correlation of the maps against the first year. A peak below 0.1 means the maps hardly correlate; "
-    note += "a shift is not measured where no ground looked at has structure in both maps (water, cloud). "
+    note = "Phase correlation of the maps against the first year. With a peak below "
+    note += f"{MIN_PEAK:g} they resemble each other too little: the shift may be any, and says nothing. "
+    note += "Not measured: no ground looked at has structure in both maps (water, cloud), or they lie too far apart. "
     note += (
         f"Maps with the remark {MOVED!r} were brought onto the first, no others."
         if aligned

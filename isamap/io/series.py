@@ -28,7 +28,7 @@ from isamap.io.placing import name_crs
 from isamap.io.year_layer import Layer, Probability
 
 REACH_M = 40
-"""Largest shift looked for; Sentinel-2 dates lie within 12 m of each other."""
+"""Shifts are looked for up to here; Sentinel-2 dates lie within 12 m of each other."""
 SOURCE_GSD_M = 10
 """Detail finer than this is the network's, not the image's: the shift does not listen to it."""
 
@@ -102,7 +102,7 @@ class Series:
         return any(layer is not None for layer in self._percent)
 
     def measure(self) -> list[Shift | None]:
-        """Shift of every year against the first one there; None for it, missing years and maps without structure."""
+        """Shift of every year against the first one there; None for it, missing years, and where none is found."""
         first = next(index for index, layer in enumerate(self._classes) if layer)
         limits = _limits(self.geobox)
         known: dict[Window, Spectrum | None] = {}
@@ -125,7 +125,9 @@ class Series:
                 if known[window]:  # else there is nothing to compare it with
                     pairs.append((known[window], _spectrum(layer, window, limits.lowpass)))
             shift = registration.between(pairs, limits.reach_px, limits.lowpass)
-            if shift is not None and shift.peak >= registration.MIN_PEAK:
+            if shift is None or shift.at_edge:
+                continue
+            if shift.peak >= registration.MIN_PEAK:
                 return shift
             found = found or shift
         return found
