@@ -97,6 +97,15 @@ def test_viterbi_keeps_a_demolition_and_monotone_removes_it():
     assert decode("1100", "raw") == ([1], [changes.LOSS])
 
 
+def test_ground_without_a_first_map_is_as_it_is_first_seen_in_every_reading():
+    words = "-111 --11 -000 1--- 11-- -11- 0-11 -0-1"
+    first = {name: decode(words, name, min_looks=1)[0] for name in transition.METHODS}
+    assert first["raw"] == first["monotone"] == [1, 1, 0, 1, 1, 1, 3, 4]
+    assert first["viterbi"][:6] == first["raw"][:6]
+    _, change = decode(words, "monotone", min_looks=1)
+    assert change[:6] == [*[changes.IMPERVIOUS] * 2, changes.PERVIOUS, *[changes.IMPERVIOUS] * 3]
+
+
 def test_classes_of_four_years():
     words = ["0000", "1111", "0011", "0111", "0001", "0100", "1011", "0---", "----"]
     first, change = decode(" ".join(words))

@@ -198,7 +198,7 @@ def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) 
     """Everything the bytes of the product depend on."""
     kinds = [frame and frame.kind for frame in job.frames]
     # the revision is a new number when the same maps and options give other rasters or counts
-    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "revision": 3}
+    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "revision": 4}
     del settings["allow_overlap"]  # it lets something through, and changes nothing
     if options.units and (source := source_of(options.units)).path.exists():
         files = [digests.of_file(path) for path in files_of(source.path)]

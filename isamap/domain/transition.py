@@ -156,7 +156,7 @@ def raw(digits: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 
 def monotone(evidence: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Most likely paths without a way back; of equals that with the later year.
+    """Most likely paths without a way back; of equals one without change, else that with the latest year.
 
     Args:
         evidence: shape (year, ...).
@@ -167,6 +167,8 @@ def monotone(evidence: NDArray[np.float32]) -> NDArray[np.uint16]:
     for t in reversed(range(years)):
         total += evidence[t]
         better = total > best
+        if t == 0:
+            better |= (total == best) & (path > 0)  # impervious throughout is no change
         np.maximum(best, total, out=best)
         path[better] = (1 << years) - (1 << t)  # impervious from year t on
     return path
