@@ -19,7 +19,7 @@ from isamap.cli import cli
 from isamap.cli.change import change as command
 from isamap.domain import changes
 from isamap.domain.changes import CHANGE
-from isamap.domain.ground_area import pixel_area_m2
+from isamap.domain.ground_area import fewest_pixels, pixel_area_m2
 from isamap.domain.product import CLASSES, NODATA, PROBABILITY, map_item, year_span
 from isamap.io import store
 from isamap.io.cog import CogWriter
@@ -145,6 +145,19 @@ def test_json_is_one_document_with_counts_that_match_the_pixels(change, maps):
     written = json.loads(Path("out/report.json").read_text())
     assert set(written.pop("files")) <= {path.name for path in Path("out").iterdir()}
     assert document == written | {"made": 1, "skipped": 0}
+
+
+@pytest.mark.parametrize("left", [170_000, 300_000, 500_000, 640_000, 750_000, 830_000])
+@pytest.mark.parametrize(("gsd_m", "expected"), [(0.5, 400), (1, 100), (3, 12), (10, 1), (20, 1)])
+def test_the_smallest_patch_has_as_many_pixels_everywhere_in_a_zone(left, gsd_m, expected):
+    assert fewest_pixels(100, grid_of(epsg=32650, gsd_m=gsd_m, left=left)) == expected
+    assert fewest_pixels(0, grid_of(gsd_m=gsd_m, left=left)) == 0
+
+
+def test_the_smallest_patch_on_other_grids_is_that_on_the_ground():
+    assert fewest_pixels(100, grid_of(epsg=3857, left=11_000_000)) in range(130, 137)  # about 28.4 N
+    degrees = GeoBox((600, 600), Affine(1e-5, 0, 110, 0, -1e-5, 60), "EPSG:4326")
+    assert fewest_pixels(100, degrees) in range(160, 163)
 
 
 @pytest.mark.parametrize(("method", "kind"), [("viterbi", changes.LOSS), ("monotone", changes.ENDPOINT)])

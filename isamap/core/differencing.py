@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from math import ceil, floor
+from math import floor
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from isamap.domain.changes import CHANGE, change_item, first_year_layer
 from isamap.domain.decoded import Decoded
 from isamap.domain.decoder import Decoder
 from isamap.domain.grid import Window, crop
-from isamap.domain.ground_area import pixel_area_m2
+from isamap.domain.ground_area import fewest_pixels, pixel_area_m2
 from isamap.domain.ground_steps import ground_steps
 from isamap.domain.own_ground import own_columns, own_pixels
 from isamap.domain.registration import Shift
@@ -260,8 +260,7 @@ def _stream(options: Options, job: Job, series: Series, writers: Sequence[CogWri
     """Reader thread, which decodes -> patches and counts on this thread -> writer thread, a few strips in flight."""
     shape = series.geobox.shape[0], series.geobox.shape[1]
     decoder = _decoder(options.years, options.chances, options.method, options.min_looks)
-    nominal_m2 = pixel_area_m2(crop(series.geobox, Window(0, 0, *shape)))
-    min_px = ceil(options.min_area_m2 / nominal_m2 - 0.01)  # a UTM pixel of 10 m has 99.9 to 100.2 m2
+    min_px = fewest_pixels(options.min_area_m2, series.geobox)
     margin = min(max(min_px - 1, 0), STRIP_PX)
     units = units_of(options)
     tile = tile_of(next(frame.path for frame in job.frames if frame), series.geobox)
