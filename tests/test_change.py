@@ -199,6 +199,30 @@ def test_patches_below_the_smallest_area_are_undone(change, tmp_path):
     assert rasters(Path("all"), "2017")[1][105, 105] == changes.GAIN
 
 
+def test_no_change_of_plain_differencing_is_left_in_a_small_patch(change, tmp_path):
+    """Patches of 9 pixels of every kind, and one of 120 that the last map alone shows."""
+    words = ("0001", "0111", "0011", "1000", "1100", "0110", "0101", "1011")
+    paths = []
+    for t, year in enumerate(YEARS):
+        values = np.zeros((SIDE, SIDE), np.uint8)
+        for index, word in enumerate(words):
+            values[50:53, 50 * index + 50 : 50 * index + 53] = int(word[t])
+        values[100:110, 100:112] = t == 3
+        paths.append(write_map(tmp_path / f"{year}.tif", values))
+    ended = change(*paths, *years(), "-o", "out", "--method", "raw", "--json")
+    first, kinds = rasters(Path("out"), "2017")
+    here = slice(51, 452, 50)
+    assert first[51, here].tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0]
+    ends = changes.ENDPOINT, changes.FLICKER
+    assert kinds[51, here].tolist() == [*ends[:1] * 5, changes.FLICKER, changes.ENDPOINT, changes.FLICKER, 0]
+    assert (first[105, 105], kinds[105, 105]) == (4, changes.ENDPOINT)
+    raw = json.loads(ended.out)["tables"]["methods"][0]
+    assert raw["method"] == "raw (written)"
+    assert raw["2017-2023 gain (km²)"] == pytest.approx(120e-6, rel=0.01)
+    assert raw["loss (km²)"] == 0
+    assert raw["ISA 2017 (km²)"] == pytest.approx(27e-6, rel=0.01)
+
+
 def test_probabilities_confirm_a_change_that_two_maps_cannot(change, tmp_path):
     paths = []
     for t, year in enumerate(YEARS[:2]):

@@ -9,7 +9,7 @@ import pytest
 from isamap.domain import changes, transition
 from isamap.domain.bits import ones, packed, plane_of
 from isamap.domain.change_tally import ALL, Tally, annual_rate, expansion_intensity, growth
-from isamap.domain.decoder import Decoder, steady_paths
+from isamap.domain.decoder import Decoder, most_seen, steady_paths
 from isamap.domain.patches import Runs, small_patches, stride_of
 from isamap.domain.transition import Chances, check_years, digits_of, of_percent, sequences, viterbi
 from isamap.errors import InputError
@@ -174,6 +174,11 @@ def test_undone_change_becomes_what_was_seen_most():
     evidence = Chances().of_classes()[np.array([[1, 2], [1, 2], [2, 2], [2, 1]])]
     assert steady_paths(evidence, 0.2).tolist() == [0, 15]
     assert steady_paths(evidence, 0.5).tolist() == [15, 15]  # a false alarm is rarer than a miss
+
+
+def test_undone_change_of_plain_differencing_becomes_what_most_maps_show_or_the_first_one():
+    digits = np.array([[1, 2, 2, 1, 0], [2, 1, 2, 2, 1], [0, 0, 1, 2, 2]], np.uint8)
+    assert most_seen(digits).tolist() == [0, 7, 7, 7, 0]
 
 
 def test_small_patches_are_found_with_diagonals_and_kept_at_the_edge():

@@ -127,7 +127,8 @@ def methods(tally: Tally, chosen: str, min_area_m2: float) -> Table:
     )
     note = (
         "Gain and loss compare the first and the last year of each reading. Those of raw are plain differencing; "
-        "its sustained change is one turn seen twice. Smaller patches than said are undone, in the written reading alone."
+        "its sustained change is one turn seen twice. Changes in smaller patches than said are undone, in the written reading "
+        "alone; their ground is endpoint-only or flicker, for that is what its maps show."
     )
     return Table("methods", "Raw, monotone, Viterbi", columns, tuple(rows), note)
 
