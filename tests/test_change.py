@@ -334,6 +334,14 @@ def test_a_sample_gives_areas_with_intervals(change, maps, tmp_path):
         ("lon,lat\n1,1\n", "neither a column change"),
         ("lon,lat,change\n1,1,0\n", "no point of"),
         ("lon,lat,change\n1,1,9\n", "is '9'"),
+        (
+            "lon,lat,isa_2017,isa_2023,change\n1,1,0,1,2\n1,2,0,1,0\n1,3,0,1,\n1,4,1,1,3\n",
+            "isa_2023 contradict each other at point 2 (and 1 more)",
+        ),
+        (
+            "lon,lat,isa_2023,change\n1,1,1,0\n1,2,0,0\n",
+            "isa_2023 contradict each other at point 1:",
+        ),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(change, maps, tmp_path, content, word):
@@ -414,6 +422,9 @@ def test_a_missing_tile_of_one_year_counts_as_no_look(change, maps):
         (("--years", "2019,2017,2021,2023"), 2, "not in order"),
         (("--years", "2017,2019,2021"), 2, "4 maps for 3 years"),
         (("--years", "soon"), 2, "years like"),
+        (("--years", "17,19,21,23"), 2, "years 17, 19, 21, 23 are not all between 1900 and 2100"),
+        (("--years", "-44,2019,2021,2023"), 2, "1900 and 2100"),
+        (("--years", "2017,2019,2021,20233"), 2, "1900 and 2100"),
         ((), 2, "--years"),
     ],
 )
