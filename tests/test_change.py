@@ -497,6 +497,19 @@ def test_an_area_takes_the_maps_of_the_workspace(change, tmp_path):
     assert change(tmp_path, "--tiles", TILE, *years()).code == 2
 
 
+def test_a_dry_run_tells_products_of_other_options_and_damaged_ones(change, maps):
+    def plan(*more):
+        found = json.loads(change(*maps, *years(), "-o", "out", "--dry-run", "--json", *more).out)
+        return {key: found[key] for key in ("new", "stale", "made_before") if found[key]}
+
+    assert plan() == {"new": 1}
+    assert change(*maps, *years(), "-o", "out").code == 0
+    assert plan() == {"made_before": 1}
+    assert plan("--min-area", 0) == plan("--method", "raw") == {"stale": 1}
+    Path("out", f"{TILE}{CHANGE.suffix}").unlink()
+    assert plan() == {"stale": 1}
+
+
 @pytest.mark.parametrize("grid", [grid_of(1024), grid_of(1024, left=780_000), grid_of(2048, epsg=32651)])
 def test_pixel_areas_are_those_of_the_ellipsoid(grid):
     outline = grid.footprint("EPSG:4326", npoints=64).geom

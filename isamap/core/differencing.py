@@ -168,7 +168,7 @@ def make(options: Options, job: Job) -> Made:
     if as_classes:
         log.warning("%s has no probabilities of %s: read as classes", job, ", ".join(map(str, as_classes)))
     inputs = [frame.digest(probability=options.probability) if frame else None for frame in job.frames]
-    provenance = _provenance(options, job, inputs)
+    provenance = provenance_of(options, job, inputs)
     alike = alike_years(job.frames, options.years, inputs)
     if store.state(job.target, provenance) is store.State.DONE:
         properties = (store.read_item(job.target.item_path) or {})["properties"]
@@ -194,7 +194,7 @@ def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] |
     )  # a limit not reached stays so
 
 
-def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:
+def provenance_of(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:
     """Everything the bytes of the product depend on."""
     kinds = [frame and frame.kind for frame in job.frames]
     # the revision is a new number when the same maps and options give other rasters or counts
