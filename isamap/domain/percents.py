@@ -31,7 +31,7 @@ class Percents:
         return of_percent(self.threshold)
 
     def look(self, classes: NDArray[np.uint8], percent: NDArray[np.uint8]) -> list[int]:
-        """Compare a window with that of the map, both as stored; values that are no percentages, none of them is right."""
+        """Values of a window that are no percentages; it is compared with that of the map, both as they are stored."""
         apart = unlike(classes, percent, self.threshold)
         self._mapped += int(np.count_nonzero(classes != NODATA))
         self._without += int(np.count_nonzero((classes != NODATA) & (percent == NODATA)))
