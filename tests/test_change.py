@@ -19,7 +19,7 @@ from isamap.cli import cli
 from isamap.cli.change import change as command
 from isamap.domain import changes
 from isamap.domain.changes import CHANGE
-from isamap.domain.ground_area import pixel_area_m2
+from isamap.domain.ground_area import fewest_pixels, pixel_area_m2
 from isamap.domain.product import CLASSES, NODATA, PROBABILITY, map_item, year_span
 from isamap.io import store
 from isamap.io.cog import CogWriter
@@ -147,6 +147,19 @@ def test_json_is_one_document_with_counts_that_match_the_pixels(change, maps):
     assert document == written | {"made": 1, "skipped": 0}
 
 
+@pytest.mark.parametrize("left", [170_000, 300_000, 500_000, 640_000, 750_000, 830_000])
+@pytest.mark.parametrize(("gsd_m", "expected"), [(0.5, 400), (1, 100), (3, 12), (10, 1), (20, 1)])
+def test_the_smallest_patch_has_as_many_pixels_everywhere_in_a_zone(left, gsd_m, expected):
+    assert fewest_pixels(100, grid_of(epsg=32650, gsd_m=gsd_m, left=left)) == expected
+    assert fewest_pixels(0, grid_of(gsd_m=gsd_m, left=left)) == 0
+
+
+def test_the_smallest_patch_on_other_grids_is_that_on_the_ground():
+    assert fewest_pixels(100, grid_of(epsg=3857, left=11_000_000)) in range(130, 137)  # about 28.4 N
+    degrees = GeoBox((600, 600), Affine(1e-5, 0, 110, 0, -1e-5, 60), "EPSG:4326")
+    assert fewest_pixels(100, degrees) in range(160, 163)
+
+
 @pytest.mark.parametrize(("method", "kind"), [("viterbi", changes.LOSS), ("monotone", changes.ENDPOINT)])
 def test_a_demolition_is_kept_by_viterbi_and_removed_by_monotone(change, maps, method, kind):
     assert change(*maps, *years(), "--method", method, "-o", "out").code == 0
@@ -184,6 +197,30 @@ def test_patches_below_the_smallest_area_are_undone(change, tmp_path):
     assert kinds[105, 105] == changes.ENDPOINT
     assert change(*paths, *years(), "-o", "all", "--min-area", 0).code == 0
     assert rasters(Path("all"), "2017")[1][105, 105] == changes.GAIN
+
+
+def test_no_change_of_plain_differencing_is_left_in_a_small_patch(change, tmp_path):
+    """Patches of 9 pixels of every kind, and one of 120 that the last map alone shows."""
+    words = ("0001", "0111", "0011", "1000", "1100", "0110", "0101", "1011")
+    paths = []
+    for t, year in enumerate(YEARS):
+        values = np.zeros((SIDE, SIDE), np.uint8)
+        for index, word in enumerate(words):
+            values[50:53, 50 * index + 50 : 50 * index + 53] = int(word[t])
+        values[100:110, 100:112] = t == 3
+        paths.append(write_map(tmp_path / f"{year}.tif", values))
+    ended = change(*paths, *years(), "-o", "out", "--method", "raw", "--json")
+    first, kinds = rasters(Path("out"), "2017")
+    here = slice(51, 452, 50)
+    assert first[51, here].tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0]
+    ends = changes.ENDPOINT, changes.FLICKER
+    assert kinds[51, here].tolist() == [*ends[:1] * 5, changes.FLICKER, changes.ENDPOINT, changes.FLICKER, 0]
+    assert (first[105, 105], kinds[105, 105]) == (4, changes.ENDPOINT)
+    raw = json.loads(ended.out)["tables"]["methods"][0]
+    assert raw["method"] == "raw (written)"
+    assert raw["2017-2023 gain (km²)"] == pytest.approx(120e-6, rel=0.01)
+    assert raw["loss (km²)"] == 0
+    assert raw["ISA 2017 (km²)"] == pytest.approx(27e-6, rel=0.01)
 
 
 def test_probabilities_confirm_a_change_that_two_maps_cannot(change, tmp_path):
@@ -297,6 +334,14 @@ def test_a_sample_gives_areas_with_intervals(change, maps, tmp_path):
         ("lon,lat\n1,1\n", "neither a column change"),
         ("lon,lat,change\n1,1,0\n", "no point of"),
         ("lon,lat,change\n1,1,9\n", "is '9'"),
+        (
+            "lon,lat,isa_2017,isa_2023,change\n1,1,0,1,2\n1,2,0,1,0\n1,3,0,1,\n1,4,1,1,3\n",
+            "isa_2023 contradict each other at point 2 (and 1 more)",
+        ),
+        (
+            "lon,lat,isa_2023,change\n1,1,1,0\n1,2,0,0\n",
+            "isa_2023 contradict each other at point 1:",
+        ),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(change, maps, tmp_path, content, word):
@@ -377,6 +422,9 @@ def test_a_missing_tile_of_one_year_counts_as_no_look(change, maps):
         (("--years", "2019,2017,2021,2023"), 2, "not in order"),
         (("--years", "2017,2019,2021"), 2, "4 maps for 3 years"),
         (("--years", "soon"), 2, "years like"),
+        (("--years", "17,19,21,23"), 2, "years 17, 19, 21, 23 are not all between 1900 and 2100"),
+        (("--years", "-44,2019,2021,2023"), 2, "1900 and 2100"),
+        (("--years", "2017,2019,2021,20233"), 2, "1900 and 2100"),
         ((), 2, "--years"),
     ],
 )
@@ -447,6 +495,19 @@ def test_an_area_takes_the_maps_of_the_workspace(change, tmp_path):
     assert (tmp_path / "w" / "change" / "fast" / "2017-2023" / f"{TILE}{CHANGE.suffix}").is_file()
     assert change("--tiles", tiny.TILES[1], *years(), "--workspace", tmp_path / "w").code == 66
     assert change(tmp_path, "--tiles", TILE, *years()).code == 2
+
+
+def test_a_dry_run_tells_products_of_other_options_and_damaged_ones(change, maps):
+    def plan(*more):
+        found = json.loads(change(*maps, *years(), "-o", "out", "--dry-run", "--json", *more).out)
+        return {key: found[key] for key in ("new", "stale", "made_before") if found[key]}
+
+    assert plan() == {"new": 1}
+    assert change(*maps, *years(), "-o", "out").code == 0
+    assert plan() == {"made_before": 1}
+    assert plan("--min-area", 0) == plan("--method", "raw") == {"stale": 1}
+    Path("out", f"{TILE}{CHANGE.suffix}").unlink()
+    assert plan() == {"stale": 1}
 
 
 @pytest.mark.parametrize("grid", [grid_of(1024), grid_of(1024, left=780_000), grid_of(2048, epsg=32651)])

@@ -122,16 +122,37 @@ def test_a_year_whose_shift_is_not_measured_is_named(shifts, tmp_path, align):
         assert "Not brought onto the first year" in warned[0]
 
 
-def test_maps_that_hardly_correlate_are_said_not_to_be_moved(shifts, tmp_path):
-    speckle = (np.random.default_rng(seed).random((500, 500)) < 0.3 for seed in (1, 2))
+@pytest.mark.parametrize("alike", [0, 0.35], ids=["of other ground", "alike in part"])
+def test_maps_that_hardly_correlate_are_said_not_to_be_moved(shifts, tmp_path, alike):
+    """What is alike lies 6 m further east and 2 m further south."""
+    common, first, second = (np.random.default_rng(seed).normal(size=(520, 520)) for seed in (1, 2, 3))
+    mixed = [
+        ndimage.gaussian_filter(alike * shared + (1 - alike) * own, 5)[10:510, 10:510]
+        for shared, own in ((common, first), (np.roll(common, (2, 6), (0, 1)), second))
+    ]
     paths = [
-        write(tmp_path / f"{name}.tif", one.astype(np.uint8), METRES)
-        for name, one in zip((2017, 2019), speckle, strict=True)
+        write(tmp_path / f"{year}.tif", (one > np.quantile(one, 0.75)).astype(np.uint8), METRES)
+        for one, year in zip(mixed, (2017, 2019), strict=True)
     ]
     ((row,), document) = shifts(*paths, "--align")
-    assert row["peak"] < 0.1
-    assert row["remark"] == "peak below 0.1"
+    assert row["peak"] < 0.3
+    assert row["remark"] == "peak below 0.3"
     assert any("Not brought onto the first year" in text for text in document["warnings"])
+    unmoved = shifts(*paths)[1]["tables"]["methods"]
+    assert document["tables"]["methods"] == unmoved
+
+
+@pytest.mark.parametrize(("east", "remark"), [(36, "moved"), (-42, "not measured")])
+def test_a_shift_beyond_40_m_is_not_measured(shifts, tmp_path, east, remark):
+    whole = ground(400, 600)
+    paths = [
+        write(tmp_path / f"{year}.tif", whole[:, 50 - by : 550 - by], METRES)
+        for year, by in ((2017, 0), (2019, east))
+    ]
+    ((row,), document) = shifts(*paths, "--align")
+    assert row["remark"] == remark
+    assert row["east (m)"] == (pytest.approx(east, abs=0.1) if remark == "moved" else None)
+    assert any("Not brought" in text for text in document["warnings"]) == (remark != "moved")
 
 
 def test_years_without_a_map_have_no_shift(shifts, tmp_path):

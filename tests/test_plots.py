@@ -22,6 +22,7 @@ from isamap.io.plots import (
     class_map,
     confusion_matrix,
     reliability_curve,
+    ticks_of,
     time_series,
 )
 
@@ -164,6 +165,20 @@ def test_a_series_whose_name_begins_with_an_underscore_is_in_the_legend():
     with_name = time_series(HEADING, [2020], [Series("_a", [1.0]), Series("b", [2.0])], "y")
     without = time_series(HEADING, [2020], [Series(" ", [1.0]), Series("b", [2.0])], "y")
     assert with_name.png != without.png
+
+
+@pytest.mark.parametrize(
+    ("years", "named"),
+    [
+        ([2000, 2001, 2010, 2022, 2023], [2000, 2010, 2023]),
+        ([2017, 2019, 2021, 2023], [2017, 2019, 2021, 2023]),
+        (list(range(2010, 2020)), list(range(2010, 2020))),
+        ([2020], [2020]),
+        ([], []),
+    ],
+)
+def test_years_are_named_where_there_is_room(years, named):
+    assert ticks_of(years) == named
 
 
 def test_nothing_to_draw_is_drawn_as_nothing(pair):

@@ -9,7 +9,7 @@ import pytest
 from isamap.domain import changes, transition
 from isamap.domain.bits import ones, packed, plane_of
 from isamap.domain.change_tally import ALL, Tally, annual_rate, expansion_intensity, growth
-from isamap.domain.decoder import Decoder, steady_paths
+from isamap.domain.decoder import Decoder, most_seen, steady_paths
 from isamap.domain.patches import Runs, small_patches, stride_of
 from isamap.domain.transition import Chances, check_years, digits_of, of_percent, sequences, viterbi
 from isamap.errors import InputError
@@ -97,6 +97,15 @@ def test_viterbi_keeps_a_demolition_and_monotone_removes_it():
     assert decode("1100", "raw") == ([1], [changes.LOSS])
 
 
+def test_ground_without_a_first_map_is_as_it_is_first_seen_in_every_reading():
+    words = "-111 --11 -000 1--- 11-- -11- 0-11 -0-1"
+    first = {name: decode(words, name, min_looks=1)[0] for name in transition.METHODS}
+    assert first["raw"] == first["monotone"] == [1, 1, 0, 1, 1, 1, 3, 4]
+    assert first["viterbi"][:6] == first["raw"][:6]
+    _, change = decode(words, "monotone", min_looks=1)
+    assert change[:6] == [*[changes.IMPERVIOUS] * 2, changes.PERVIOUS, *[changes.IMPERVIOUS] * 3]
+
+
 def test_classes_of_four_years():
     words = ["0000", "1111", "0011", "0111", "0001", "0100", "1011", "0---", "----"]
     first, change = decode(" ".join(words))
@@ -165,6 +174,11 @@ def test_undone_change_becomes_what_was_seen_most():
     evidence = Chances().of_classes()[np.array([[1, 2], [1, 2], [2, 2], [2, 1]])]
     assert steady_paths(evidence, 0.2).tolist() == [0, 15]
     assert steady_paths(evidence, 0.5).tolist() == [15, 15]  # a false alarm is rarer than a miss
+
+
+def test_undone_change_of_plain_differencing_becomes_what_most_maps_show_or_the_first_one():
+    digits = np.array([[1, 2, 2, 1, 0], [2, 1, 2, 2, 1], [0, 0, 1, 2, 2]], np.uint8)
+    assert most_seen(digits).tolist() == [0, 7, 7, 7, 0]
 
 
 def test_small_patches_are_found_with_diagonals_and_kept_at_the_edge():

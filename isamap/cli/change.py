@@ -119,14 +119,14 @@ def change(**given: Any) -> None:
     maps = check(jobs, years, force=given["force"])
     jobs = _own(jobs, given)
     points = _points(given, years)
+    chosen = _options(given, years, versions=maps.versions)
     if given["dry_run"]:
-        _print_plan(recipe.plan(jobs), as_json=given["as_json"])
+        _print_plan(recipe.plan(jobs, chosen), as_json=given["as_json"])
         return
     if jobs:
         check_place(jobs[0].target.directory, change_report.COMMAND)
     if not given["shard"]:
         check_report_libraries()
-    chosen = _options(given, years, versions=maps.versions)
     outcome = recipe.run(jobs, chosen, maps.lineages, maps.remarks, how=how, wait=given["wait"])
     if given["shard"]:
         if given["as_json"]:
@@ -244,7 +244,7 @@ def _print_json(outcome: "Outcome", sampled: "Sampled | None") -> None:
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     """The answer to --dry-run."""
-    keys = ("requested", "new", "made_before", "incomplete")
+    keys = ("requested", "new", "stale", "made_before", "incomplete")
     options.print_plan(plan, keys, 14, as_json=as_json)
 
 

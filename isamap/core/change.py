@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from isamap.core.differencing import Job, Made, Options, Outcome, make, units_of
+from isamap.core.differencing import Job, Made, Options, Outcome, make, provenance_of, units_of
 from isamap.domain.change_tally import Tally
 from isamap.domain.grid import Tile
 from isamap.domain.product import map_directory, plain_stem
@@ -18,6 +18,7 @@ from isamap.io import store
 from isamap.io.change_folder import others, withdraw
 from isamap.io.frames import Frame
 from isamap.io.occupy import occupy
+from isamap.io.presence import standing
 from isamap.io.zones import whole_path
 from isamap.progress import Progress
 
@@ -70,18 +71,27 @@ def map_jobs(
     return jobs
 
 
-def plan(jobs: Sequence[Job]) -> dict[str, Any]:
-    """What a run would do, by which files are there: `--dry-run`."""
-    incomplete = sum(None in job.frames for job in jobs)
-    made = sum(job.target.item_path.is_file() for job in jobs)
+def plan(jobs: Sequence[Job], options: Options) -> dict[str, Any]:
+    """What a run would do, as items tell: `--dry-run`. No map is read, so whether one has changed is not known."""
+    states = [standing(job.target, partial(_compare, job, options), overwrite=False) for job in jobs]
     return {
         "schema": 1,
         "command": "change",
         "requested": len(jobs),
-        "new": len(jobs) - made,
-        "made_before": made,
-        "incomplete": incomplete,
+        "new": states.count("new"),
+        "stale": states.count("stale"),
+        "made_before": states.count("done"),
+        "incomplete": sum(None in job.frames for job in jobs),
     }
+
+
+def _compare(job: Job, options: Options, item: dict[str, Any]) -> Literal["stale", "done"]:
+    """Whether a product is that of these options."""
+    properties = item.get("properties")
+    made = properties.get("isamap:provenance") if isinstance(properties, dict) else None
+    if not isinstance(made, dict):
+        return "stale"
+    return "done" if provenance_of(options, job, []) | {"inputs": made.get("inputs")} == made else "stale"
 
 
 def run(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from math import ceil, floor
+from math import floor
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from isamap.domain.changes import CHANGE, change_item, first_year_layer
 from isamap.domain.decoded import Decoded
 from isamap.domain.decoder import Decoder
 from isamap.domain.grid import Window, crop
-from isamap.domain.ground_area import pixel_area_m2
+from isamap.domain.ground_area import fewest_pixels, pixel_area_m2
 from isamap.domain.ground_steps import ground_steps
 from isamap.domain.own_ground import own_columns, own_pixels
 from isamap.domain.registration import Shift
@@ -168,7 +168,7 @@ def make(options: Options, job: Job) -> Made:
     if as_classes:
         log.warning("%s has no probabilities of %s: read as classes", job, ", ".join(map(str, as_classes)))
     inputs = [frame.digest(probability=options.probability) if frame else None for frame in job.frames]
-    provenance = _provenance(options, job, inputs)
+    provenance = provenance_of(options, job, inputs)
     alike = alike_years(job.frames, options.years, inputs)
     if store.state(job.target, provenance) is store.State.DONE:
         properties = (store.read_item(job.target.item_path) or {})["properties"]
@@ -194,11 +194,11 @@ def _metres(shift: Shift | None, series: Series) -> tuple[float, float, float] |
     )  # a limit not reached stays so
 
 
-def _provenance(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:
+def provenance_of(options: Options, job: Job, inputs: Sequence[list[str] | None]) -> dict[str, Any]:
     """Everything the bytes of the product depend on."""
     kinds = [frame and frame.kind for frame in job.frames]
     # the revision is a new number when the same maps and options give other rasters or counts
-    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "revision": 3}
+    settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "revision": 4}
     del settings["allow_overlap"]  # it lets something through, and changes nothing
     if options.units and (source := source_of(options.units)).path.exists():
         files = [digests.of_file(path) for path in files_of(source.path)]
@@ -235,6 +235,7 @@ def _publish(
                 for name, layer in zip(names, layers, strict=True)
             ]
             tally = _stream(options, job, series, writers)
+            series.check_probabilities()
         properties = {
             "isamap:provenance": provenance,
             "isamap:method": options.method,
@@ -259,8 +260,7 @@ def _stream(options: Options, job: Job, series: Series, writers: Sequence[CogWri
     """Reader thread, which decodes -> patches and counts on this thread -> writer thread, a few strips in flight."""
     shape = series.geobox.shape[0], series.geobox.shape[1]
     decoder = _decoder(options.years, options.chances, options.method, options.min_looks)
-    nominal_m2 = pixel_area_m2(crop(series.geobox, Window(0, 0, *shape)))
-    min_px = ceil(options.min_area_m2 / nominal_m2 - 0.01)  # a UTM pixel of 10 m has 99.9 to 100.2 m2
+    min_px = fewest_pixels(options.min_area_m2, series.geobox)
     margin = min(max(min_px - 1, 0), STRIP_PX)
     units = units_of(options)
     tile = tile_of(next(frame.path for frame in job.frames if frame), series.geobox)

@@ -234,11 +234,17 @@ def _wrong_modes(four: Sequence[NDArray[np.uint8]], coarse: NDArray[np.uint8]) -
 
 def wrong_classes(classes: NDArray[np.uint8], percent: NDArray[np.uint8], threshold: float) -> int:
     """Pixels whose class does not follow from their probability."""
+    half_known = (classes == NODATA) != (percent == NODATA)
+    return int(np.count_nonzero(half_known | unlike(classes, percent, threshold)))
+
+
+def unlike(classes: NDArray[np.uint8], percent: NDArray[np.uint8], threshold: float) -> NDArray[np.bool_]:
+    """Where class and probability are known and the one does not follow from the other."""
     slack = 0.5 + 1e-4  # percent is rounded
     low, high = 100 * threshold - slack, 100 * threshold + slack
-    fits = np.where(classes == 1, percent >= low, percent <= high) & (percent != NODATA)
-    fits = np.where(classes == NODATA, percent == NODATA, fits)
-    return int(fits.size - np.count_nonzero(fits))
+    fits = np.where(classes == 1, percent >= low, percent <= high)
+    found: NDArray[np.bool_] = ~fits & (classes != NODATA) & (percent != NODATA)
+    return found
 
 
 def unlike_input(

@@ -201,19 +201,38 @@ def observed_states(
     """Observed states by year from the columns of a sample: `isa_<year>` (0, 1), or `change` (0-3); -1 where empty.
 
     Raises:
-        InputError: neither is there, or other values.
+        InputError: neither is there, other values, or both, and they contradict each other.
     """
     by_year = {year: columns[f"isa_{year}"] for year in years if f"isa_{year}" in columns}
-    if {years[0], years[-1]} <= set(by_year):
-        return {year: _codes(cells, (0, 1), f"{path}: isa_{year}") for year, cells in by_year.items()}
-    if "change" not in columns:
+    seen = {year: _codes(cells, (0, 1), f"{path}: isa_{year}") for year, cells in by_year.items()}
+    ends = years[0], years[-1]
+    if "change" in columns:
+        codes = _codes(columns["change"], tuple(CODES), f"{path}: change")
+        table = np.array([*(CODES[code] for code in sorted(CODES)), (UNKNOWN, UNKNOWN)])
+        told = dict(zip(ends, table[codes].T, strict=True))
+        _check_alike(told, seen, path)
+        return seen if set(ends) <= set(seen) else told
+    if not set(ends) <= set(seen):
         raise InputError(
             f"{path} has neither a column change (0 stable pervious, 1 stable impervious, 2 gain, 3 loss) nor "
             f"isa_{years[0]} and isa_{years[-1]} (0, 1)"
         )
-    codes = _codes(columns["change"], tuple(CODES), f"{path}: change")
-    table = np.array([*(CODES[code] for code in sorted(CODES)), (UNKNOWN, UNKNOWN)])
-    return {years[0]: table[codes, 0], years[-1]: table[codes, 1]}
+    return seen
+
+
+def _check_alike(
+    told: Mapping[int, NDArray[np.int64]], seen: Mapping[int, NDArray[np.int64]], path: str
+) -> None:
+    """No point may have another change than its states in the first and the last year say."""
+    for year in sorted(told.keys() & seen.keys()):
+        a, b = told[year], seen[year]
+        apart = (a != b) & (a != UNKNOWN) & (b != UNKNOWN)
+        if apart.any():
+            more = f" (and {apart.sum() - 1} more)" if apart.sum() > 1 else ""
+            raise InputError(
+                f"{path}: change and isa_{year} contradict each other at point {apart.argmax() + 1}{more}: take out the "
+                "column that is wrong"
+            )
 
 
 def _codes(cells: Sequence[object], allowed: Sequence[int], what: str) -> NDArray[np.int64]:

@@ -127,7 +127,8 @@ def methods(tally: Tally, chosen: str, min_area_m2: float) -> Table:
     )
     note = (
         "Gain and loss compare the first and the last year of each reading. Those of raw are plain differencing; "
-        "its sustained change is one turn seen twice. Smaller patches than said are undone, in the written reading alone."
+        "its sustained change is one turn seen twice. Changes in smaller patches than said are undone, in the written reading "
+        "alone; their ground is endpoint-only or flicker, for that is what its maps show."
     )
     return Table("methods", "Raw, monotone, Viterbi", columns, tuple(rows), note)
 
@@ -189,8 +190,9 @@ def shifts(
             remark = LOW_PEAK if peak < MIN_PEAK else MOVED if aligned else ""
             rows.append((name, year, east, north, (east**2 + north**2) ** 0.5, peak, remark))
     columns = ("tile", "year", "east (m)", "north (m)", "distance (m)", "peak", "remark")
-    note = "Phase correlation of the maps against the first year. A peak below 0.1 means the maps hardly correlate; "
-    note += "a shift is not measured where no ground looked at has structure in both maps (water, cloud). "
+    note = "Phase correlation of the maps against the first year. With a peak below "
+    note += f"{MIN_PEAK:g} they resemble each other too little: the shift may be any, and says nothing. "
+    note += "Not measured: no ground looked at has structure in both maps (water, cloud), or they lie too far apart. "
     note += (
         f"Maps with the remark {MOVED!r} were brought onto the first, no others."
         if aligned

@@ -29,7 +29,7 @@ class Decoded(Protocol):
         """Where the chosen path changes."""
 
     def undo(self, runs: Runs) -> None:
-        """Give pixels that change the likelier of the two paths without change; once."""
+        """Give pixels that change a path without change; once."""
 
     def crop(self, cols: slice) -> Self:
         """The reading of some columns."""
@@ -112,7 +112,7 @@ class ByClass:
         return from_octets(octets, self.shape[1])
 
     def undo(self, runs: Runs) -> None:
-        """Give pixels that change the likelier of the two paths without change."""
+        """Give pixels that change a path without change."""
         rows, cols = np.divmod(runs.starts, stride_of(self.shape[1]))
         lengths, width = runs.ends - runs.starts, self.isa.shape[1] * WORD_PX
         words = np.searchsorted(self.places, rows * self.isa.shape[1] + cols // WORD_PX)
@@ -222,7 +222,7 @@ class ByEvidence:
         return plane_of(self.decoder.moving[self.slots[self.decoder.method]])
 
     def undo(self, runs: Runs) -> None:
-        """Give pixels that change the likelier of the two paths without change."""
+        """Give pixels that change a path without change."""
         where = runs.pixels()
         self.slots[self.decoder.method][where] = self.still[where]
 

@@ -98,7 +98,7 @@ class Reading:
 
     @cached_property
     def moving(self) -> NDArray[np.uint8]:
-        """1 for every pixel that is shown as change, 0 for the others."""
+        """1 for every pixel whose path changes, 0 for the others."""
         return self.packing.table(self.decoder.moving[self.decoder.chosen].view(np.uint8))
 
     @cached_property
@@ -159,9 +159,19 @@ class Decoder:
         paths |= {LOOKS: path_of(self.digits > 0), SHOWN: path_of(self.digits == 2)}
         tables |= {name: self.slots(p, self.path_classes[self.kinds, p]) for name, p in paths.items()}
         tables = {name: np.concatenate([table, table]) for name, table in tables.items()}
-        still = steady_paths(evidence, self.chances.start)
+        still = self._still(self.digits, evidence)
         tables[self.method][3**self.count :] = self.slots(still, self.path_classes[self.kinds, still])
         return tables
+
+    def _still(
+        self, digits: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], evidence: NDArray[np.float32]
+    ) -> NDArray[np.uint16]:
+        """Paths without change, for what is undone in the chosen reading, of digits and evidence (year, ...)."""
+        return (
+            most_seen(np.asarray(digits))
+            if self.method == "raw"
+            else steady_paths(evidence, self.chances.start)
+        )
 
     @property
     def chosen(self) -> NDArray[np.uint16]:
@@ -185,9 +195,9 @@ class Decoder:
 
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
-        """Whether a slot is shown as change."""
-        kind = np.arange(2**self.count * SLOTS) % SLOTS
-        moves: NDArray[np.bool_] = np.isin(kind, (GAIN, LOSS, REVERSAL))
+        """Whether the path of a slot changes."""
+        path, kind = np.divmod(np.arange(2**self.count * SLOTS), SLOTS)
+        moves: NDArray[np.bool_] = (path > 0) & (path < 2**self.count - 1) & ~np.isin(kind, (FEW, UNSEEN))
         return moves
 
     @property
@@ -197,7 +207,7 @@ class Decoder:
 
     @cached_property
     def steady_moves(self) -> bool:
-        """Whether one of them is shown as change: rates that outweigh what all maps show."""
+        """Whether one of them has a path that changes: rates that outweigh what all maps show."""
         return bool(self.moving[self.chosen[list(self.steady)]].any())
 
     @cached_property
@@ -216,7 +226,7 @@ class Decoder:
         paths = {"monotone": monotone(evidence), "viterbi": viterbi(evidence, self.years, self.chances)}
         slots = {"raw": self.raw_slots[code]}
         slots |= {name: self.slots(p, self.path_classes[kinds, p]) for name, p in paths.items()}
-        still = steady_paths(evidence, self.chances.start)
+        still = self._still(stack, evidence)
         return ByEvidence(self, code, slots, self.slots(still, self.path_classes[kinds, still]))
 
 
@@ -229,3 +239,14 @@ def steady_paths(evidence: NDArray[np.float32], start: float) -> NDArray[np.uint
     """
     bar = np.log((1 - start) / start)
     return np.where(evidence.sum(axis=0) > bar, np.uint16(2 ** len(evidence) - 1), np.uint16(0))
+
+
+def most_seen(digits: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """The path without change that more looks show than the other; where both do alike, that of the first look.
+
+    Args:
+        digits: shape (year, ...).
+    """
+    more = (digits == 2).sum(axis=0) - (digits == 1).sum(axis=0)
+    impervious = np.where(more == 0, raw(digits) & 1, more > 0)
+    return np.where(impervious, np.uint16(2 ** len(digits) - 1), np.uint16(0))

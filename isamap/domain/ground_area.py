@@ -1,5 +1,7 @@
 """Ground area of pixels: UTM pixels are up to 0.1 % larger or smaller than their nominal size, degrees far more."""
 
+from math import ceil
+
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
@@ -9,6 +11,8 @@ from isamap.domain.lonlat import EQUAL_AREA, transformer
 POINTS_PER_SIDE = 64
 SQUARE_KM = 1e6
 """In m2."""
+SCALE = 0.01
+"""Pixels of a grid in metres are the area that they are called up to this share: UTM pixels are to 0.2 %."""
 
 
 def pixel_area_m2(geobox: GeoBox) -> float:
@@ -24,3 +28,10 @@ def pixel_area_m2(geobox: GeoBox) -> float:
     flat = transformer(str(geobox.crs), EQUAL_AREA)
     area = shapely.transform(ring, lambda xy: np.column_stack(flat.transform(xy[:, 0], xy[:, 1]))).area
     return float(area) / (height * width)
+
+
+def fewest_pixels(area_m2: float, geobox: GeoBox) -> int:
+    """Pixels of a grid that make up an area; the same everywhere in a UTM zone, whose pixels count as what they are called."""
+    ground_m2, called_m2 = pixel_area_m2(geobox), abs(geobox.resolution.x * geobox.resolution.y)
+    pixel_m2 = called_m2 if abs(called_m2 / ground_m2 - 1) < SCALE else ground_m2
+    return ceil(round(area_m2 / pixel_m2, 6))

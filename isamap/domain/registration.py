@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from isamap.domain.product import NODATA
 
-MIN_PEAK = 0.1
-"""Height of the peak below which two images hardly correlate, and a shift is not trusted."""
+MIN_PEAK = 0.3
+"""Height of the peak below which a shift of maps is not trusted: docs/design/0009-change.md has the figures."""
 MIN_SPREAD = 1e-3
 """Standard deviation below which a window shows nothing to hold on to: 1 pixel in 10^6."""
 
@@ -44,6 +44,8 @@ class Shift:
     """Pixels to the right."""
     peak: float
     """Height of the correlation peak over that of an image with itself, 0-1: not trusted below `MIN_PEAK`."""
+    at_edge: bool = False
+    """Whether it is the largest that was looked for, in rows or columns: the peak may lie beyond."""
 
 
 def measure(
@@ -165,7 +167,8 @@ def _top(surface: NDArray[np.floating[Any]], reach: tuple[int, int], own: float)
     at = [int(down[row]), int(right[col])]
     rows = at[0] + _vertex([float(surface[at[0] + k, at[1]]) for k in (-1, 0, 1)])
     cols = at[1] + _vertex([float(surface[at[0], at[1] + k]) for k in (-1, 0, 1)])
-    return Shift(rows, cols, max(0.0, float(near[row, col]) / own))
+    at_edge = abs(at[0]) == reach[0] or abs(at[1]) == reach[1]
+    return Shift(rows, cols, max(0.0, float(near[row, col]) / own), at_edge)
 
 
 def _vertex(three: list[float]) -> float:

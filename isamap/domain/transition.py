@@ -37,6 +37,8 @@ LOOKS, SHOWN = "looks", "shown"
 COUNTED = (*METHODS, LOOKS, SHOWN)
 MAX_YEARS = 10
 """3^10 sequences, once undone and once not, are numbers of 17 bits at most: tables stay in the cache."""
+FIRST_YEAR, LAST_YEAR = 1900, 2100
+"""Maps are of years between these: others are slips, `17` for 2017."""
 SURE_PERCENT = 0.5
 """A probability raster is rounded to whole percent: 0 means less than this, 100 more than 100 minus it."""
 
@@ -77,7 +79,7 @@ class Chances:
 
 
 def of_percent(threshold: float) -> NDArray[np.float32]:
-    """Evidence of each stored percentage 0-100, 0 for 101-255 (255 is nodata).
+    """Evidence of each stored percentage 0-100, 0 above: 255 is nodata.
 
     Args:
         threshold: probability at which the map says neither, 0-1: there the evidence is 0.
@@ -92,13 +94,17 @@ def check_years(years: Sequence[int]) -> tuple[int, ...]:
     """The years, if they make a series.
 
     Raises:
-        InputError: fewer than 2 or more than 10, one twice, or not in order.
+        InputError: fewer than 2 or more than 10, one that no map is of, one twice, or not in order.
     """
     given = ", ".join(map(str, years))
     if len(years) < 2:
         raise InputError(f"change needs at least two years, not {given or 'none'}: one map shows no change")
     if len(years) > MAX_YEARS:
         raise InputError(f"{len(years)} years are given, at most {MAX_YEARS} fit: take every other one")
+    if not FIRST_YEAR <= min(years) <= max(years) <= LAST_YEAR:
+        raise InputError(
+            f"years {given} are not all between {FIRST_YEAR} and {LAST_YEAR}: give them in full, 2017"
+        )
     for before, after in pairwise(years):
         if after == before:
             raise InputError(f"year {after} is given twice: one map per year")
@@ -156,7 +162,7 @@ def raw(digits: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 
 def monotone(evidence: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Most likely paths without a way back; of equals that with the later year.
+    """Most likely paths without a way back; of equals one without change, else that with the latest year.
 
     Args:
         evidence: shape (year, ...).
@@ -167,6 +173,8 @@ def monotone(evidence: NDArray[np.float32]) -> NDArray[np.uint16]:
     for t in reversed(range(years)):
         total += evidence[t]
         better = total > best
+        if t == 0:
+            better |= (total == best) & (path > 0)  # impervious throughout is no change
         np.maximum(best, total, out=best)
         path[better] = (1 << years) - (1 << t)  # impervious from year t on
     return path

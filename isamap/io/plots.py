@@ -45,6 +45,8 @@ __all__ = [
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
 """What cells on the diagonal of a confusion matrix, and beside it, darken to."""
 MARKERS = "osD^vPX"
+LABELS = 12
+"""Years that an axis has room to name."""
 MAX_HEIGHT_IN = 60.0
 MANY = 1e5
 """Numbers from here on have no decimals."""
@@ -212,14 +214,23 @@ def time_series(heading: Heading, years: Sequence[int], series: Sequence[Series]
         mark = MARKERS[number % len(MARKERS)]
         axes.plot(x, one.points, color=_colour(number), marker=mark, markersize=5, label=label(one.label))
         _whiskers(axes, one.interval, np.array([x, x]), "_", _colour(number))
-    every = -(-len(years) // 12) or 1
-    axes.set_xticks(years[::every], [str(year) for year in years[::every]])
+    ticks = ticks_of(years)
+    axes.set_xticks(ticks, [str(year) for year in ticks])
     axes.margins(x=0.05, y=0.1)
     axes.set_xlabel("year")
     axes.set_ylabel(label(axis))
     axes.yaxis.set_major_formatter(_tick)
     _legend(sheet, series)
     return finish(sheet, heading, _in_words(f"Time series of {axis}", [str(y) for y in years], series))
+
+
+def ticks_of(years: Sequence[int]) -> list[int]:
+    """Years whose labels have room beside each other: the ends, and what lies far enough from them and the one before."""
+    kept, last = list(years[:1]), list(years[-1:])
+    for year in years[1:-1]:
+        if min(year - kept[-1], last[0] - year) * (LABELS - 1) >= last[0] - years[0]:
+            kept.append(year)
+    return [*kept, *last] if kept[-1:] != last else kept
 
 
 def _colour(number: int) -> str:

@@ -10,7 +10,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
 
 from isamap.domain import registration
 from isamap.domain.bits import Bits, packed
@@ -19,61 +18,19 @@ from isamap.domain.ground_steps import nominal_sizes_m
 from isamap.domain.product import NODATA
 from isamap.domain.registration import Shift, Spectrum
 from isamap.domain.shift_places import further_places, places
-from isamap.domain.transition import Chances, digits_of, is_map, of_percent
+from isamap.domain.transition import Chances, digits_of, is_map
 from isamap.errors import InputError
 from isamap.io.classmap import ClassMap, Decode, Sheet
 from isamap.io.frames import Frame, as_stored, decoding
 from isamap.io.gridmatch import aligned_offset
-from isamap.io.guard import one_line, raster_window, reason
+from isamap.io.guard import one_line
 from isamap.io.placing import name_crs
+from isamap.io.year_layer import Layer, Probability
 
 REACH_M = 40
-"""Largest shift looked for; Sentinel-2 dates lie within 12 m of each other."""
+"""Shifts are looked for up to here; Sentinel-2 dates lie within 12 m of each other."""
 SOURCE_GSD_M = 10
 """Detail finer than this is the network's, not the image's: the shift does not listen to it."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One open raster and where the grid begins in it."""
-
-    map: ClassMap
-    """Its reader."""
-    sheet: Sheet
-    """The raster itself."""
-    row_off: int
-    """Row of the raster at which the grid begins."""
-    col_off: int
-    """Column, likewise."""
-    as_stored: bool
-    """Whether its values are used as they are."""
-
-    @property
-    def ground(self) -> Window:
-        """The whole raster, as a window of the grid."""
-        return Window(-self.row_off, -self.col_off, self.sheet.src.height, self.sheet.src.width)
-
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """Decoded values of a window of the grid, 255 outside."""
-        shifted = Window(
-            window.row_off + self.row_off, window.col_off + self.col_off, window.height, window.width
-        )
-        src = self.sheet.src
-        inside = shifted.clip((src.height, src.width)) == shifted
-        if inside and src.dtypes[0] == "uint8" and self.sheet.plain and self.as_stored:
-            return self._plain(shifted)
-        values: NDArray[np.uint8] = self.map.read(self.sheet, shifted)
-        return values
-
-    def _plain(self, window: Window) -> NDArray[np.uint8]:
-        """A window of a raster that needs no decoding and no mask but that of our nodata, which is not asked for."""
-        try:
-            values: NDArray[np.uint8] = self.sheet.src.read(1, window=raster_window(window))
-        except RasterioError as error:
-            raise InputError(
-                f"{self.sheet.name} is damaged near row {window.row_off}: {reason(error)}"
-            ) from error
-        return values
 
 
 class Series:
@@ -90,8 +47,7 @@ class Series:
         self._with_probability = probability
         self._open = ExitStack()
         self._classes: list[Layer | None] = []
-        self._percent: list[Layer | None] = []
-        self._evidence: list[NDArray[np.float32]] = []
+        self._percent: list[Probability | None] = []
         self.shifts: list[Shift | None] = [None] * len(frames)
         """Of each year against the first one there, once measured."""
         self.aligned = False
@@ -105,9 +61,10 @@ class Series:
                 )
                 probable = frame if frame and self._with_probability and frame.is_probable else None
                 self._percent.append(
-                    self._layer(stack, probable.probability, as_stored) if probable else None
+                    Probability(self._layer(stack, probable.probability, as_stored), probable.threshold())
+                    if probable
+                    else None
                 )
-                self._evidence.append(of_percent(probable.threshold() if probable else 0.5))
             self._open = stack.pop_all()
         return self
 
@@ -145,7 +102,7 @@ class Series:
         return any(layer is not None for layer in self._percent)
 
     def measure(self) -> list[Shift | None]:
-        """Shift of every year against the first one there; None for it, missing years and maps without structure."""
+        """Shift of every year against the first one there; None for it, missing years, and where none is found."""
         first = next(index for index, layer in enumerate(self._classes) if layer)
         limits = _limits(self.geobox)
         known: dict[Window, Spectrum | None] = {}
@@ -168,7 +125,9 @@ class Series:
                 if known[window]:  # else there is nothing to compare it with
                     pairs.append((known[window], _spectrum(layer, window, limits.lowpass)))
             shift = registration.between(pairs, limits.reach_px, limits.lowpass)
-            if shift is not None and shift.peak >= registration.MIN_PEAK:
+            if shift is None or shift.at_edge:
+                continue
+            if shift.peak >= registration.MIN_PEAK:
                 return shift
             found = found or shift
         return found
@@ -189,34 +148,55 @@ class Series:
         """Digits of each year `(y, x)`, and evidence `(year, y, x)` from probabilities, or from digits where there are none.
 
         Raises:
-            InputError: as `classes`.
+            InputError: as `classes`; a probability raster has values that are no percentages.
         """
         stack, evidence = [], np.empty((len(self._classes), *window.shape), np.float32)
-        for index, layer in enumerate(self._classes):
-            digits = digits_of(self._seen(layer, window, self.shifts[index]))
+        of_classes = self.chances.of_classes()
+        for index, (layer, shift) in enumerate(zip(self._classes, self.shifts, strict=True)):
+            stored = self._stored(layer, window, shift)
+            percent: NDArray[np.uint8] | None = None
+            if probability := self._percent[index]:
+                percent = self._stored(probability.layer, window, shift)
+                probability.look(stored, percent)
+            digits = digits_of(self._placed(stored, shift))
             if not is_map(digits):
                 raise _strange(layer)
             stack.append(digits)
-            percent = self._percent[index]
-            known = (
-                self._evidence[index][self._values(percent, window, self.shifts[index])]
-                if percent is not None
-                else self.chances.of_classes()[digits]
-            )
-            evidence[index] = np.where(digits > 0, known, np.float32(0))
+            evidence[index] = of_classes[digits]
+            if probability is not None and percent is not None:
+                evidence[index] = probability.evidence(evidence[index], digits, self._placed(percent, shift))
         return stack, evidence
+
+    def check_probabilities(self) -> None:
+        """Say what the probability rasters do not know, once all is read.
+
+        Raises:
+            InputError: one is not that of the map beside it.
+        """
+        for probability in filter(None, self._percent):
+            probability.check()
 
     def _seen(self, layer: Layer | None, window: Window, shift: Shift | None) -> NDArray[np.uint8]:
         """Classes of a year, nodata where there is no map."""
-        if layer is None:
-            return np.full(window.shape, NODATA, np.uint8)
-        return self._values(layer, window, shift)
+        return self._placed(self._stored(layer, window, shift), shift)
 
-    def _values(self, layer: Layer, window: Window, shift: Shift | None) -> NDArray[np.uint8]:
+    def _stored(self, layer: Layer | None, window: Window, shift: Shift | None) -> NDArray[np.uint8]:
+        """Values of a window and of what around it is needed to move them, nodata where there is no map."""
+        window = window.padded(self._margin_px(shift))
+        return np.full(window.shape, NODATA, np.uint8) if layer is None else layer.read(window)
+
+    def _placed(self, values: NDArray[np.uint8], shift: Shift | None) -> NDArray[np.uint8]:
+        """Such values where they belong."""
+        margin = self._margin_px(shift)
+        if shift is None or not margin:
+            return values
+        return registration.moved_classes(values, shift.rows, shift.cols, margin)
+
+    def _margin_px(self, shift: Shift | None) -> int:
+        """Pixels around a window that a year needs to be moved; 0 where it is not."""
         if not self.aligned or shift is None or shift.peak < registration.MIN_PEAK:
-            return layer.read(window)
-        margin = registration.margin_px(shift.rows, shift.cols)
-        return registration.moved_classes(layer.read(window.padded(margin)), shift.rows, shift.cols, margin)
+            return 0
+        return registration.margin_px(shift.rows, shift.cols)
 
 
 def _strange(layer: Layer | None) -> InputError:

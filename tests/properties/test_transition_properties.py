@@ -63,6 +63,16 @@ def test_monotone_equals_the_best_of_all_paths_without_a_way_back(found):
     assert float(evidence[np.array(states_found, np.bool_)].sum()) == pytest.approx(max(totals), abs=1e-4)
 
 
+@given(series.flatmap(lambda years: st.lists(st.integers(-2, 2), min_size=len(years), max_size=len(years))))
+def test_monotone_takes_of_equals_one_without_change(evidence):
+    years = len(evidence)
+    totals = [sum(evidence[first:]) for first in range(years + 1)]  # whole numbers: equals are exact
+    equals = [first for first in range(years + 1) if totals[first] == max(totals)]
+    expected = years if years in equals else 0 if 0 in equals else equals[-1]
+    path = int(monotone(np.array(evidence, np.float32)[:, None])[0])
+    assert path == 2**years - 2**expected
+
+
 @given(st.integers(2, 6), st.integers(0, 2**32 - 1), chances)
 @settings(max_examples=50, deadline=None)
 def test_one_look_into_the_table_equals_decoding_each_pixel(count, seed, belief):
