@@ -14,7 +14,7 @@ from test_evaluate import LEFT, TOP, UTM, figures, write
 
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.reference_sample import alike
-from isamap.io import products
+from isamap.io import classmap, products
 from isamap.io.products import parse_product, table_codes
 
 NORTH = 7_725_000
@@ -79,6 +79,41 @@ def test_maps_of_two_zones_that_meet_count_once(isamap, tmp_path, measures):
     found = figures(ended, "maps")
     assert found["pixels"] == pytest.approx(300_000, rel=0.005)
     assert found["ISA share, map"] == pytest.approx(0.52, abs=0.01)
+
+
+@pytest.mark.parametrize("measures", ["confusion", "confusion,fraction"])
+def test_the_first_raster_lies_on_top_whatever_is_measured(isamap, tmp_path, measures):
+    here = tmp_path / "here"
+    write(here / "maps" / "a.tif", noise(1), left=LEFT + 2000)
+    write(here / "maps" / "b.tif", np.ones((600, 600), np.uint8), left=LEFT + 0.5)
+    write(here / "maps" / "c.tif", np.zeros((600, 600), np.uint8))
+    write(here / "labels.tif", noise(2), left=LEFT)
+    ended = isamap("evaluate", "maps", "--labels", "labels.tif", "--measures", measures, "--json")
+    assert figures(ended, "maps")["ISA share, map"] == 0, "a and c lie on one lattice, the first"
+
+
+@pytest.mark.parametrize("measures", ["confusion", "confusion,fraction"])
+def test_coverage_of_a_second_product_is_not_told_where_windows_overlap(isamap, tmp_path, measures):
+    here = tmp_path / "here"
+    write(here / "maps" / "a.tif", np.where(noise(1), 255, 1).astype(np.uint8))
+    write(here / "maps" / "b.tif", noise(2), left=LEFT + 0.5)
+    write(here / "second.tif", noise(3))
+    write(here / "labels.tif", noise(4))
+    ended = isamap(
+        "evaluate", "maps", "second.tif", "--labels", "labels.tif", "--measures", measures, "--json"
+    )
+    assert ended.document["products"]["maps"]["coverage"]["share of all labels"] <= 1
+    assert "coverage" not in ended.document["products"]["second"]
+
+
+def test_fine_labels_below_coarse_ones_do_not_end_the_comparison(isamap, tmp_path, monkeypatch):
+    monkeypatch.setattr(classmap, "MAX_SOURCE_BYTES", 100 << 20)
+    here = tmp_path / "here"
+    write(here / "map.tif", noise(1))
+    write(here / "labels" / "a.tif", noise(2, (4000, 8000)), gsd=0.25)
+    write(here / "labels" / "b.tif", noise(3, (300, 300)), gsd=10.0)
+    ended = isamap("evaluate", "map.tif", "--labels", "labels")
+    assert ended.code == 0, ended.err
 
 
 def test_small_tiles_far_north_are_all_seen(isamap, tmp_path):
@@ -147,13 +182,14 @@ def test_codes_that_are_not_defined_are_said_in_every_type(isamap, tmp_path, kin
     assert "worldcover-v200 does not define the codes 51" in ended.err
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int16", "float32"])
 @pytest.mark.parametrize("nodata", [255, None])
-def test_alpha_masks_whether_or_not_there_is_a_nodata_value(isamap, tmp_path, nodata):
+def test_alpha_masks_in_every_type_whether_or_not_there_is_a_nodata_value(isamap, tmp_path, nodata, kind):
     here = tmp_path / "here"
     write(here / "map.tif", noise(1))
     alpha = np.full((600, 600), 255, np.uint8)
     alpha[:100] = 0
-    profile = {"driver": "GTiff", "height": 600, "width": 600, "count": 2, "dtype": "uint8", "crs": UTM}
+    profile = {"driver": "GTiff", "height": 600, "width": 600, "count": 2, "dtype": kind, "crs": UTM}
     place = Affine(1, 0, LEFT, 0, -1, TOP)
     with rasterio.open(
         here / "labels.tif",
@@ -234,8 +270,17 @@ def test_strata_of_more_ground_than_the_area_are_refused(isamap, halves, workspa
     ended = isamap("evaluate", *EAST, *workspace, *strata)
     assert ended.code == 65
     assert "tell it as a unit" in ended.err
-    (halves / "strata.csv").write_text("stratum,n_pixels\nall,180000\n")
-    assert isamap("evaluate", *EAST, *workspace, *strata).code == 0
+    for fits in ("n_pixels\nall,180000", "area_km2\nall,0.18", "n_pixels\nall,90000", "size\nall,1"):
+        (halves / "strata.csv").write_text(f"stratum,{fits}\n")
+        assert isamap("evaluate", *EAST, *workspace, *strata).code == 0, "not larger, or nobody knows"
+
+
+def test_an_area_without_a_pixel_is_told(isamap, halves, workspace):
+    x, y = LEFT + 300.2, TOP - 300.2
+    tiny = ("--bbox", box_of(x - 0.1, y - 0.1, x + 0.1, y + 0.1), "--bbox-crs", UTM)
+    write_sample(halves / "points.csv", [x], [y], [1])
+    ended = isamap("evaluate", *tiny, *workspace, "--sample", "points.csv")
+    assert (ended.code, ended.err.splitlines()[-1]) == (65, "isamap: fast 2021 maps nothing of the area")
 
 
 def test_points_of_a_rotated_map_lie_where_their_stratum_is(isamap, tmp_path):
@@ -262,6 +307,13 @@ def test_points_of_a_rotated_map_lie_where_their_stratum_is(isamap, tmp_path):
         ("1.50", "1.5", True),
         (None, "", True),
         (None, "0", False),
+        ("TRUE", "1", True),
+        (1, "true", True),
+        ("FALSE", "1", False),
+        ("", "true", False),
+        (9007199254740993, "9007199254740992", False),
+        ("007", "7", False),
+        ("1_0", "10", False),
         ("nan", "0", False),
         ("a", "b", False),
     ],
@@ -276,6 +328,14 @@ def test_a_condition_that_no_point_meets_is_said(isamap, halves):
     write_sample(halves / "points.csv", x, ys, seen, sure=["high"] * 60)
     ended = isamap("evaluate", "map.tif", "--sample", "points.csv", "--where", "sure!=lwo", "--json")
     assert "--where sure!=lwo: no point has 'lwo' in the column 'sure'" in ended.err
+
+
+def test_a_condition_that_lets_nobody_pass_is_named(isamap, halves):
+    write_sample(halves / "points.csv", [LEFT + 5.0], [TOP - 300.0], [1], sure=["high"])
+    ended = isamap("evaluate", "map.tif", "--sample", "points.csv", "--where", "sure=low")
+    assert (ended.code, ended.err.splitlines()[-1]) == (
+        *(65, "isamap: points.csv: no point passes --where sure=low"),
+    )
 
 
 @pytest.mark.parametrize(("asked", "said"), [(15, 20), (25, 30), (20, None)])

@@ -112,3 +112,9 @@ def test_a_picture_is_known_by_its_signature(tmp_path):
     picture.save(own, pnginfo=signature())
     with publish(Target(tmp_path, "t"), ["t.png"]):
         pass
+
+
+def test_a_picture_of_any_size_is_looked_at(tmp_path):
+    Image.new("1", (14000, 14000)).save(tmp_path / "t.png")
+    with pytest.raises(InputError, match="not made by isamap"), publish(Target(tmp_path, "t"), ["t.png"]):
+        pass

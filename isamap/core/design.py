@@ -19,7 +19,8 @@ from isamap.domain.overview import places
 from isamap.errors import InputError
 from isamap.io.cover import Look, looks, places_of
 from isamap.io.drawn_sample import SAMPLE, DrawnPoints, StratumRow, write_drawn
-from isamap.io.products import Product, grid_of
+from isamap.io.footprints import grid_of
+from isamap.io.products import Product
 from isamap.io.raster_zones import ZoneLayer
 from isamap.io.sample import check_unlabelled
 from isamap.io.sample_chips import ChipImage

@@ -17,10 +17,11 @@ from isamap.engine.order import run_in_order
 from isamap.engine.pages import keep_pages
 from isamap.engine.stream import stream
 from isamap.errors import ConfigError, InputError, IsamapError
+from isamap.io.footprints import Footprints, footprints, tell_of_offset
 from isamap.io.label_area import known_m2
 from isamap.io.label_polygons import LabelPolygons, labels_of
 from isamap.io.partition import Part, squares, strips
-from isamap.io.products import Footprints, Product, check_local, footprints, parse_product, tell_of_offset
+from isamap.io.products import Product, check_local, parse_product
 from isamap.io.raster_zones import RASTERS, ZoneLayer, strata_layer
 from isamap.io.same_ground import tell_of_dates
 from isamap.io.views import DENSITY, Eyes, Sight
@@ -118,8 +119,16 @@ def run(comparison: Comparison, how: Engine = LOCAL) -> Tally:
     _raise(list(faults.values()))
     _check(comparison, tally)
     _list_zones(comparison, tally)
+    if any(part.earlier for part in parts):
+        _forget_coverage(comparison.products[1:], tally)
     tally.truth_m2 = _truth_m2(comparison, tally, places, parts)
     return tally
+
+
+def _forget_coverage(others: Sequence[Product], tally: Tally) -> None:
+    """Windows of two lattices show the same ground, which counts once for the first product, but not for others."""
+    for product in others:
+        del tally.coverage[product.name], tally.covered_m2[product.name]
 
 
 def _truth_m2(

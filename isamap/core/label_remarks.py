@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from isamap.domain.evaluation import Tally
+from isamap.io.footprints import footprints
 from isamap.io.label_area import polygons_beside
 from isamap.io.label_polygons import labels_of
-from isamap.io.products import footprints
 
 if TYPE_CHECKING:
     from isamap.core.evaluate import Comparison, Truth

@@ -209,6 +209,8 @@ def _points(sample: Sample, survey: Survey, looked: NDArray[np.bool_]) -> _Point
         if not same.any():
             log.warning("--where %s: no point has %r in the column %r", survey.where, value, column)
         chosen = ~same if differs else same
+        if not chosen.any():
+            raise InputError(f"{survey.path}: no point passes --where {survey.where}")
     if survey.ground is not None:
         chosen &= _inside(survey.ground, sample, survey.path)
     rows = chosen & looked
@@ -255,7 +257,7 @@ def _ground(products: Sequence[Product], points: _Points, survey: Survey) -> Gro
     if survey.stratum is not None:
         ground = in_strata(points.sample, survey.path, survey.stratum, survey.strata, points.rows)
         if survey.ground is not None:
-            check_area(ground.strata, products[0], survey.ground)
+            check_area(ground, products[0], survey.ground)
         return replace(ground, inside=survey.ground)
     check_unstratified(points.sample, survey.path)
     of = "the whole map" if survey.ground is None else "what is mapped of the area"

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from isamap.errors import InputError
 CODES = {"0": 0, "1": 1, "false": 0, "true": 1, "": NODATA}
 """Observed class by what stands in its column, in small letters."""
 EMPTY = ("nan", "none", "<na>")
+NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d+)?")
 WHOLE = re.compile(r"([+-]?\d+)\.0+")
 SIZES = {"area_km2": "km2", "size": "units of the strata", "n_pixels": "pixels"}
 """Columns that give the size of a stratum, the first that is there counts; and the unit of the areas."""
@@ -85,16 +87,13 @@ def condition(text: str) -> tuple[str, bool, str]:
 
 
 def alike(cell: Any, value: str) -> bool:
-    """Whether a cell holds a value: as text in letters of any size, as a number, or as true and false."""
+    """Whether a cell holds a value: as text in letters of any size, as a number, or as true (1) and false (0)."""
     own, other = label(cell).lower(), label(value).lower()
     if own == other:
         return True
-    if isinstance(cell, bool | np.bool_):
-        return other != "" and CODES.get(other) == int(cell)
-    try:
-        return float(own) == float(other)
-    except ValueError:
-        return False
+    if {own, other} & {"true", "false"}:
+        return "" not in (own, other) and CODES.get(own, NODATA) == CODES.get(other)
+    return bool(NUMBER.fullmatch(own) and NUMBER.fullmatch(other)) and Decimal(own) == Decimal(other)
 
 
 def repeated(x: NDArray[np.float64], y: NDArray[np.float64], same: float) -> tuple[int, int]:

@@ -31,7 +31,7 @@ Decode = Callable[[NDArray[Any]], NDArray[Any]]
 """From stored values to uint8 classes (0, 1, 255) or float32 shares (NaN where nothing is known)."""
 
 ALPHA = 2
-"""The only band that a class map may have beside its own; GDAL passes over it where there is a nodata value."""
+"""The only band that a class map may have beside its own; GDAL passes over it in many types and beside a nodata value."""
 SUFFIXES = (".tif", ".tiff")
 MAX_SOURCE_BYTES = 1 << 30
 """A window of the target may not need more pixels of the source than this."""
@@ -45,7 +45,7 @@ def map_files(path: Path) -> tuple[Path, ...]:
     """
     if path.is_dir():
         rasters = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-        found = sorted(p for p in rasters if not p.name.endswith(PROBABILITY.suffix))
+        found = sorted(p for p in rasters if not p.name.lower().endswith(PROBABILITY.suffix))
         if not found:
             raise MissingInputError(
                 f"{path} holds no map (*.tif): run isamap infer first, or give the right folder"
@@ -173,7 +173,7 @@ class ClassMap:
             top += height
 
     def _blank(self, shape: tuple[int, int]) -> NDArray[Any]:
-        probe = self.decode(np.zeros((1, 1), self.sheets[0].src.dtypes[0]))
+        probe = self.decode(np.zeros((0, 0), self.sheets[0].src.dtypes[0]))
         return np.full(shape, np.nan if probe.dtype.kind == "f" else NODATA, probe.dtype)
 
     def _pixels(self, sheet: Sheet, window: Window) -> NDArray[Any]:
@@ -182,7 +182,10 @@ class ClassMap:
         unseen = None if sheet.plain else _unseen(sheet, values, window)
         if unseen is None:
             return self.decode(values)
-        decoded = self.decode(np.where(unseen, values.dtype.type(0), values))
+        if unseen.all():
+            return self._blank(values.shape)
+        seen = values.flat[unseen.argmin()]  # a value of its own, for decoding minds strange ones
+        decoded = self.decode(np.where(unseen, seen, values))
         return np.where(unseen, _nodata_of(decoded), decoded)
 
     def _values(self, sheet: Sheet, window: Window) -> NDArray[Any]:
@@ -248,17 +251,16 @@ def _named(sheet: Sheet, window: Window) -> Iterator[None]:
 def _unseen(sheet: Sheet, values: NDArray[Any], window: Window) -> NDArray[np.bool_] | None:
     """Where a raster says that it knows nothing, None where it knows everything."""
     flags, nodata = set(sheet.src.mask_flag_enums[0]), sheet.src.nodata
-    if flags == {MaskFlags.all_valid}:
+    if flags == {MaskFlags.all_valid} and sheet.src.count == 1:
         return None
-    if flags == {MaskFlags.nodata} and nodata is not None:
-        same: NDArray[np.bool_] = np.isnan(values) if np.isnan(nodata) else values == nodata
-        if sheet.src.count > 1:
-            with _named(sheet, window):
-                same |= sheet.src.read(ALPHA, window=raster_window(window)) == 0
-        return same
     with _named(sheet, window):
-        masked: NDArray[np.bool_] = sheet.src.read_masks(1, window=raster_window(window)) == 0
-    return masked
+        if flags == {MaskFlags.nodata} and nodata is not None:
+            unseen: NDArray[np.bool_] = np.isnan(values) if np.isnan(nodata) else values == nodata
+        else:
+            unseen = sheet.src.read_masks(1, window=raster_window(window)) == 0
+        if sheet.src.count > 1:
+            unseen |= sheet.src.read(ALPHA, window=raster_window(window)) == 0
+    return unseen
 
 
 def _unknown(values: NDArray[Any]) -> NDArray[np.bool_]:

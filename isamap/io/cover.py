@@ -19,8 +19,9 @@ from isamap.domain.lonlat import LONLAT
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io.classmap import ClassMap
+from isamap.io.footprints import Footprints, clipped, footprints, grid_of
 from isamap.io.guard import one_line
-from isamap.io.products import Footprints, Product, clipped, footprints, grid_of
+from isamap.io.products import Product
 from isamap.io.same_ground import tell_of_dates
 from isamap.io.zones import Polygons
 
@@ -96,7 +97,7 @@ def looks(
         InputError: a raster is damaged, or lies nowhere.
     """
     places, windows_before = [places_of(product) for product in products], count()
-    for number, (path, box) in enumerate(zip(products[0].files, places[0].boxes, strict=True)):
+    for number, (path, box) in enumerate(zip(places[0].files, places[0].boxes, strict=True)):
         near_ground = clipped(ground, box)
         if near_ground is not None and near_ground.is_empty:
             continue
@@ -109,7 +110,8 @@ def looks(
                 stack.enter_context(product.near(files).classes()) if files else None
                 for product, files in zip(products, near, strict=True)
             ]
-            share = _Share(stack, products[0], number, grid, places[0].near(grid), near_ground)
+            earlier = [other for other in places[0].near(grid) if other in places[0].files[:number]]
+            share = _Share(stack, products[0], path, grid, earlier, near_ground)
             for window in windows((grid.shape[0], grid.shape[1]), WINDOW_PX):
                 if passed(next(windows_before)):
                     continue
@@ -132,16 +134,14 @@ class _Share:
         self,
         stack: ExitStack,
         product: Product,
-        number: int,
+        path: Path,
         grid: GeoBox,
-        near: Sequence[Path],
+        earlier: Sequence[Path],
         ground: BaseGeometry | None,
     ) -> None:
-        path = product.files[number]
         self._grid = grid
         self._ground = None if ground is None else Polygons([ground], [1], LONLAT)
         self._zone = _zone_of(path)
-        earlier = [other for other in product.files[:number] if other in set(near)]
         if self._zone is not None:  # tiles never show the same ground of one zone twice
             earlier = [other for other in earlier if _zone_of(other) is None]
         self._earlier = [

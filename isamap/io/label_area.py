@@ -1,22 +1,26 @@
 """How much ground label rasters know, and label polygons that lie on no map."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import cos, radians
 
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.grid import Window, crop
+from isamap.domain.grid import Window, crop, windows
 from isamap.domain.lonlat import LONLAT, M_PER_DEGREE, into_crs
 from isamap.domain.product import NODATA
 from isamap.io.classmap import ClassMap, Sheet
+from isamap.io.footprints import footprints
 from isamap.io.label_polygons import LabelPolygons
 from isamap.io.placing import ground_size_m
-from isamap.io.products import Product, footprints
+from isamap.io.products import Product
 
 BLOCKS = 400
 """Blocks of a raster that are read: of larger ones these stand for the others."""
+PART_PX = 128
+"""Side of the parts of a block that are looked for in finer rasters: these hold far more pixels."""
 
 
 def known_m2(labels: Product) -> float:
@@ -27,12 +31,12 @@ def known_m2(labels: Product) -> float:
         InputError: a raster is damaged.
     """
     area_m2, places = 0.0, footprints(labels)
-    with labels.classes() as layer:
+    with labels.near(places.files).classes() as layer:
         for number, sheet in enumerate(layer.sheets):
             near = set(places.touching(places.boxes[number]))
             earlier = [
                 other
-                for other, path in zip(layer.sheets[:number], labels.files, strict=False)
+                for other, path in zip(layer.sheets[:number], places.files, strict=False)
                 if path in near
             ]
             read, known = _known(layer, sheet, _blocks(sheet), earlier)
@@ -57,10 +61,12 @@ def _known(
     read = known = 0
     for block in blocks:
         own = layer.read(sheet, block) != NODATA
-        for other in earlier:
-            values = layer.sheet_on(other, crop(sheet.geobox, block))
-            if values is not None:
-                own &= values == NODATA
+        for part in windows(block.shape, PART_PX) if earlier else ():
+            here = replace(part, row_off=block.row_off + part.row_off, col_off=block.col_off + part.col_off)
+            for other in earlier:
+                values = layer.sheet_on(other, crop(sheet.geobox, here))
+                if values is not None:
+                    own[part.slices] &= values == NODATA
         read += own.size
         known += int(np.count_nonzero(own))
     return read, known

@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from isamap.domain.grid import crop, windows
 from isamap.domain.lattice import EDGE_PX, Cell, Lattice, lattice_of
 from isamap.domain.product import BLOCK_PX
-from isamap.io.products import Footprints, clipped
+from isamap.io.footprints import Footprints, clipped
 
 PICTURE_PX = 1200
 WINDOW_PX = 10 * BLOCK_PX

@@ -16,7 +16,8 @@ from isamap.domain.product import NODATA
 from isamap.errors import InputError
 from isamap.io.class_bits import HALF, codes_of
 from isamap.io.cover import places_of, tile_of
-from isamap.io.products import Product, grid_of
+from isamap.io.footprints import grid_of
+from isamap.io.products import Product
 from isamap.io.sample import Sample
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,10 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from isamap.errors import InputError
+from isamap.io.footprints import WIDER_DEG, Footprints, outline
 from isamap.io.guard import open_raster
 from isamap.io.placing import check_position, geobox_of
-from isamap.io.products import WIDER_DEG, Footprints, Product, outline
+from isamap.io.products import Product
 from isamap.io.store import read_item
 
 logger = logging.getLogger(__name__)

@@ -162,17 +162,23 @@ def check_unstratified(sample: Sample, path: Path, drawn: str = "are a simple ra
         )
 
 
-def check_area(strata: Sequence[Stratum], product: Product, inside: BaseGeometry) -> None:
-    """Refuse strata that are not the mapped ground of an area, a lon/lat polygon.
+def check_area(ground: Ground, product: Product, inside: BaseGeometry) -> None:
+    """Refuse strata of more ground than the rasters of a map have in an area, a lon/lat polygon; of unknown units none.
 
     Raises:
-        InputError: together they are larger or smaller.
+        InputError: together they are larger.
     """
-    total, shown = sum(one.size for one in strata), _of_pixels(product, inside)
-    if not any(abs(total - mapped.sum()) <= SAME_GROUND * total for mapped in shown):
+    pixels = km2 = 0.0
+    for look in looks([product], ground=inside):
+        found = np.count_nonzero(look.counts)
+        pixels += found
+        km2 += found * pixel_area_m2(look.grid) / SQUARE_KM
+    total = sum(one.size for one in ground.strata)
+    there = {"pixels": pixels, "km2": km2}.get(ground.unit, total)
+    if total > (1 + SAME_GROUND) * there:
         raise InputError(
-            f"the strata are {total:g} in size, but {product.name} maps {shown[0].sum():g} pixels, {shown[1].sum():g} km2 "
-            "of the area: leave the area out and tell it as a unit (--units FILE), or draw a sample of it"
+            f"the strata are {total:g} {ground.unit}, but {product.name} has {there:g} in the area: leave the area out and "
+            "tell it as a unit (--units FILE), or draw a sample of it"
         )
 
 
@@ -192,6 +198,8 @@ def whole(products: Sequence[Product], points: int, inside: BaseGeometry | None 
         for product, classes in zip(products, look.classes, strict=True):
             there = np.bincount(classes[valid], minlength=NODATA + 1)[:2]
             areas[product.name] += there * pixel_km2
+    if not size:
+        raise InputError(f"{products[0].name} maps nothing{' of the area' if inside is not None else ''}")
     known = {name: float(area.sum()) for name, area in areas.items()}
     counted = {
         name: {code: float(area[code]) * size / known[name] for code in (0, 1)}

@@ -4,6 +4,7 @@ An item of isamap has properties `isamap:...`, its rasters have tags `isamap_...
 made them. Of its other files only an item or a journal tells, or a raster beside them.
 """
 
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ def refuse_strangers(
     unknown = [path for path in paths if path.exists()]
     rasters = [path for path in unknown if path.suffix == ".tif"]
     ours = [path for path in unknown if is_ours(path)]
-    is_left = item is None and (bool(known) or any(path in ours for path in rasters))
+    is_left = not (item or {}).get("assets") and (bool(known) or any(path in ours for path in rasters))
     if item_path.exists() and not (is_left or is_own_item(item)):
         raise _stranger(item_path)
     for path in unknown:
@@ -75,11 +76,17 @@ def _has_tags(path: Path) -> bool:
 def _is_signed(path: Path) -> bool:
     from PIL import Image
 
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            return bool(picture.info.get("Software") == SOFTWARE)
-    except (OSError, ValueError, SyntaxError):  # whatever the decoder says of what is no picture
-        return False
+    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+        try:
+            with Image.open(path, formats=("PNG",)) as picture:
+                return bool(picture.info.get("Software") == SOFTWARE)
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+        ):  # no picture, or none of that size
+            return False
 
 
 def signature() -> "PngInfo":
