@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import engines, options, output
+from isamap.cli import areas, engines, options, output
 from isamap.cli.once import OnceEach
 from isamap.errors import InputError
 
@@ -34,7 +34,7 @@ RATE = options.Number(0, 0.5, min_open=True, max_open=True)
 @click.command(cls=OnceEach, epilog=EXAMPLES)
 @options.config
 @click.argument("maps", nargs=-1, metavar="[MAP]...")
-@options.stack(*options.AREA)
+@options.stack(*areas.AREA)
 @options.option("--years", metavar="YEAR,...", help="Years of the maps, ascending.")
 @options.workspace
 @options.of_model
@@ -190,13 +190,13 @@ def _jobs(given: dict[str, Any], years: tuple[int, ...]) -> "list[Job]":
     """The tiles that the options name."""
     from isamap.core import change as recipe
 
-    area = options.area_named(given)
+    area = areas.area_named(given)
     if bool(given["maps"]) == bool(area):
         raise click.UsageError("give a MAP per year, or one of --region, --bbox, --aoi and --tiles")
     if area:
         span = f"{years[0]}-{years[-1]}"
         out = given["out"] or given["workspace"] / "change" / given["model"] / span
-        return recipe.tile_jobs(options.tiles_of(given), years, given["workspace"], given["model"], out)
+        return recipe.tile_jobs(areas.tiles_of(given), years, given["workspace"], given["model"], out)
     from isamap.io.products import parse_product
 
     if len(given["maps"]) != len(years):

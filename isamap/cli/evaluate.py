@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import engines, options
+from isamap.cli import areas, engines, options
 from isamap.cli.evaluate_output import print_products, show
 from isamap.cli.evaluate_sample import survey
 from isamap.cli.once import OnceEach
-from isamap.cli.outline import outline_of
 
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
@@ -57,7 +56,7 @@ BELONGS = {
 @click.command(cls=OnceEach, epilog=EXAMPLES)
 @options.config
 @click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
-@options.stack(*options.AREA)
+@options.stack(*areas.AREA)
 @options.stack(*options.MAPS)
 @options.option(
     "--product",
@@ -203,7 +202,7 @@ def _products(given: dict[str, Any]) -> "tuple[Product, ...]":
     """All that is compared, the first map first."""
     from isamap.io.products import Product, parse_product
 
-    area = options.area_named(given)
+    area = areas.area_named(given)
     if bool(given["maps"]) == bool(area):
         raise click.UsageError("give MAPS, or one of --region, --bbox, --aoi and --tiles with --year")
     if area:
@@ -211,7 +210,7 @@ def _products(given: dict[str, Any]) -> "tuple[Product, ...]":
 
         if given["year"] is None:
             raise click.UsageError("an area needs --year")
-        files = finished_maps(given["workspace"], given["model"], given["year"], options.tiles_of(given))
+        files = finished_maps(given["workspace"], given["model"], given["year"], areas.tiles_of(given))
         products = [Product(f"{given['model']} {given['year']}", files)]
     else:
         products = [parse_product(str(path), _codes(given)) for path in given["maps"]]
@@ -232,7 +231,7 @@ def _compare(products: "tuple[Product, ...]", given: dict[str, Any], how: "Engin
         truth,
         given["strata"],
         given["units"],
-        outline_of(given),
+        areas.outline_of(given),
         _measures(given["measures"]),
         given["allow_overlap"],
     )
@@ -271,7 +270,7 @@ def _draw(products: "tuple[Product, ...]", given: dict[str, Any]) -> None:
         seed=given["seed"],
         zones=zones,
         image=given["image"],
-        ground=outline_of(given),
+        ground=areas.outline_of(given),
     )
     for path in recipe.run(products[0], products[1:], asked, given["out"]):
         click.echo(path)

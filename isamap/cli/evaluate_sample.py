@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from isamap.cli.outline import outline_of
+from isamap.cli import areas
 
 if TYPE_CHECKING:
     from isamap.core.evaluation_report import Evaluation
@@ -29,7 +29,7 @@ def survey(products: "tuple[Product, ...]", given: dict[str, Any]) -> "Evaluatio
         layer,
         units,
         given["plain_intervals"],
-        outline_of(given),
+        areas.outline_of(given),
     )
     if given["shares"]:
         blocks, unit = recipe.run_shares(products, asked)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import engines, options, output
+from isamap.cli import areas, engines, options, output
 
 if TYPE_CHECKING:
     from isamap.domain.fetch_tables import Report
@@ -26,7 +26,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @options.config
-@options.stack(*options.AREA)
+@options.stack(*areas.AREA)
 @options.option("--year", type=click.IntRange(2015, 2100), help="Year of the composites.")
 @options.stack(*options.COMPOSING)
 @options.option(
@@ -61,14 +61,14 @@ def fetch(**given: Any) -> None:
     repeated at any time. The report has a table of scenes and clear ground per tile and month.
     """
     options.start_logging(verbose=given["verbose"], quiet=given["quiet"], log_format=given["log_format"])
-    if options.area_named(given) is None:
+    if areas.area_named(given) is None:
         raise click.UsageError("give exactly one of --region, --bbox, --aoi and --tiles")
     if len(given["products"]) > 1:
         raise click.UsageError("one --product at a time")
     if not given["products"] and given["year"] is None:
         raise click.UsageError("composites need --year")
     how = engines.settle(given)
-    tiles = options.tiles_of(given)[: given["max_tiles"]]
+    tiles = areas.tiles_of(given)[: given["max_tiles"]]
     if given["shard"]:
         tiles = given["shard"].own(tiles)
     if given["products"]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from isamap.cli import engines, options, output
+from isamap.cli import areas, engines, options, output
 
 if TYPE_CHECKING:
     from isamap.core.composing import Live
@@ -50,7 +50,7 @@ Examples:
     "own offset says, else 0].",
     show_default=False,
 )
-@options.stack(*options.AREA)
+@options.stack(*areas.AREA)
 @options.option("--year", type=click.IntRange(2015, 2100), help="Year of the composites.")
 @options.option(
     "--workspace",
@@ -218,7 +218,7 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
     """The maps that the options name."""
     from isamap.core import infer as recipe
 
-    area = options.area_named(given)
+    area = areas.area_named(given)
     if bool(given["inputs"]) == bool(area):
         raise click.UsageError("give exactly one of --input, --region, --bbox, --aoi and --tiles")
     if given["inputs"]:
@@ -238,7 +238,7 @@ def _jobs(given: dict[str, Any]) -> list["Job"]:
     foreign = [f"--{name}" for name in ("bands", "offset", "reproject") if given[name]]
     if foreign:
         raise click.UsageError(f"{foreign[0]} goes with --input: composites say themselves what they hold")
-    tiles = options.tiles_of(given)[: given["max_tiles"]]
+    tiles = areas.tiles_of(given)[: given["max_tiles"]]
     if given["shard"]:
         tiles = given["shard"].own(tiles)
     return recipe.tile_jobs(tiles, given["year"], given["workspace"], given["out"], given["model"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import engines, options, output
+from isamap.cli import areas, engines, options, output
 
 if TYPE_CHECKING:
     from isamap.core.assembly import Options, Request
@@ -26,7 +26,7 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @options.config
 @click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
-@options.stack(*options.AREA)
+@options.stack(*areas.AREA)
 @options.stack(*options.MAPS)
 @options.option(
     "-o",
@@ -83,7 +83,7 @@ def _request(given: dict[str, Any]) -> "Request":
     """What the options ask for."""
     from isamap.core import assembly
 
-    area = options.area_named(given)
+    area = areas.area_named(given)
     if bool(given["maps"]) == bool(area):
         raise click.UsageError("give MAPS, or one of --region, --bbox, --aoi and --tiles with --year")
     if given["cutline"] and (not area or given["tiles"]):
@@ -93,7 +93,7 @@ def _request(given: dict[str, Any]) -> "Request":
     if given["year"] is None:
         raise click.UsageError("an area needs --year")
     asked = assembly.Area(
-        _region(given), tuple(options.tiles_of(given)), given["year"], given["workspace"], given["model"]
+        _region(given), tuple(areas.tiles_of(given)), given["year"], given["workspace"], given["model"]
     )
     return assembly.of_area(asked, given["out"], _options(given), cutline=given["cutline"])
 
@@ -118,7 +118,7 @@ def _region(given: dict[str, Any]) -> "Region":
     """The area by name, as the folder of the mosaic is called after it."""
     from isamap.domain import region
 
-    return region.from_tiles(options.tiles_of(given)) if given["tiles"] else options.area_of(given)
+    return region.from_tiles(areas.tiles_of(given)) if given["tiles"] else areas.area_of(given)
 
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:

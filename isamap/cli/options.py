@@ -15,8 +15,6 @@ from isamap.cli.output import CONFIG_PATH
 
 if TYPE_CHECKING:
     from isamap.core.composing import Settings
-    from isamap.domain.grid import Tile
-    from isamap.domain.region import Region
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 DEFAULT_CONFIG = Path("isamap.toml")
@@ -64,22 +62,6 @@ config = click.option(
     help="TOML file with defaults for these options [default: ./isamap.toml if it exists].",
 )
 
-AREA = (
-    option("--region", metavar="NAME", help="A region of `isamap regions`, e.g. yreb or yreb/CN032070."),
-    option("--bbox", metavar="XMIN,YMIN,XMAX,YMAX", help="A box, longitude and latitude."),
-    option("--bbox-crs", metavar="CRS", default="EPSG:4326", help="CRS of --bbox."),
-    option(
-        "--aoi",
-        metavar="FILE[:LAYER]",
-        type=click.Path(path_type=Path),
-        help="A vector file, and which of its layers; its polygons are the area.",
-    ),
-    option(
-        "--tiles",
-        metavar="ID,...|@FILE",
-        help="Grid tiles by id, or a file with one id per line; # begins a comment.",
-    ),
-)
 json_output = option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 workspace = option(
     "--workspace", type=click.Path(path_type=Path), default=Path("isamap-data"), help="Where maps lie."
@@ -220,30 +202,6 @@ def side_by_side(given: dict[str, Any]) -> int:
     return workers * (shard.count if shard else 1)
 
 
-def area_named(given: dict[str, Any]) -> str | None:
-    """The one area option that was given; None if none was.
-
-    Raises:
-        click.UsageError: several were.
-    """
-    named = [name for name in ("region", "bbox", "aoi", "tiles") if given[name]]
-    if len(named) > 1:
-        raise click.UsageError(f"--{named[0]} and --{named[1]}: one area at a time")
-    return named[0] if named else None
-
-
-def tiles_of(given: dict[str, Any]) -> "list[Tile]":
-    """The grid tiles of the one area option that was given."""
-    from isamap.domain import region
-    from isamap.domain.grid import Tile
-
-    if given["tiles"]:
-        tiles = [Tile.parse(text) for text in _tile_ids(given["tiles"])]
-        region.from_tiles(tiles)  # refuses ids outside their own zone
-        return sorted(set(tiles))
-    return region.tiles_of(area_of(given))
-
-
 def device(text: str) -> Callable[[Any], Any]:
     """The option that says where a network runs; `text` is its help."""
     return option("--device", default="auto", metavar="auto|cpu|cuda[:N]", callback=_device, help=text)
@@ -254,38 +212,6 @@ def _device(_: click.Context, __: click.Parameter, name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise click.BadParameter(f"{name!r}: auto, cpu, cuda or cuda:N")
     return name
-
-
-def area_of(given: dict[str, Any]) -> "Region":
-    """The area of --region, --aoi or --bbox."""
-    from isamap.domain import region
-    from isamap.io.vector import load_gazetteer, read_aoi
-
-    if given["region"]:
-        return load_gazetteer().find(given["region"])
-    if given["aoi"]:
-        return read_aoi(given["aoi"])
-    try:
-        box = [float(part) for part in given["bbox"].replace(",", " ").split()]
-    except ValueError:
-        box = []
-    if len(box) != 4:  # a box has four sides
-        raise click.BadParameter("four numbers: XMIN,YMIN,XMAX,YMAX", param_hint="--bbox")
-    return region.from_bbox(box, given["bbox_crs"])
-
-
-def _tile_ids(text: str) -> list[str]:
-    """Ids from `a,b,c` or from the lines of `@file`, with or without a byte order mark; `#` begins a comment."""
-    if not text.startswith("@"):
-        return [part.strip() for part in text.split(",") if part.strip()]
-    from isamap.errors import MissingInputError
-
-    try:
-        lines = Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise MissingInputError(f"{text[1:]} cannot be read as a list of tiles: {fault}") from fault
-    ids = (line.partition("#")[0].strip() for line in lines)
-    return [text for text in ids if text]
 
 
 def print_plan(plan: dict[str, Any], keys: Iterable[str], width: int, *, as_json: bool) -> None:

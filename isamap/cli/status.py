@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import options, output
+from isamap.cli import areas, options, output
 
 if TYPE_CHECKING:
     from isamap.core.status import Composites, Standing
@@ -29,7 +29,7 @@ NAMED = 3
 
 @click.command(epilog=EXAMPLES)
 @options.config
-@options.stack(*options.AREA)
+@options.stack(*areas.AREA)
 @options.option("--year", type=click.IntRange(2015, 2100), help="Only this year.")
 @options.workspace
 @options.option("--model", metavar="NAME", help="Only this model.", default=None, show_default=False)
@@ -55,10 +55,10 @@ def status(**given: Any) -> None:
     from isamap.core import status as recipe
     from isamap.errors import MissingInputError
 
-    area = options.area_named(given)
+    area = areas.area_named(given)
     if not given["workspace"].is_dir():
         raise MissingInputError(f"{given['workspace']} is no folder: give the workspace of the runs")
-    tiles = {str(tile) for tile in options.tiles_of(given)} if area else None
+    tiles = {str(tile) for tile in areas.tiles_of(given)} if area else None
     model = Path(given["model"]).stem if given["model"] else None
     while True:
         standings = recipe.run(given["workspace"], model, given["year"], tiles)

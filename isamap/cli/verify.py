@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from isamap.cli import engines, options, output
+from isamap.cli import areas, engines, options, output
 
 if TYPE_CHECKING:
     from isamap.io.audit import Subject
@@ -25,7 +25,7 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @options.config
 @click.argument("maps", nargs=-1, type=click.Path(path_type=Path))
-@options.stack(*options.AREA)
+@options.stack(*areas.AREA)
 @options.stack(*options.MAPS)
 @options.option(
     "--chips",
@@ -70,7 +70,7 @@ def _verify_stores(given: dict[str, Any]) -> None:
     """What is off in chip stores."""
     from isamap.core import verify_chips as recipe
 
-    if given["maps"] or options.area_named(given):
+    if given["maps"] or areas.area_named(given):
         raise click.UsageError("--chips looks at chip stores alone: give no MAPS and no area beside it")
     report = recipe.Report()
     for finding in recipe.run(given["stores"], report, quick=given["quick"]):
@@ -88,14 +88,14 @@ def _subjects(given: dict[str, Any]) -> "list[Subject]":
     """The maps that are to be looked at."""
     from isamap.core import verify as recipe
 
-    area = options.area_named(given)
+    area = areas.area_named(given)
     if bool(given["maps"]) == bool(area):
         raise click.UsageError("give MAPS, or one of --region, --bbox, --aoi and --tiles with --year")
     if given["maps"]:
         return recipe.path_subjects(given["maps"], quick=given["quick"])
     if given["year"] is None:
         raise click.UsageError("an area needs --year")
-    tiles = options.tiles_of(given)
+    tiles = areas.tiles_of(given)
     return recipe.tile_subjects(
         tiles, given["year"], given["workspace"], given["model"], quick=given["quick"]
     )
