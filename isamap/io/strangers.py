@@ -1,4 +1,4 @@
-"""Files that isamap did not make: no product takes their place.
+"""Files that isamap did not make, and products of another kind: no product takes their place.
 
 An item of isamap has properties `isamap:...`, its rasters have tags `isamap_...`, and its pictures say which software
 made them. Of its other files only an item or a journal tells, or a raster beside them.
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
 SOFTWARE = "isamap"
 """What a picture says under `Software` (PNG specification, 11.3.4.2)."""
+MAP, MOSAIC, SOURCE, CHIPS = "a map", "a mosaic", "a source of chips", "a chip store"
+MARKS = {
+    "isamap:tiles": MOSAIC,
+    "isamap:shard": SOURCE,
+    "isamap:shards": CHIPS,
+    "isamap:tally": "change",
+    "isamap:looks": "a composite",
+    "isamap:product": "a reference product",
+    "isamap:model": MAP,
+    "isamap:inputs": "a sheet of a mosaic",
+}
+"""What an item describes, by the first of these properties that it has."""
 
 
 def refuse_strangers(
@@ -91,22 +103,24 @@ def signature() -> "PngInfo":
     return said
 
 
-def check_kind(item_path: Path, item: Mapping[str, Any] | None, assets: Collection[str]) -> None:
+def kind_of(item: Mapping[str, Any] | None) -> str:
+    """What an item of isamap describes, by its properties; empty if nobody knows."""
+    properties = (item or {}).get("properties")
+    found = properties if isinstance(properties, dict) else {}
+    return next((kind for mark, kind in MARKS.items() if mark in found), "")
+
+
+def check_kind(item_path: Path, item: Mapping[str, Any] | None, kind: str) -> None:
     """Keep a product from taking the place of one of another kind: its files would be removed as an older version's.
 
     Args:
         item_path: where its item goes.
         item: the JSON object that lies there; None for anything else, or nothing.
-        assets: keys of its assets.
+        kind: of the product; empty if nobody knows.
 
     Raises:
-        InputError: the item there has none of them.
+        InputError: the item there is of another kind.
     """
-    said = (item or {}).get("assets")
-    there = (
-        {key for key, asset in said.items() if isinstance(asset, dict)} if isinstance(said, dict) else set()
-    )
-    if there and not there & set(assets):
-        raise InputError(
-            f"{item_path} describes another product ({', '.join(sorted(there))}): choose another folder"
-        )
+    there = kind_of(item)
+    if there and kind and there != kind:
+        raise InputError(f"{item_path} describes another product ({there}): choose another folder")
