@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 SOFTWARE = "isamap"
 """What a picture says under `Software` (PNG specification, 11.3.4.2)."""
-MAP, MOSAIC, SOURCE, CHIPS = "a map", "a mosaic", "a source of chips", "a chip store"
+MAP, MOSAIC, SHEET = "a map", "a mosaic", "a sheet of a mosaic"
+SOURCE, CHIPS = "a source of chips", "a chip store"
 MARKS = {
     "isamap:tiles": MOSAIC,
     "isamap:shard": SOURCE,
@@ -24,7 +25,7 @@ MARKS = {
     "isamap:looks": "a composite",
     "isamap:product": "a reference product",
     "isamap:model": MAP,
-    "isamap:inputs": "a sheet of a mosaic",
+    "isamap:inputs": SHEET,
 }
 """What an item describes, by the first of these properties that it has."""
 
@@ -49,13 +50,14 @@ def refuse_strangers(
     ours = [path for path in unknown if is_ours(path)]
     is_left = item is None and (bool(known) or any(path in ours for path in rasters))
     if item_path.exists() and not (is_left or is_own_item(item)):
-        raise _stranger(item_path)
+        raise stranger(item_path)
     for path in unknown:
         if path not in ours and (path in rasters or not is_left):
-            raise _stranger(path)
+            raise stranger(path)
 
 
-def _stranger(path: Path) -> InputError:
+def stranger(path: Path) -> InputError:
+    """What is said of a file of somebody else."""
     return InputError(f"{path} was not made by isamap: choose another folder, or move it away")
 
 
