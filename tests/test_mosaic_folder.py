@@ -241,3 +241,36 @@ def test_a_map_may_have_a_name_as_long_as_file_systems_allow(isamap, tmp_path):
     with rasterio.open("m/m-48N.vrt") as src:
         assert np.array_equal(src.read(1), noise(5, (600, 700)))
     assert isamap("mosaic", tmp_path / f"{'y' * 245}.tif", "-o", "m", "--json").document["skipped"]
+
+
+ODD = {
+    "start_datetime": ["not a date", 5, "20x1-01-01T00:00:00Z", ["2021"]],
+    "end_datetime": ["2021-13-01T00:00:00Z"],
+    "isamap:isa_share": ["x", [1], 1e400, -1],
+    "isamap:valid_share": [{"a": 1}],
+    "isamap:model": [{"name": "fast", "version": "1", "threshold": [0.5]}, {"threshold": "x"}],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in ODD.items() for value in values])
+def test_an_odd_value_of_an_item_is_one_line_that_names_it(isamap, make, workspace, tmp_path, key, value):
+    folder = workspace / "maps/fast/2021"
+    path = folder / f"{EAST}.json"
+    item = json.loads(path.read_text())
+    path.write_text(json.dumps({**item, "properties": {**item["properties"], key: value}}))
+    ended = isamap("mosaic", folder, "-o", tmp_path / "own", "--force")
+    assert ended.code == 65
+    said = rf"isamap: {path}: {key}(\.threshold)? is .+: make the map again\n"
+    assert re.fullmatch(said, ended.err), ended.err
+    ended = make("--force")
+    assert ended.code == 3
+    assert list(ended.document["failed"]) == [EAST]
+
+
+@pytest.mark.parametrize("checksum", ["1220zz/../..", "1220", "1220" + "AB" * 32, 7])
+def test_an_odd_checksum_says_nothing(make, workspace, checksum):
+    path = workspace / "maps/fast/2021" / f"{EAST}.json"
+    item = json.loads(path.read_text())
+    item["assets"]["isa"]["file:checksum"] = checksum
+    path.write_text(json.dumps(item))
+    assert make().code == 0
