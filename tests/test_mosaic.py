@@ -346,6 +346,7 @@ def write_plain(path, left, crs="EPSG:32648", gsd=1.0):
         path, "w", driver="GTiff", tiled=True, blockxsize=256, blockysize=256, **shape, **place
     ) as dst:
         dst.write(noise(5, (600, 700)), 1)
+    return path
 
 
 def test_maps_of_ones_own_are_put_together(isamap, tmp_path):

@@ -1,7 +1,8 @@
-"""Names that a product may have."""
+"""Names that a product, or a file that it is made of, may have."""
 
 import os
 import re
+from pathlib import Path
 
 from isamap.errors import InputError
 
@@ -20,3 +21,15 @@ def safe_name(text: str) -> str:
             f"at most {MAX_NAME_BYTES} bytes"
         )
     return text
+
+
+def check_utf8(path: Path) -> None:
+    """Refuse a path that is not UTF-8: GDAL, Parquet and XML know no other.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as fault:
+        raise InputError(f"{path.absolute()}: its name is not UTF-8, which GDAL needs: rename it") from fault

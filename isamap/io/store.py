@@ -28,7 +28,7 @@ from isamap.errors import InputError
 from isamap.io.atomic import make_directory, sync, write_atomic, write_durably, write_json
 from isamap.io.claims import claim, claim_path
 from isamap.io.locks import NO_SPACE, lock, refuse_folders, storage_error, storage_errors
-from isamap.io.names import safe_name
+from isamap.io.names import check_utf8, safe_name
 from isamap.io.parts import new_part, release, remove_part
 from isamap.io.strangers import check_kind, is_own_item, kind_of, refuse_strangers
 
@@ -153,6 +153,7 @@ def check_place(target: Target, names: Collection[str], kind: str = "") -> None:
     Raises:
         InputError: one of them, or the item, is there and was not made by isamap, or the item is of another kind.
     """
+    check_utf8(target.directory)
     item = read_item(target.item_path)
     refuse_strangers(target.item_path, item, names, _known_names(target))
     check_kind(target.item_path, item, kind)
