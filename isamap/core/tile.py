@@ -105,6 +105,7 @@ def write_report(report: Report, path: Path) -> None:
 def describe(request: Request) -> dict[str, Any]:
     """What a run would do: `--dry-run`."""
     jobs = request.jobs()
+    _check_places(request, jobs)
     missing = [str(path) for job in jobs for path in job.site.inputs if not path.is_file()]
     return {
         "schema": SCHEMA,

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 SOFTWARE = "isamap"
 """What a picture says under `Software` (PNG specification, 11.3.4.2)."""
 MAP, MOSAIC, SHEET = "a map", "a mosaic", "a sheet of a mosaic"
-SOURCE, CHIPS = "a source of chips", "a chip store"
+SOURCE, CHIPS, CHANGE = "a source of chips", "a chip store", "a change product"
 MARKS = {
     "isamap:tiles": MOSAIC,
     "isamap:shard": SOURCE,
     "isamap:shards": CHIPS,
-    "isamap:tally": "change",
+    "isamap:tally": CHANGE,
     "isamap:looks": "a composite",
     "isamap:product": "a reference product",
     "isamap:model": MAP,
