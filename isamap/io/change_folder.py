@@ -30,8 +30,7 @@ def withdraw(target: store.Target) -> bool:
         return False
     with store.storage_errors(target.item_path):
         target.item_path.unlink()
-        for key in [
-            key for key, asset in assets.items() if isinstance(asset, dict) and "file:checksum" in asset
-        ]:
+        own = [key for key, one in assets.items() if isinstance(one, dict) and "file:checksum" in one]
+        for key in own:
             (target.directory / f"{target.stem}.{key}.tif").unlink(missing_ok=True)
     return True
