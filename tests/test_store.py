@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isamap.errors import InputError, StorageError
+from isamap.io import strangers
 from isamap.io.store import (
     State,
     Target,
@@ -39,7 +40,7 @@ def free_fsync(monkeypatch):
 
 
 def write(target, names=("t.tif", "t.prob.tif"), provenance=PROVENANCE, salt=b""):
-    with publish(target) as publication:
+    with publish(target, names) as publication:
         for name in names:
             publication.path(name).write_bytes(name.encode() * 100 + salt)
         item = {
@@ -112,7 +113,7 @@ def test_files_of_other_products_and_of_the_user_stay(target):
 
 
 def test_a_file_no_asset_names_is_not_published(target):
-    with publish(target) as publication:
+    with publish(target, ["t.tif"]) as publication:
         for name in ("t.tif", "t.tif.aux.xml"):
             publication.path(name).write_bytes(b"x")
         publication.commit({"properties": {}, "assets": {"t.tif": {"href": "./t.tif"}}})
@@ -124,7 +125,7 @@ def test_a_block_left_without_commit_changes_nothing(target, reason):
     before = {path: path.read_bytes() for path in target.directory.iterdir()}
 
     def leave():
-        with publish(target) as publication:
+        with publish(target, []) as publication:
             publication.path("t.tif").write_bytes(b"half")
             if reason:
                 raise reason
@@ -150,7 +151,7 @@ def test_a_block_left_without_commit_changes_nothing(target, reason):
     ids=["no-assets", "the-item-as-asset", "not-written", "not-beside", "outside", "nan"],
 )
 def test_an_item_that_cannot_be_published_leaves_the_old_product(target, item, error):
-    with publish(target) as publication:
+    with publish(target, []) as publication:
         publication.path("t.tif").write_bytes(b"new")
         with pytest.raises(error):
             publication.commit(item)
@@ -159,7 +160,7 @@ def test_an_item_that_cannot_be_published_leaves_the_old_product(target, item, e
 
 
 def test_the_part_directory_lies_beside_the_product_and_is_hidden(target):
-    with publish(target) as publication:
+    with publish(target, []) as publication:
         assert publication.directory.parent == target.directory
         assert publication.directory.name.startswith(".part-t-")
         assert publication.path("t.tif").parent == publication.directory
@@ -256,24 +257,58 @@ def test_a_product_made_from_anything_else_is_stale(target, change):
     assert state(target, provenance) is State.STALE
 
 
-@pytest.mark.parametrize("mutate", [m for n, m in MUTATIONS.items() if n != "a directory"])
-def test_a_stale_product_is_replaced(target, mutate):
+UNSIGNED = {"no provenance", "no properties"}
+"""Items that no longer say that they are of isamap."""
+
+
+@pytest.mark.parametrize("mutate", [m for n, m in MUTATIONS.items() if n not in {"a directory", *UNSIGNED}])
+def test_a_stale_product_is_replaced(target, mutate, monkeypatch):
+    monkeypatch.setattr(strangers, "is_ours", lambda path: True)  # they are no rasters
     mutate(target)
     write(target)
     assert state(target, PROVENANCE) is State.DONE
 
 
+@pytest.mark.parametrize("name", sorted(UNSIGNED))
+def test_what_an_item_of_somebody_else_names_stays(target, name):
+    MUTATIONS[name](target)
+    before = {path: path.read_bytes() for path in target.directory.iterdir()}
+    with pytest.raises(InputError, match=r"t\.json was not made by isamap"):
+        write(target, names=["t.tif"])
+    assert {path: path.read_bytes() for path in target.directory.iterdir()} == before
+
+
+def test_what_somebody_put_into_an_item_of_ours_stays(target):
+    (target.directory / "my-labels.geojson").write_text("{}")
+    edit_item(lambda item: item["assets"].update(labels={"href": "./my-labels.geojson"}))(target)
+    write(target, names=["t.tif"])
+    assert names_in(target.directory) == ["my-labels.geojson", "t.json", "t.tif"]
+
+
+def test_a_file_that_comes_during_the_work_stays(target):
+    before = read_item(target.item_path)
+    with publish(target, ["t.tif", "t.png"]) as publication:
+        for name in ("t.tif", "t.png"):
+            publication.path(name).write_bytes(b"new")
+        (target.directory / "t.png").write_bytes(b"mine")
+        assets = {name: {"href": f"./{name}"} for name in ("t.tif", "t.png")}
+        with pytest.raises(InputError, match=r"t\.png was not made by isamap"):
+            publication.commit({"properties": {}, "assets": assets})
+    assert (target.directory / "t.png").read_bytes() == b"mine"
+    assert read_item(target.item_path) == before
+
+
 def test_a_directory_where_a_file_belongs_is_a_storage_error(target):
     MUTATIONS["a directory"](target)
     before = names_in(target.directory)
-    with pytest.raises(StorageError, match=r"t\.tif: a folder is there: remove it"), publish(target):
+    with pytest.raises(StorageError, match=r"t\.tif: a folder is there: remove it"), publish(target, []):
         pytest.fail("the work has begun")
     assert names_in(target.directory) == before
 
 
 def test_a_directory_that_comes_during_the_work_unpublishes_nothing(target):
     item, before = read_item(target.item_path), names_in(target.directory)
-    with publish(target) as publication:
+    with publish(target, []) as publication:
         publication.path("t.prob.tif").write_bytes(b"new")
         (target.directory / "t.prob.tif").unlink()
         (target.directory / "t.prob.tif").mkdir()
@@ -336,15 +371,27 @@ def test_a_sweep_of_a_missing_directory_does_nothing(tmp_path):
     assert sweep(tmp_path / "missing") == []
 
 
-def test_a_product_never_takes_the_place_of_one_of_another_kind(target):
+@pytest.mark.parametrize(
+    ("there", "comes"), [("isamap:model", "isamap:tiles"), ("isamap:tiles", "isamap:model")]
+)
+def test_a_product_never_takes_the_place_of_one_of_another_kind(target, there, comes):
+    edit_item(lambda item: item["properties"].update({there: 1}))(target)
     before = {path: path.read_bytes() for path in target.directory.iterdir()}
-    with pytest.raises(InputError, match=r"another product \(t\.prob\.tif, t\.tif\): choose another folder"):
-        write(target, names=("t.change.tif",))
+    item = {"properties": {comes: 1}, "assets": {"t.tif": {"href": "./t.tif"}}}
+    with publish(target, ["t.tif"]) as publication:
+        publication.path("t.tif").write_bytes(b"new")
+        with pytest.raises(InputError, match=r"another product \(a m(ap|osaic)\): choose another folder"):
+            publication.commit(item)
     assert {path: path.read_bytes() for path in target.directory.iterdir()} == before
+    with (
+        pytest.raises(InputError, match="another product"),
+        publish(target, ["t.tif"], strangers.kind_of(item)),
+    ):
+        pytest.fail("the work began")
 
 
 def test_what_the_older_version_had_beside_is_named_when_it_is_gone(target):
-    with publish(target) as publication:
+    with publish(target, []) as publication:
         publication.path("t.tif").write_bytes(b"new")
         item = {"properties": {"isamap:provenance": {}}, "assets": {"t.tif": {"href": "./t.tif"}}}
         assert publication.commit(item) == ("t.prob.tif",)

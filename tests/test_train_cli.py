@@ -294,6 +294,19 @@ def test_a_kill_between_any_two_files_of_a_save_loses_nothing(
     assert figures(tmp_path) == figures(straight)
 
 
+@pytest.mark.parametrize(
+    "name", ["fast.json", "fast.safetensors", "training.json", "training.png", "samples/step-000001.png"]
+)
+def test_files_that_no_run_wrote_are_not_replaced(data, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=rf"{name} was not made by isamap: choose another folder"):
+            train_run(data / "recipe.toml", data=data, out=tmp_path, overwrite=overwrite)
+    visible = {path: content for path, content in contents(tmp_path).items() if path.name[0] != "."}
+    assert visible == {tmp_path / name: b"mine"}
+
+
 def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.suffix}
 

@@ -44,7 +44,7 @@ def write_map(
     geobox = Tile.parse(tile).geobox(1)
     place = {"crs": geobox.crs.to_wkt(), "transform": geobox.transform, "height": SIDE, "width": SIDE}
     blocks = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "zstd", "sparse_ok": True}
-    with store.publish(store.Target(folder, tile)) as publication:
+    with store.publish(store.Target(folder, tile), [f"{tile}.tif"]) as publication:
         path = publication.path(f"{tile}.tif")
         with rasterio.open(
             path, "w", driver="GTiff", count=1, dtype="uint8", nodata=255, **place, **blocks

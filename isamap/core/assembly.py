@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +26,10 @@ from isamap.io.classmap import map_files
 from isamap.io.counts import CountJob
 from isamap.io.index import href
 from isamap.io.members import read_member, tile_members
+from isamap.io.mosaic_folder import SHEETS, Lying, sheets_there
 from isamap.io.warped import SheetJob
 
-COUNTS, SHEETS = ".counts", "sheets"
+COUNTS = ".counts"
 NEAR_DEG = 0.01
 """The cutline is cut this far around what it is needed for."""
 
@@ -118,7 +119,7 @@ class Request:
                 cells.shape,
             ]
             digest = digests.of_json([__version__, member.sha256, place, _shape_digest(cut)])
-            path = self.folder / COUNTS / f"{member.name}-{member.sha256[:8]}.tif"
+            path = self.folder / COUNTS / f"{product.plain_stem(member.name)}-{member.sha256[:8]}.tif"
             jobs.append(CountJob(member, self.grid, cells, path, digest, cut, self.options.overwrite))
         return jobs
 
@@ -140,28 +141,54 @@ class Request:
 
     def sheet_jobs(self) -> list[SheetJob]:
         """Sheets to be made."""
-        options, jobs = self.options, []
-        if options.res is None:
+        if self.options.res is None:
             return []
-        side = options.res * options.sheet_px
-        outlines = [projected(one, options.crs) for one in self._shown()]
-        tree = shapely.STRtree(outlines)
-        whole = aligned_grid(tuple(shapely.total_bounds(outlines).tolist()), options.crs, side)
+        side = self.options.res * self.options.sheet_px
+        bounds = tuple(shapely.total_bounds(self._outlines.geometries).tolist())
+        whole = aligned_grid(bounds, self.options.crs, side)
         west, north = (round(value / side) for value in (whole.transform.c, whole.transform.f))
-        for row in range(whole.shape[0]):
-            for col in range(whole.shape[1]):
-                left, top = (west + col) * side, (north - row) * side
-                box = shapely.box(left, top - side, left + side, top)
-                near = tree.query(box, predicate="intersects").tolist()
-                near = [one for one in sorted(near) if shapely.intersection(outlines[one], box).area > 0]
-                if near:
-                    jobs.append(self._sheet((west + col, north - row), [self.members[one] for one in near]))
-        return jobs
+        rows, cols = whole.shape
+        corners = [(west + col, north - row) for row in range(rows) for col in range(cols)]
+        return [job for corner in corners if (job := self._sheet(corner)) is not None]
 
-    def _sheet(self, corner: tuple[int, int], members: Sequence[Member]) -> SheetJob:
-        """The sheet whose upper left corner lies so many sheets east and north of the CRS's origin."""
+    def earlier_sheets(self, known: Collection[str]) -> tuple[list[str], list[str]]:
+        """Stems of the sheets that lie there: those that this mosaic would make on their grid, and the others.
+
+        Args:
+            known: stems of those that are left out.
+        """
+        right: list[str] = []
+        wrong: list[str] = []
+        grids: dict[Options, Request] = {}
+        for sheet in sheets_there(self.folder):
+            crs = sheet.crs or self.options.crs
+            like = replace(self.options, crs=crs, res=sheet.res, sheet_px=sheet.side_px)
+            request = grids.setdefault(like, replace(self, options=like))
+            if sheet.stem not in known:
+                (right if request.would_make(sheet) else wrong).append(sheet.stem)
+        return right, wrong
+
+    def would_make(self, sheet: Lying) -> bool:
+        """Whether a sheet is one of this mosaic's."""
+        job = self._sheet(sheet.corner)
+        return job is not None and (job.target.stem, job.provenance) == (sheet.stem, sheet.provenance)
+
+    @cached_property
+    def _outlines(self) -> shapely.STRtree:
+        """What each member adds, in the CRS of the sheets."""
+        return shapely.STRtree([projected(one, self.options.crs) for one in self._shown()])
+
+    def _sheet(self, corner: tuple[int, int]) -> SheetJob | None:
+        """The sheet whose upper left corner lies so many sheets east and north of the CRS's origin; None if it is empty."""
         options, res = self.options, self.options.res or 0.0
         col, row = corner
+        side = res * options.sheet_px
+        box = shapely.box(col * side, (row - 1) * side, (col + 1) * side, row * side)
+        near = sorted(self._outlines.query(box, predicate="intersects").tolist())
+        shapes = self._outlines.geometries
+        members = [self.members[one] for one in near if shapely.intersection(shapes[one], box).area > 0]
+        if not members:
+            return None
         left, top = col * res * options.sheet_px, row * res * options.sheet_px
         shape = (options.sheet_px, options.sheet_px)
         geobox = GeoBox(shape, Affine(res, 0, left, 0, -res, top), options.crs)
@@ -235,8 +262,10 @@ def of_maps(paths: Sequence[Path], folder: Path, options: Options) -> Request:
     Raises:
         MissingInputError, InputError: nothing is there, or something is no class map.
     """
-    files = sorted({file for path in paths for file in map_files(path)})
-    members = tuple(read_member(file) for file in files)
+    files = {
+        file.resolve(): file for path in paths for file in map_files(path)
+    }  # one file may be called twice
+    members = tuple(read_member(file) for file in sorted(files.values()))
     name = re.sub(r"[^A-Za-z0-9._-]", "_", folder.absolute().name).lstrip(".")[:80] or "mosaic"
     return Request(name, name, members, (), folder, _checked(options))
 

@@ -29,6 +29,7 @@ from isamap.io import raster, store
 from isamap.io.cog import CogWriter
 from isamap.io.composite import Made, check_grid, item_beside
 from isamap.io.preview import Thumbnail, write_preview
+from isamap.io.strangers import MAP
 from isamap.io.unchanged import watched
 from isamap.model import device
 from isamap.model.checkpoint import find
@@ -85,7 +86,10 @@ class Mapper:
         if made is None:
             item = item_beside(job.source.paths[0]) if job.margin_px else None
             return self._map(job, item)
-        with store.publish(job.target) as working:  # never committed: the composite is gone after the block
+        names = [path.name for path in published(job, self.options)[:-1]]
+        with store.publish(
+            job.target, names, MAP
+        ) as working:  # never committed: the composite is gone after the block
             path = working.path(job.source.paths[0].name)
             with store.storage_errors(path, needed_bytes=len(made.content)):
                 path.write_bytes(made.content)
@@ -158,7 +162,7 @@ class Mapper:
         layers = self.predictor.layers(probability=self.options.probability)
         picture_name = stem + product.PREVIEW_SUFFIX
         names = [picture_name, *(stem + layer.suffix for layer in layers)]
-        with store.publish(job.target, names) as publication:
+        with store.publish(job.target, names, MAP) as publication:
             thumbnail = Thumbnail(shape, scene.bands, card.network.gsd_m)
             with ExitStack() as stack:
                 beside = stack.enter_context(ThreadPoolExecutor(1))

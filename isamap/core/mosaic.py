@@ -19,9 +19,11 @@ from isamap.engine.order import run_in_order
 from isamap.errors import InputError, IsamapError, PartialError, StorageError
 from isamap.io import index, store
 from isamap.io.counts import Counted, count, write_overview
+from isamap.io.mosaic_folder import COLLECTION, SHEETS, check_folder, few, tell_of_older
 from isamap.io.occupy import occupy
 from isamap.io.quicklook import write_quicklook
 from isamap.io.report import check_report_libraries, write_geoparquet
+from isamap.io.strangers import MOSAIC
 from isamap.io.sweeping import sweep
 from isamap.io.warped import make_sheet
 from isamap.progress import Progress
@@ -30,7 +32,6 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 """Of the report and of `--json`."""
-COLLECTION = "collection.json"
 
 
 @dataclass
@@ -111,8 +112,10 @@ def check(request: Request, *, force: bool) -> str | None:
     """Whether the maps may stand side by side; what differs in their make, if that is forced.
 
     Raises:
-        InputError: makes differ, rasters overlap, or sheets would have pixels wider than all of them.
+        InputError: makes differ, rasters overlap, sheets would have pixels wider than all of them, or the folder is that
+            of the maps or has a collection of somebody else.
     """
+    check_folder(request.folder, request.name, [member.path for member in request.members])
     request.check_resolution()
     check_apart(request.members)
     differ = check_alike(request.members, force=force)
@@ -163,7 +166,7 @@ def run(request: Request, differ: str | None = None, *, how: Engine = LOCAL, wai
     for name, why in request.refused.items():
         log.error("%s: %s", name, why)
     with occupy(request.folder, wait=wait):
-        store.check_place(request.target, file_names(request.name, request.members).values())
+        store.check_place(request.target, file_names(request.name, request.members).values(), MOSAIC)
         _count(report, how)
         _warn_of_nothing(report)
         _publish(report)
@@ -212,13 +215,16 @@ def _publish(report: Report) -> None:
     provenance = request.provenance(members)
     names = file_names(request.name, members)
     report.paths = [request.folder / name for name in (*names.values(), target.item_path.name)]
-    if not request.options.overwrite and store.state(target, provenance) is store.State.DONE:
+    found = store.state(target, provenance)
+    if not request.options.overwrite and found is store.State.DONE:
         report.skipped = True
         return
-    model = str(Make.of(members[0].properties))
+    if found is store.State.STALE:
+        tell_of_older(target, span_of(members))
+    model, facts = str(Make.of(members[0].properties)), report.document()
     tags = {"isamap_version": __version__, "isamap_model": model}
     jobs = [job for job in request.count_jobs if job.member.path in report.counted]
-    with store.publish(target, names.values()) as publication:
+    with store.publish(target, names.values(), MOSAIC) as publication:
         overview = publication.path(names["isa"])
         write_overview(jobs, request.grid, publication.directory, request.name, tags)
         for crs, own in by_crs(members).items():
@@ -230,30 +236,22 @@ def _publish(report: Report) -> None:
         shapes = [member.footprint for member in members]
         write_geoparquet(publication.path(names[TILES_KEY]), shapes, catalogue.table(rows), LONLAT)
         write_quicklook(publication.path(names[product.PREVIEW_KEY]), overview, request.title)
-        publication.commit(_item(report, members, provenance, names))
+        properties = {
+            "title": request.title,
+            "isamap:provenance": provenance,
+            "isamap:model": model,
+            "isamap:differ": report.differ,
+            "isamap:tiles": len(members),
+            "isamap:missing": [*request.missing, *report.failed],
+            **{f"isamap:{key}": facts[key] for key in ("isa_share", "mapped_km2")},
+        }
+        item = product.map_item(request.name, request.grid, span_of(members), LAYERS, properties)
+        publication.commit(add_files(item, names))
 
 
 def _rows(request: Request, members: Sequence[Member]) -> list[tuple[Member, str]]:
     """Members and how their rasters are called from the mosaic."""
     return [(member, index.href(member.path, request.folder)) for member in members]
-
-
-def _item(
-    report: Report, members: Sequence[Member], provenance: dict[str, str], names: dict[str, str]
-) -> dict[str, Any]:
-    """STAC item of the mosaic."""
-    request, facts = report.request, report.document()
-    properties = {
-        "title": request.title,
-        "isamap:provenance": provenance,
-        "isamap:model": str(Make.of(members[0].properties)),
-        "isamap:differ": report.differ,
-        "isamap:tiles": len(members),
-        "isamap:missing": [*request.missing, *report.failed],
-        **{f"isamap:{key}": facts[key] for key in ("isa_share", "mapped_km2")},
-    }
-    item = product.map_item(request.name, request.grid, span_of(members), LAYERS, properties)
-    return add_files(item, names)
 
 
 def _make_sheets(report: Report, how: Engine) -> None:
@@ -277,14 +275,22 @@ def _make_sheets(report: Report, how: Engine) -> None:
             bar.advance()
 
 
+def _earlier_sheets(report: Report) -> list[str]:
+    """Sheets of earlier runs that show the same maps as this one; what else lies there is told."""
+    done = {*(Path(path).stem for path in report.sheets), *report.failed}
+    right, wrong = report.request.earlier_sheets(done)
+    if right and report.sheets:
+        log.warning("sheets of another grid lie beside those of this run: %s", few(right))
+    if wrong:
+        log.warning("sheets of earlier runs show other maps or settings, and are not linked: %s", few(wrong))
+    return right
+
+
 def _write_collection(report: Report) -> None:
     """The collection, last: it links nothing that is not there."""
     request, members = report.request, report.members
-    sheets = [
-        f"./{Path(path).relative_to(request.folder).with_suffix('.json').as_posix()}"
-        for path in sorted(report.sheets)
-    ]
-    items = [f"./{request.name}.json", *sheets]
+    sheets = sorted([*(Path(path).stem for path in report.sheets), *_earlier_sheets(report)])
+    items = [f"./{request.name}.json", *(f"./{SHEETS}/{stem}.json" for stem in sheets)]
     document = catalogue.collection(request.name, request.title, _rows(request, members), items)
     path = request.folder / COLLECTION
     store.write_atomic(path, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())

@@ -22,6 +22,7 @@ from isamap.io.contact import write_contact
 from isamap.io.holders import RUN_LOCK
 from isamap.io.shards import Made, ShardJob, digest, make_shard
 from isamap.io.site import jobs_of
+from isamap.io.strangers import CHIPS, SOURCE
 from isamap.io.sweeping import sweep
 from isamap.progress import Progress
 
@@ -104,6 +105,7 @@ def write_report(report: Report, path: Path) -> None:
 def describe(request: Request) -> dict[str, Any]:
     """What a run would do: `--dry-run`."""
     jobs = request.jobs()
+    _check_places(request, jobs)
     missing = [str(path) for job in jobs for path in job.site.inputs if not path.is_file()]
     return {
         "schema": SCHEMA,
@@ -129,10 +131,44 @@ def run(request: Request, *, workers: int = 1, wait: bool = False) -> Report:
     report = Report(request)
     with store.lock(request.out / RUN_LOCK, wait=wait, what=str(request.out)):
         sweep(request.out)
+        _check_places(request, jobs)
         report.shards = _make_shards(jobs, workers)
         _warn_of_others(request.out, report.shards)
         _publish(report, {job.site.name: job.site.source for job in jobs})
     return report
+
+
+def _check_places(request: Request, jobs: Sequence[ShardJob]) -> None:
+    """Refuse, before anything is made, to write where files of others lie, or those that the store is made of.
+
+    Raises:
+        InputError: one of them has the name of a file of the store.
+    """
+    splits = {job.site.source.split for job in jobs} - {None}
+    inputs = {path for job in jobs for path in job.site.inputs} | {request.data / str(one) for one in splits}
+    taken = {path.resolve(): path for path in inputs}
+    manifest = store.Target(request.out, chips.STEM)
+    products = [(job.target, list(job.names.values()), SOURCE) for job in jobs]
+    products.append((manifest, list(_file_names(request, [job.site.name for job in jobs]).values()), CHIPS))
+    for target, names, kind in products:
+        store.check_place(target, names, kind)
+        for path in (target.item_path, *(target.directory / name for name in names)):
+            if path.resolve() in taken:
+                raise InputError(
+                    f"{taken[path.resolve()]} would be replaced by the chips: choose another folder"
+                )
+
+
+def _file_names(request: Request, sources: Sequence[str]) -> dict[str, str]:
+    """Index, split rasters and picture, by asset key; a picture that is there stays, or follows."""
+    assets = (store.read_item(store.Target(request.out, chips.STEM).item_path) or {}).get("assets")
+    pictured = request.preview or (isinstance(assets, dict) and PREVIEW_KEY in assets)
+    picture = {PREVIEW_KEY: f"{chips.STEM}.png"} if pictured else {}
+    return {
+        "index": f"{chips.STEM}.geojson",
+        **{name: f"{name}.{chips.SPLIT}.tif" for name in sources},
+        **picture,
+    }
 
 
 def _make_shards(jobs: Sequence[ShardJob], workers: int) -> list[Made]:
@@ -173,7 +209,7 @@ def _warn_of_others(folder: Path, shards: Sequence[Made]) -> None:
 
 
 def _publish(report: Report, sources: Mapping[str, Source]) -> None:
-    """Splits, index and manifest as one product, unless it is done; a picture that is there stays, or follows."""
+    """Splits, index and manifest as one product, unless it is done."""
     request, folder = report.request, report.request.out
     items = {
         one.shard.name: store.read_item(folder / f"{one.shard.name}.json") or {} for one in report.shards
@@ -181,17 +217,16 @@ def _publish(report: Report, sources: Mapping[str, Source]) -> None:
     sums = {name: checksums(item) for name, item in items.items()}
     target, provenance = store.Target(folder, chips.STEM), _provenance(request, sums, sources)
     there = store.read_item(target.item_path) or {}
+    names = _file_names(request, list(sums))
     assets = there.get("assets")
-    pictured = isinstance(assets, dict) and PREVIEW_KEY in assets
-    shown = pictured or not request.preview
-    if shown and not request.overwrite and store.state(target, provenance) is store.State.DONE:
+    complete = isinstance(assets, dict) and names.keys() <= assets.keys()
+    if complete and not request.overwrite and store.state(target, provenance) is store.State.DONE:
         report.skipped = True
         report.facts = there["properties"]["isamap:facts"]
         return
     shards = {one.shard.name: (one.shard, sources[one.shard.name]) for one in report.shards}
     index = Index(folder, request.data, request.recipe, shards)
-    names = {"index": f"{chips.STEM}.geojson", **{name: f"{name}.{chips.SPLIT}.tif" for name in shards}}
-    with store.publish(target) as publication:
+    with store.publish(target, names.values(), CHIPS) as publication:
         index.write(publication, request.recipe.split.seed)
         if not index.rows:
             raise InputError(
@@ -199,8 +234,7 @@ def _publish(report: Report, sources: Mapping[str, Source]) -> None:
             )
         document = {"type": "FeatureCollection", "features": index.features(sums)}
         store.write_atomic(publication.path(names["index"]), (json.dumps(document) + "\n").encode())
-        if request.preview or pictured:
-            names[PREVIEW_KEY] = f"{chips.STEM}.png"
+        if PREVIEW_KEY in names:
             opened = ChipStore(folder, "", {k: v[0] for k, v in shards.items()}, tuple(index.rows), {})
             with replace(opened, splits=publication.directory) as draft:
                 write_contact(publication.path(names[PREVIEW_KEY]), draft)

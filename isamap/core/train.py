@@ -9,7 +9,16 @@ from typing import Any
 from isamap import __version__
 from isamap.core.grounds import Grounds, class_counts, read_grounds
 from isamap.core.recipe import Recipe
-from isamap.core.training_run import Run, alone, data_digests, digest_of, earlier, fresh, recipe_of
+from isamap.core.training_run import (
+    Run,
+    alone,
+    check_place,
+    data_digests,
+    digest_of,
+    earlier,
+    fresh,
+    recipe_of,
+)
 from isamap.domain.calibration import Calibration
 from isamap.engine.pages import keep_pages
 from isamap.errors import ConfigError, InputError, ModelError
@@ -85,13 +94,15 @@ def run(path: Path, asked: Run) -> Path:
 
     Raises:
         ConfigError: the folder holds another run, or the recipe cannot work.
-        InputError, MissingInputError: its ground is damaged, not there, or not what the run in the folder began with.
+        InputError, MissingInputError: its ground is damaged, not there, or not what the run in the folder began with; or
+            the folder holds files of somebody else.
         ModelError: training diverged, or the best weights of a finished run are lost.
     """
     keep_pages()
     recipe = recipe_of(path, asked)
     digest, weights = digest_of(recipe, asked), asked.out / f"{recipe.model}.safetensors"
     with parallel.group(asked.device) as device, alone(asked):
+        check_place(asked, weights)
         data = data_digests(recipe, asked.data)
         found = earlier(asked, digest, data, weights)
         grounds = read_grounds(recipe, asked.data)
@@ -137,8 +148,8 @@ def _to_keep(training: Trainer, record: dict[str, Any]) -> bool:
 def _publish(training: Trainer, asked: Run, record: dict[str, Any], made_of: tuple[Recipe, Grounds]) -> None:
     weights, card = pack(training.weights(), _card(training, record, asked, made_of))
     name = made_of[0].model
+    store.write_atomic(asked.out / f"{name}.json", card)  # first: it says whose the folder is
     store.write_atomic(asked.out / f"{name}.safetensors", weights)
-    store.write_atomic(asked.out / f"{name}.json", card)
 
 
 def _publish_again(

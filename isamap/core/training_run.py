@@ -9,7 +9,7 @@ from typing import Any
 
 from isamap import digests
 from isamap.core.recipe import Recipe, Target, UnlabelledScene, read_recipe
-from isamap.errors import ConfigError, InputError
+from isamap.errors import ConfigError, InputError, MissingInputError, ModelError
 from isamap.io import run_folder, store
 from isamap.io.chipstore import open_chips
 from isamap.io.holders import RUN_LOCK
@@ -96,6 +96,20 @@ def _of_file(path: Path) -> str:
         return digests.of_file(path)
     except OSError as fault:
         raise InputError(f"{path}: cannot be read ({fault.strerror})") from fault
+
+
+def check_place(asked: Run, weights: Path) -> None:
+    """Refuse a folder in which files that no run wrote would be replaced or removed.
+
+    Raises:
+        InputError: one of them is there.
+    """
+    if (asked.out / run_folder.STATE).is_file():
+        return
+    try:
+        load_card(weights)
+    except (MissingInputError, ModelError):
+        run_folder.refuse_strangers(asked.out, weights)
 
 
 def earlier(asked: Run, digest: str, data: dict[str, str], weights: Path) -> dict[str, Any] | None:

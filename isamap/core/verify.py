@@ -20,6 +20,7 @@ from isamap.io.audit_composite import AFRESH as REFETCH
 from isamap.io.audit_composite import Candidate, audit_composite
 from isamap.io.holders import RUN_LOCK, holder
 from isamap.io.leftovers import is_half, leftovers
+from isamap.io.names import check_utf8
 from isamap.io.pixels import read_strips
 from isamap.io.report import DOCUMENT
 from isamap.progress import Progress
@@ -151,10 +152,15 @@ def run(subjects: Sequence[Subject], report: Report, how: Engine = LOCAL) -> Ite
         subjects: maps to look at.
         report: counts what was looked at.
         how: where they are looked at.
+
+    Raises:
+        InputError: a folder has a name that nothing in it can be read by.
     """
     report.maps = len(subjects)
     census, readable = Census(), set()
     directories = sorted({subject.target.directory for subject in subjects})
+    for directory in directories:
+        check_utf8(directory)
     running = {directory for directory in directories if holder(directory / RUN_LOCK) is not None}
     for directory in sorted(running):
         yield Finding("-", "running", f"a run holds {directory}", "verify again when it has ended", "warning")

@@ -8,6 +8,7 @@ from typing import Any
 from isamap.domain.audit import Finding
 from isamap.errors import CheckError
 from isamap.io.audit_chips import audit_chips
+from isamap.io.names import check_utf8
 
 SCHEMA = 1
 """Of `--json`."""
@@ -59,9 +60,10 @@ def run(folders: Sequence[Path], report: Report, *, quick: bool = False) -> Iter
         quick: no checksum, no pixel.
 
     Raises:
-        MissingInputError: a folder holds no store.
+        MissingInputError, InputError: a folder holds no store, or has a name that nothing in it can be read by.
     """
     for folder in folders:
+        check_utf8(folder)
         audited = audit_chips(folder, quick=quick)
         report.stores += 1
         report.shards += audited.shards

@@ -25,6 +25,8 @@ TRUSTED = {"image": 0.3, "labels": 0.3}
 """Height of the correlation peak from which a shift counts as measured."""
 LIMITS_M = {"image": 5.0, "labels": 10.0}
 """Beyond it ground is refused. Shadows and leaning walls pull what labels show by some metres, an image by tenths."""
+TOGETHER_M = 5.0
+"""Labels that lie no further than this off the image go with it, which is measured to half a metre: labels are pulled by as much."""
 KNOWN_SHARE = 0.7
 """Least part of a window that must be known in both."""
 LABELLED = 0.98
@@ -127,3 +129,29 @@ def align(pairs: Iterable[tuple[Float, Float]], by: str, gsd_m: float) -> Alignm
     return Alignment(
         round(shift.cols * gsd_m, 2), round(-shift.rows * gsd_m, 2), round(shift.peak, 3), by, len(useful)
     )
+
+
+def moved_back(shifts: Sequence[Alignment], fine_m: float) -> dict[str, tuple[int, int]]:
+    """Whole fine rows and columns by which image and labels are each moved back.
+
+    Labels go by their own shift. Where it is not known, or not far from that of the image, they go with the image:
+    mostly it is the imagery that lies off, and then both do.
+
+    Args:
+        shifts: as measured.
+        fine_m: pixel of image and labels.
+    """
+    own = {one.by: one for one in shifts if one.trusted}
+    image, labels = own.get("image"), own.get("labels")
+    if image and (labels is None or _apart_m(image, labels) <= TOGETHER_M):
+        labels = image
+    return {"image": _whole(image, fine_m), "labels": _whole(labels, fine_m)}
+
+
+def _apart_m(one: Alignment, other: Alignment) -> float:
+    return hypot(one.east_m - other.east_m, one.north_m - other.north_m)
+
+
+def _whole(shift: Alignment | None, fine_m: float) -> tuple[int, int]:
+    """A shift in whole fine rows and columns."""
+    return (0, 0) if shift is None else (round(-shift.north_m / fine_m), round(shift.east_m / fine_m))

@@ -141,10 +141,10 @@ def check_alike(members: Sequence[Member], *, force: bool) -> str | None:
 
 
 def check_apart(members: Sequence[Member]) -> None:
-    """Refuse rasters that show the same ground twice or have pixels of several sizes; grid tiles never do.
+    """Refuse rasters that show the same ground twice or have pixels of several sizes; different grid tiles never do.
 
     Raises:
-        InputError: two overlap or differ in pixel size.
+        InputError: two are of one tile, overlap or differ in pixel size.
     """
     sizes = {round(member.gsd, 9): member.path for member in reversed(members)}
     if len(sizes) > 1:
@@ -152,7 +152,11 @@ def check_apart(members: Sequence[Member]) -> None:
         raise InputError(
             f"{first} has pixels of {one:g}, {second} of {two:g}: a mosaic has pixels of one size"
         )
-    if all(member.tile is not None for member in members):
+    tiles: dict[Tile, Member] = {}
+    for member in members:
+        if member.tile is not None and (other := tiles.setdefault(member.tile, member)) is not member:
+            raise InputError(f"{other.path} and {member.path} are maps of one tile: leave one out")
+    if len(tiles) == len(members):
         return
     shapes = [member.footprint for member in members]
     pairs = shapely.STRtree(shapes).query(shapes, predicate="intersects").T.tolist()

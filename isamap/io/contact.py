@@ -12,6 +12,7 @@ from isamap.domain.classes import UNLABELLED, scheme_of
 from isamap.domain.splits import CODES
 from isamap.io.chipstore import ChipArrays, ChipStore
 from isamap.io.store import storage_errors
+from isamap.io.strangers import signature
 
 SIDE_PX, GAP_PX, LINE_PX = 160, 6, 18
 ACROSS, PER_SPLIT = 3, 12
@@ -42,7 +43,7 @@ def write_contact(path: Path, chips: ChipStore) -> None:
         text = f"{chip.split}  {chip.source} {chip.row},{chip.col}{share}"
         draw.text((left, top + SIDE_PX + 2), text[:72], fill=INK, font=font)
     with storage_errors(path):
-        sheet.save(path, format="PNG", compress_level=6)
+        sheet.save(path, format="PNG", compress_level=6, pnginfo=signature())
 
 
 def spread(chips: Sequence[ChipRow], count: int) -> list[ChipRow]:

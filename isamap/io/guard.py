@@ -22,6 +22,7 @@ from rasterio.windows import Window as RasterWindow
 
 from isamap.domain.grid import Window
 from isamap.errors import InputError, MissingInputError
+from isamap.io.names import check_utf8
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def check_file(path: Path) -> None:
 
     Raises:
         MissingInputError: there is no such file.
-        InputError: it is something else, closed to this user, or empty.
+        InputError: it is something else, closed to this user, or empty, or its name is not UTF-8.
     """
     is_virtual = str(path.absolute()).startswith("/vsi")  # to GDAL, even where a folder is called so
     if is_virtual or (_PSEUDO_PATH.match(str(path)) and not os.path.lexists(path)):
@@ -109,6 +110,7 @@ def check_file(path: Path) -> None:
         )
     if not path.exists():
         raise MissingInputError(f"{one_line(path)}: no such file")
+    check_utf8(path)
     if not path.is_file():
         raise InputError(f"{one_line(path)}: is no regular file: give a GeoTIFF (or .jp2)")
     if not os.access(path, os.R_OK):

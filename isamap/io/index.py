@@ -1,11 +1,12 @@
 """Indexes of a mosaic that GDAL and QGIS open by themselves: a VRT per CRS, a GTI GeoPackage over all.
 
-Paths in them are relative, so a workspace may move as a whole. A VRT keeps the pixels of its tiles as they are; the
+Paths in them are relative, so a workspace may move as a whole; where links stand in the way, as they are now. A VRT keeps the pixels of its tiles as they are; the
 tile index (GDAL >= 3.9) has one CRS, and GDAL warps tiles of other zones to it while reading.
 """
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -27,8 +28,17 @@ SHIFT_PX = 1e-3
 
 
 def href(path: Path, folder: Path) -> str:
-    """A file as it is called from a folder."""
-    return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+    """A file as it is called from a folder, wherever links lead: `..` is the parent of the folder that a link leads to."""
+    return (_way(folder.absolute(), path.parent.absolute()) / path.name).as_posix()
+
+
+@lru_cache(maxsize=64)
+def _way(start: Path, end: Path) -> Path:
+    """From one folder to another: as they are called, which lets links move with them, if that leads there."""
+    called = Path(os.path.relpath(end, start))
+    if (start.resolve() / called).resolve() == end.resolve():
+        return called
+    return Path(os.path.relpath(end.resolve(), start.resolve()))
 
 
 def vrt_text(members: Sequence[Member], folder: Path) -> str:

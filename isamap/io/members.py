@@ -1,8 +1,10 @@
 """Finished maps as members of a mosaic: found by their STAC items, opened, read in windows."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -24,10 +26,11 @@ from isamap.io.placing import check_position, geobox_of
 
 MAX_OPEN = 16
 """Members that stay open: a window lies on four tiles, at a zone border on eight."""
-KEPT = (
-    *("start_datetime", "end_datetime", "proj:shape"),
-    *("isamap:model", "isamap:provenance", "isamap:isa_share", "isamap:valid_share"),
-)
+TIMES = ("start_datetime", "end_datetime")
+SHARES = ("isamap:isa_share", "isamap:valid_share", "isamap:model.threshold")
+KEPT = (*TIMES, "proj:shape", "isamap:model", "isamap:provenance", "isamap:isa_share", "isamap:valid_share")
+SHA256 = re.compile(f"{digests.SHA256}[0-9a-f]{{64}}")
+"""A checksum that is one of ours: others are for others to check."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def read_member(path: Path) -> Member:
         geobox,
         tile,
         stored.sha256 or digests.of_file(path),
-        _properties(item),
+        _properties(item, path),
         stored.size_bytes,
         stored.classes,
     )
@@ -127,16 +130,39 @@ def check_member(member: Member) -> None:
 
 def _from_item(path: Path, tile: Tile, item: dict[str, Any]) -> Member | None:
     """The member as its item describes it; None if that does not say enough. `check_member` looks at the raster."""
-    properties, geobox, stored = _properties(item), tile.geobox(1), _stored(item, path)
+    properties, geobox, stored = _properties(item, path), tile.geobox(1), _stored(item, path)
     if not stored.sha256 or properties.get("proj:shape") != list(geobox.shape):
         return None
     return Member(path, geobox, tile, stored.sha256, properties, stored.size_bytes, stored.classes)
 
 
-def _properties(item: Mapping[str, Any]) -> dict[str, Any]:
-    """What a mosaic needs of an item: 20 000 of them are held."""
+def _properties(item: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a mosaic needs of the item of a map: 20 000 of them are held.
+
+    Raises:
+        InputError: a time is none, or a share or a threshold is no number from 0 to 1.
+    """
     properties = item.get("properties")
-    return {key: properties[key] for key in KEPT if key in properties} if isinstance(properties, dict) else {}
+    kept = {key: properties[key] for key in KEPT if key in properties} if isinstance(properties, dict) else {}
+    model = kept.get("isamap:model")
+    said = {**kept, "isamap:model.threshold": model.get("threshold") if isinstance(model, dict) else None}
+    for keys, is_right in ((TIMES, _is_time), (SHARES, _is_share)):
+        for key in keys:
+            if said.get(key) is not None and not is_right(said[key]):
+                where = one_line(path.with_suffix(".json"))
+                raise InputError(f"{where}: {key} is {str(said[key])[:40]!r}: make the map again")
+    return kept
+
+
+def _is_time(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(datetime.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
 
 
 class _Stored(NamedTuple):
@@ -156,7 +182,7 @@ def _stored(item: Mapping[str, Any], path: Path) -> _Stored:
     for key, asset in assets.items() if isinstance(assets, dict) else ():
         if isinstance(asset, dict) and asset.get("href") == f"./{path.name}":
             checksum, size = str(asset.get("file:checksum")), asset.get("file:size")
-            sha256 = checksum.removeprefix(digests.SHA256) if checksum.startswith(digests.SHA256) else ""
+            sha256 = checksum.removeprefix(digests.SHA256) if SHA256.fullmatch(checksum) else ""
             return _Stored(
                 sha256, size if isinstance(size, int) else None, key if key in SCHEMES else ISA.name
             )

@@ -3,19 +3,34 @@
 from pathlib import Path
 
 from isamap.io.store import storage_errors
+from isamap.io.strangers import stranger
 
 STATE = "training-state.safetensors"
 RECORD = "training.json"
 CURVES = "training.png"
 SAMPLES = "samples"
 BOARD = "tensorboard"
-MADE = (STATE, RECORD, CURVES, f"{SAMPLES}/step-*.png", f"{BOARD}/events.out.tfevents.*")
+PLAIN = (STATE, RECORD, CURVES, f"{SAMPLES}/step-*.png")
+MADE = (*PLAIN, f"{BOARD}/events.out.tfevents.*")
 """What a run writes and the next one in its place must not leave beside its model."""
 
 
 def sample_path(folder: Path, step: int) -> Path:
     """Where the sample of a look lies."""
     return folder / SAMPLES / f"step-{step:06d}.png"
+
+
+def refuse_strangers(folder: Path, weights: Path) -> None:
+    """Refuse a folder without a run or a card of ours in which files have the names of a run's.
+
+    TensorBoard's logs may be there: a run that died before its first look left nothing else.
+
+    Raises:
+        InputError: one of them is there.
+    """
+    patterns = (*PLAIN, weights.name, weights.with_suffix(".json").name)
+    for path in (path for pattern in patterns for path in sorted(folder.glob(pattern))):
+        raise stranger(path)
 
 
 def clear(folder: Path) -> None:

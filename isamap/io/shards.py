@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from isamap import __version__, digests
 from isamap.domain import chips
-from isamap.domain.alignment import LIMITS_M, Alignment
+from isamap.domain.alignment import LIMITS_M, Alignment, moved_back
 from isamap.domain.classes import UNLABELLED
 from isamap.domain.grid import Window, refine, windows
 from isamap.domain.lonlat import LONLAT, transformer
@@ -26,12 +25,11 @@ from isamap.io import store
 from isamap.io.guard import raster_window
 from isamap.io.registering import measure_site
 from isamap.io.site import Site, SiteJob
+from isamap.io.strangers import SOURCE
 
 log = logging.getLogger(__name__)
 
 GDAL_FAULTS = (RasterioError,)
-TOGETHER_M = 5.0
-"""Labels that lie no further than this off the image go with it, which is measured to half a metre: labels are pulled by as much."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,12 @@ class ShardJob:
     def target(self) -> store.Target:
         """Where it goes."""
         return store.Target(self.folder, store.safe_name(self.site.name))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of its rasters, by layer."""
+        wanted = {chips.LR: True, chips.HR: bool(self.site.image), chips.LABELS: self.site.has_labels}
+        return {layer: f"{self.site.name}.{layer}.tif" for layer, there in wanted.items() if there}
 
     def provenance(self) -> dict[str, Any]:
         """Everything its bytes depend on."""
@@ -102,6 +106,7 @@ def make_shard(job: ShardJob) -> Made:
         shard = read_shard(job.target.item_path)
         _check_shifts(job, [Alignment(**_facts(one)) for one in shard.shifts])
         return Made(shard, new=False)
+    _warn_of_other_ground(job, provenance)
     with Site(job.site) as site:
         if min(site.shape) < job.chip_px:
             raise InputError(
@@ -110,12 +115,26 @@ def make_shard(job: ShardJob) -> Made:
             )
         shifts = measure_site(site)
         _check_shifts(job, shifts)
-        with store.publish(job.target) as publication:
+        with store.publish(job.target, job.names.values(), SOURCE) as publication:
             shard = _write(job, site, shifts, publication)
             properties = {"isamap:provenance": provenance, "isamap:shard": shard.document()}
-            names = {layer: f"{shard.name}.{layer}.tif" for layer in shard.layers}
-            publication.commit(chips.item(shard.name, names, properties, lonlat_box(shard)))
+            publication.commit(chips.item(shard.name, job.names, properties, lonlat_box(shard)))
     return Made(shard, new=True)
+
+
+def _warn_of_other_ground(job: ShardJob, provenance: Mapping[str, Any]) -> None:
+    """Say that a source of the same name is replaced, which was made of other imagery."""
+    properties = (store.read_item(job.target.item_path) or {}).get("properties")
+    made = properties.get("isamap:provenance") if isinstance(properties, dict) else None
+    there = made.get("inputs") if isinstance(made, dict) else None
+    count = len(job.site.imagery or job.site.image)
+    if isinstance(there, list) and there[:count] != provenance["inputs"][:count]:
+        log.warning(
+            "%s is made of other imagery than the source of that name in %s, which it replaces: to keep both, give "
+            "each a name of its own in a recipe",
+            job.site.name,
+            job.folder,
+        )
 
 
 def _facts(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,39 +163,15 @@ def _warn_unless_measured(job: ShardJob, shifts: list[Alignment], by: str, what:
         log.warning("%s: where its %s was not checked against its imagery: %s", job.site.name, what, why)
 
 
-def _moves(site: Site, shifts: list[Alignment], *, align: bool) -> dict[str, tuple[int, int]]:
-    """Whole fine rows and columns by which image and labels are each moved back.
-
-    Labels go by their own shift. Where it is not known, or not far from that of the image, they go with the image:
-    mostly it is the imagery that lies off, and then both do.
-    """
-    own = {one.by: one for one in shifts if one.trusted and align}
-    image, labels = own.get("image"), own.get("labels")
-    if image and (labels is None or _apart_m(image, labels) <= TOGETHER_M):
-        labels = image
-    return {"image": _whole(site, image), "labels": _whole(site, labels)}
-
-
-def _apart_m(one: Alignment, other: Alignment) -> float:
-    return hypot(one.east_m - other.east_m, one.north_m - other.north_m)
-
-
-def _whole(site: Site, shift: Alignment | None) -> tuple[int, int]:
-    """A shift in whole fine rows and columns."""
-    if shift is None:
-        return 0, 0
-    fine_m = site.gsd_m / site.scale
-    return round(-shift.north_m / fine_m), round(shift.east_m / fine_m)
-
-
 def _write(
     job: ShardJob, site: Site, shifts: list[Alignment], publication: store.Publication
 ) -> chips.ShardRow:
     """The layers of a shard, in a publication."""
-    name, coarse = job.site.name, site.coarse
+    coarse = site.coarse
     grid, source = coarse.geobox, job.site.source
     fine = refine(grid, site.scale)
-    counts, moves = np.zeros(256, np.int64), _moves(site, shifts, align=job.align)
+    counts = np.zeros(256, np.int64)
+    moves = moved_back(shifts if job.align else [], site.gsd_m / site.scale)
     layers = {chips.LR: (grid, len(coarse.bands), coarse.dtype, coarse.nodata, job.chip_px)}
     fine_px = job.chip_px * site.scale
     if job.site.image:
@@ -186,14 +181,14 @@ def _write(
     with ExitStack() as stack, store.storage_errors(publication.target.item_path, GDAL_FAULTS):
         stack.enter_context(rasterio.Env(GDAL_PAM_ENABLED="NO"))
         opened = {
-            layer: stack.enter_context(_create(publication.path(f"{name}.{layer}.tif"), *what))
+            layer: stack.enter_context(_create(publication.path(job.names[layer]), *what))
             for layer, what in layers.items()
         }
         _describe(opened, job, coarse.bands, coarse.gain)
         for window in windows(site.shape, job.chip_px):
             counts += _write_window(opened, site, window, moves)
     return chips.ShardRow(
-        name=name,
+        name=job.site.name,
         sensor=source.sensor,
         bands=coarse.bands,
         gsd_m=site.gsd_m,
@@ -243,7 +238,9 @@ def _create(path: Path, grid: GeoBox, count: int, dtype: str, nodata: float | No
 
 
 def _describe(opened: Mapping[str, Any], job: ShardJob, bands: tuple[str, ...], gain: float) -> None:
-    """Names, scales and colours, so that a layer explains itself in any GIS."""
+    """Names, scales and colours, so that a layer explains itself in any GIS; and whose work it is."""
+    for raster in opened.values():
+        raster.update_tags(isamap_version=__version__)
     opened[chips.LR].descriptions = bands
     opened[chips.LR].scales = [gain] * len(bands)
     if chips.LABELS in opened:

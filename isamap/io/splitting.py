@@ -11,6 +11,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from isamap import __version__
 from isamap.domain.chips import HR, LABELS, LR, SPLIT, ChipRow, ShardRow, chip_windows
 from isamap.domain.classes import FBP24, UNLABELLED
 from isamap.domain.grid import Window, windows
@@ -289,6 +290,7 @@ def write_split(path: Path, shard: ShardRow, codes: NDArray[np.uint8]) -> None:
             **place,
         ) as dst,
     ):
+        dst.update_tags(isamap_version=__version__)
         dst.write_colormap(1, dict(colours))
         dst.set_band_description(1, SPLIT)
         dst.write(codes, 1)

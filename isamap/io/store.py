@@ -16,7 +16,6 @@ the next run redoes the product, and the journal tells it which files may lie ab
 
 import json
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,8 +28,9 @@ from isamap.errors import InputError
 from isamap.io.atomic import make_directory, sync, write_atomic, write_durably, write_json
 from isamap.io.claims import claim, claim_path
 from isamap.io.locks import NO_SPACE, lock, refuse_folders, storage_error, storage_errors
+from isamap.io.names import check_utf8, safe_name
 from isamap.io.parts import new_part, release, remove_part
-from isamap.io.strangers import check_kind, refuse_strangers
+from isamap.io.strangers import check_kind, is_own_item, kind_of, refuse_strangers
 
 __all__ = [
     "Publication",
@@ -49,21 +49,6 @@ __all__ = [
 ]
 
 JOURNAL = ".files-"
-MAX_NAME_BYTES = 120
-
-
-def safe_name(text: str) -> str:
-    """`text` itself if it may be (part of) a file name: letters and digits of any script, `._-`, no leading dot.
-
-    Raises:
-        InputError: anything else, or more than 120 bytes of UTF-8.
-    """
-    if re.fullmatch(r"[\w-][\w.-]*", text) is None or len(os.fsencode(text)) > MAX_NAME_BYTES:
-        raise InputError(
-            f"{text[:130]!r} cannot be a file name: use letters, digits, . _ -, no dot first, "
-            f"at most {MAX_NAME_BYTES} bytes"
-        )
-    return text
 
 
 @dataclass(frozen=True)
@@ -157,17 +142,25 @@ def read_item(path: Path) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else None
 
 
-def check_place(target: Target, names: Collection[str]) -> None:
+def check_place(target: Target, names: Collection[str], kind: str = "") -> None:
     """Refuse to make a product, of files with these names, where those of others lie.
 
+    Args:
+        target: the product.
+        names: files that it will consist of.
+        kind: what it is, as `strangers.kind_of` has it.
+
     Raises:
-        InputError: one of them, or the item, is there and was not made by isamap.
+        InputError: one of them, or the item, is there and was not made by isamap, or the item is of another kind.
     """
-    refuse_strangers(target.item_path, read_item(target.item_path), names, _known_names(target))
+    check_utf8(target.directory)
+    item = read_item(target.item_path)
+    refuse_strangers(target.item_path, item, names, _known_names(target))
+    check_kind(target.item_path, item, kind)
 
 
 @contextmanager
-def publish(target: Target, names: Collection[str] = ()) -> Iterator["Publication"]:
+def publish(target: Target, names: Collection[str], kind: str = "") -> Iterator["Publication"]:
     """A place to write a product, made visible by `Publication.commit`.
 
     A block left without commit changes nothing at the final names. Nobody else publishes the same
@@ -175,11 +168,12 @@ def publish(target: Target, names: Collection[str] = ()) -> Iterator["Publicatio
 
     Args:
         target: the product.
-        names: files that it will consist of, if those of others are to be refused before the work.
+        names: files that it will consist of: those of others are refused before the work.
+        kind: what it is, if another kind is to be refused before the work too.
 
     Raises:
         BusyError: another process is at work on it.
-        InputError: one of the names is that of a file which isamap did not make.
+        InputError: one of the names is that of a file which isamap did not make, or another product is there.
         StorageError: the disk is full, read-only or broken.
     """
     with storage_errors(target.item_path):
@@ -187,8 +181,7 @@ def publish(target: Target, names: Collection[str] = ()) -> Iterator["Publicatio
         refuse_folders(target.directory, _known_names(target))  # before the work, not after it
     with claim(claim_path(target.directory, target.stem), str(target.item_path)):
         with storage_errors(target.item_path):
-            if names:
-                check_place(target, names)
+            check_place(target, names, kind)
             part, held = new_part(target.directory, target.stem)
         try:
             yield Publication(target, part)
@@ -228,13 +221,13 @@ class Publication:
             Names of files of the older version that are gone.
 
         Raises:
-            InputError: another product is there.
+            InputError: another product is there, or a file that came meanwhile.
             StorageError: the disk is full, read-only or broken.
         """
         target = self.target
         with storage_errors(target.item_path):
             names = self._seal(item)
-            check_kind(target.item_path, read_item(target.item_path), item["assets"])
+            check_place(target, names, kind_of(item))
             stale = _known_names(target) - names
             refuse_folders(target.directory, names | stale)
             self._place_journal(sorted(names | stale))
@@ -274,11 +267,16 @@ class Publication:
 
 
 def _known_names(target: Target) -> set[str]:
-    """Names of the assets of an older version, from its item and from the journal of a dead commit."""
-    names = set()
-    for path in (target.item_path, target.journal_path):
-        with suppress(AttributeError, KeyError, TypeError, InputError):
-            names |= {_asset_name(asset) for asset in (read_item(path) or {})["assets"].values()}
+    """Names of the assets of an older version, from its item and from the journal of a dead commit.
+
+    Not ours is what another's item names, and what somebody has put into ours: it has no checksum.
+    """
+    item, names = read_item(target.item_path) or {}, set()
+    with suppress(AttributeError, KeyError, TypeError, InputError):
+        if is_own_item(item):
+            names |= {_asset_name(one) for one in item["assets"].values() if "file:checksum" in one}
+    with suppress(AttributeError, KeyError, TypeError, InputError):
+        names |= {_asset_name(one) for one in (read_item(target.journal_path) or {})["assets"].values()}
     return names
 
 

@@ -1,4 +1,4 @@
-"""Files that isamap did not make: no product takes their place.
+"""Files that isamap did not make, and products of another kind: no product takes their place.
 
 An item of isamap has properties `isamap:...`, its rasters have tags `isamap_...`, and its pictures say which software
 made them. Of its other files only an item or a journal tells, or a raster beside them.
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 SOFTWARE = "isamap"
 """What a picture says under `Software` (PNG specification, 11.3.4.2)."""
+MAP, MOSAIC, SHEET = "a map", "a mosaic", "a sheet of a mosaic"
+SOURCE, CHIPS, CHANGE = "a source of chips", "a chip store", "a change product"
+MARKS = {
+    "isamap:tiles": MOSAIC,
+    "isamap:shard": SOURCE,
+    "isamap:shards": CHIPS,
+    "isamap:tally": CHANGE,
+    "isamap:looks": "a composite",
+    "isamap:product": "a reference product",
+    "isamap:model": MAP,
+    "isamap:inputs": SHEET,
+}
+"""What an item describes, by the first of these properties that it has."""
 
 
 def refuse_strangers(
@@ -38,13 +51,14 @@ def refuse_strangers(
     ours = [path for path in unknown if is_ours(path)]
     is_left = not (item or {}).get("assets") and (bool(known) or any(path in ours for path in rasters))
     if item_path.exists() and not (is_left or is_own_item(item)):
-        raise _stranger(item_path)
+        raise stranger(item_path)
     for path in unknown:
         if path not in ours and (path in rasters or not is_left):
-            raise _stranger(path)
+            raise stranger(path)
 
 
-def _stranger(path: Path) -> InputError:
+def stranger(path: Path) -> InputError:
+    """What is said of a file of somebody else."""
     return InputError(f"{path} was not made by isamap: choose another folder, or move it away")
 
 
@@ -80,13 +94,8 @@ def _is_signed(path: Path) -> bool:
         try:
             with Image.open(path, formats=("PNG",)) as picture:
                 return bool(picture.info.get("Software") == SOFTWARE)
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            Image.DecompressionBombError,
-        ):  # no picture, or none of that size
-            return False
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return False  # no picture, or none of that size
 
 
 def signature() -> "PngInfo":
@@ -98,22 +107,24 @@ def signature() -> "PngInfo":
     return said
 
 
-def check_kind(item_path: Path, item: Mapping[str, Any] | None, assets: Collection[str]) -> None:
+def kind_of(item: Mapping[str, Any] | None) -> str:
+    """What an item of isamap describes, by its properties; empty if nobody knows."""
+    properties = (item or {}).get("properties")
+    found = properties if isinstance(properties, dict) else {}
+    return next((kind for mark, kind in MARKS.items() if mark in found), "")
+
+
+def check_kind(item_path: Path, item: Mapping[str, Any] | None, kind: str) -> None:
     """Keep a product from taking the place of one of another kind: its files would be removed as an older version's.
 
     Args:
         item_path: where its item goes.
         item: the JSON object that lies there; None for anything else, or nothing.
-        assets: keys of its assets.
+        kind: of the product; empty if nobody knows.
 
     Raises:
-        InputError: the item there has none of them.
+        InputError: the item there is of another kind.
     """
-    said = (item or {}).get("assets")
-    there = (
-        {key for key, asset in said.items() if isinstance(asset, dict)} if isinstance(said, dict) else set()
-    )
-    if there and not there & set(assets):
-        raise InputError(
-            f"{item_path} describes another product ({', '.join(sorted(there))}): choose another folder"
-        )
+    there = kind_of(item)
+    if there and kind and there != kind:
+        raise InputError(f"{item_path} describes another product ({there}): choose another folder")

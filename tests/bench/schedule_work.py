@@ -16,7 +16,7 @@ CONTENT = b"no pixels\n"
 
 def publish_nothing(self, job, scene, provenance, origin):
     """A map of ten bytes, published with its item as a real one is."""
-    with store.publish(job.target) as publication:
+    with store.publish(job.target, [f"{job.target.stem}.tif"]) as publication:
         publication.path(f"{job.target.stem}.tif").write_bytes(CONTENT)
         properties = {**origin, "isamap:provenance": provenance, "isamap:isa_share": 0.5}
         geobox = Tile.parse(job.name).geobox(1)

@@ -72,7 +72,7 @@ def write_town(folder):
         "isamap:model": {"name": "fast", "version": "1", "threshold": 0.5},
         **{f"isamap:{name}": round(share, 6) for name, share in shares.items()},
     }
-    with store.publish(store.Target(folder, "town-isa")) as publication:
+    with store.publish(store.Target(folder, "town-isa"), []) as publication:
         with CogWriter(publication.path("town-isa.tif"), geobox, CLASSES, {}) as writer:
             writer.write(Window(0, 0, *geobox.shape), classes)
         publication.path("town-isa.png").write_bytes(b"picture")
@@ -89,7 +89,7 @@ def write_composite(folder):
         "isamap:provenance": {"scenes": "", "code": "isamap 0", "settings": ""},
         "isamap:looks": composite.look_statistics(looks),
     }
-    with store.publish(store.Target(folder, str(ACROSS))) as publication:
+    with store.publish(store.Target(folder, str(ACROSS)), []) as publication:
         publication.path(f"{ACROSS}.tif").write_bytes(encode_composite(values, looks, geobox, {}))
         publication.commit(composite.item(str(ACROSS), geobox, year_span(2021), properties))
     return folder / f"{ACROSS}.json"

@@ -48,7 +48,7 @@ def run(directory, version, names=("t.tif", "t.prob.tif")):
     sweep(directory)
     if store.state(target, {"version": version.decode()}) is State.DONE:
         return
-    with publish(target) as publication, storage_errors(target.item_path):
+    with publish(target, names) as publication, storage_errors(target.item_path):
         for name in names:
             fd = os.open(publication.path(name), os.O_WRONLY | os.O_CREAT, 0o666)
             try:
@@ -234,13 +234,13 @@ def test_a_parent_that_is_a_file_is_a_storage_error(tmp_path):
 
 
 def test_a_full_disk_met_by_the_caller_without_a_wrapper_is_a_storage_error_too(tmp_path):
-    with pytest.raises(StorageError, match="bytes free"), publish(Target(tmp_path, "t")):
+    with pytest.raises(StorageError, match="bytes free"), publish(Target(tmp_path, "t"), []):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert files_in(tmp_path) == {}
 
 
 def test_a_failed_read_inside_the_block_is_not_blamed_on_the_product(tmp_path):
-    with pytest.raises(OSError, match="broken input"), publish(Target(tmp_path, "t")):
+    with pytest.raises(OSError, match="broken input"), publish(Target(tmp_path, "t"), []):
         raise OSError(errno.EIO, "broken input")
     assert files_in(tmp_path) == {}
 
@@ -268,9 +268,9 @@ def kill(pid):
 
 def test_a_sweep_leaves_the_part_directory_of_a_live_run(tmp_path):
     target = Target(tmp_path, "t")
-    pid = held_by_child(lambda: publish(target))
+    pid = held_by_child(lambda: publish(target, []))
     try:
-        with publish(Target(tmp_path, "u")):
+        with publish(Target(tmp_path, "u"), []):
             parts = set(files_in(tmp_path))
             assert len(parts) == 6
             assert sweep(tmp_path) == []
@@ -285,9 +285,9 @@ def test_a_sweep_leaves_the_part_directory_of_a_live_run(tmp_path):
 def test_a_product_is_made_by_one_process_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "PATIENCE_S", 0.2)
     target = Target(tmp_path, "t")
-    pid = held_by_child(lambda: publish(target))
+    pid = held_by_child(lambda: publish(target, []))
     try:
-        with pytest.raises(BusyError, match=r"another run is at work on .*t\.json"), publish(target):
+        with pytest.raises(BusyError, match=r"another run is at work on .*t\.json"), publish(target, []):
             pass
     finally:
         kill(pid)
@@ -297,7 +297,7 @@ def test_a_product_is_made_by_one_process_at_a_time(tmp_path, monkeypatch):
 
 def test_a_product_may_be_claimed_within_its_own_claim(tmp_path):
     target = Target(tmp_path, "t")
-    with publish(target) as outer, publish(target) as inner:
+    with publish(target, []) as outer, publish(target, []) as inner:
         assert outer.directory != inner.directory
     assert files_in(tmp_path) == {}
 
@@ -328,7 +328,7 @@ def test_a_part_directory_swept_while_it_is_being_locked_is_made_anew(tmp_path, 
         real(fd, operation)
 
     monkeypatch.setattr(fcntl, "flock", sweep_then_flock)
-    with publish(Target(tmp_path, "t")) as publication:
+    with publish(Target(tmp_path, "t"), []) as publication:
         assert publication.directory.is_dir()
         assert publication.directory not in swept
     assert len(swept) == 1
@@ -343,9 +343,11 @@ def test_products_are_published_while_other_runs_sweep_all_the_time(tmp_path):
 
     def publish_on(stem):
         while time.monotonic() < end:
-            with publish(Target(tmp_path, stem)) as publication:
+            with publish(Target(tmp_path, stem), [f"{stem}.tif"]) as publication:
                 publication.path(f"{stem}.tif").write_bytes(os.urandom(100))
-                publication.commit({"properties": {}, "assets": {"map": {"href": f"./{stem}.tif"}}})
+                publication.commit(
+                    {"properties": {"isamap:provenance": {}}, "assets": {"map": {"href": f"./{stem}.tif"}}}
+                )
 
     rivals = [fork(sweep_on) for _ in range(2)] + [fork(lambda stem=stem: publish_on(stem)) for stem in "ab"]
     assert [os.waitpid(pid, 0)[1] for pid in rivals] == [0, 0, 0, 0]
