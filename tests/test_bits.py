@@ -50,7 +50,7 @@ def test_counts_are_those_of_the_classes(shape, halo, seed, gaps):
     assert found.coverage == {
         "": (truth != 255).sum(),
         "one": ((truth != 255) & (one != 255)).sum(),
-        "other": ((truth != 255) & (other != 255)).sum(),
+        "other": ((truth != 255) & (one != 255) & (other != 255)).sum(),
     }
     for name, mapped in (("one", one), ("other", other)):
         assert found.confusion.get((name, "", ""), Confusion()) == Confusion.count(mapped, known)

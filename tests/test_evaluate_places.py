@@ -93,17 +93,19 @@ def test_the_first_raster_lies_on_top_whatever_is_measured(isamap, tmp_path, mea
 
 
 @pytest.mark.parametrize("measures", ["confusion", "confusion,fraction"])
-def test_coverage_of_a_second_product_is_not_told_where_windows_overlap(isamap, tmp_path, measures):
+def test_coverage_of_a_second_product_is_of_what_the_maps_show(isamap, tmp_path, measures):
     here = tmp_path / "here"
     write(here / "maps" / "a.tif", np.where(noise(1), 255, 1).astype(np.uint8))
     write(here / "maps" / "b.tif", noise(2), left=LEFT + 0.5)
-    write(here / "second.tif", noise(3))
+    write(here / "second.tif", np.where(noise(3), 255, 1).astype(np.uint8))
     write(here / "labels.tif", noise(4))
     ended = isamap(
         "evaluate", "maps", "second.tif", "--labels", "labels.tif", "--measures", measures, "--json"
     )
-    assert ended.document["products"]["maps"]["coverage"]["share of all labels"] <= 1
-    assert "coverage" not in ended.document["products"]["second"]
+    coverage = {name: one["coverage"] for name, one in ended.document["products"].items()}
+    assert coverage["maps"]["share of all labels"] == pytest.approx(1, abs=0.002)
+    assert coverage["second"]["share of all labels"] is None
+    assert coverage["second"]["share of those of the first"] == pytest.approx(0.6, abs=0.01)
 
 
 def test_fine_labels_below_coarse_ones_do_not_end_the_comparison(isamap, tmp_path, monkeypatch):

@@ -119,16 +119,8 @@ def run(comparison: Comparison, how: Engine = LOCAL) -> Tally:
     _raise(list(faults.values()))
     _check(comparison, tally)
     _list_zones(comparison, tally)
-    if any(part.earlier for part in parts):
-        _forget_coverage(comparison.products[1:], tally)
     tally.truth_m2 = _truth_m2(comparison, tally, places, parts)
     return tally
-
-
-def _forget_coverage(others: Sequence[Product], tally: Tally) -> None:
-    """Windows of two lattices show the same ground, which counts once for the first product, but not for others."""
-    for product in others:
-        del tally.coverage[product.name], tally.covered_m2[product.name]
 
 
 def _truth_m2(
@@ -169,7 +161,7 @@ def _check(comparison: Comparison, tally: Tally) -> None:
     for product in comparison.products:
         if not tally.coverage.get(product.name):
             raise InputError(
-                f"{product.name} knows no pixel of the truth: it lies elsewhere, or all is nodata"
+                f"{product.name} knows no pixel of the truth on the maps: it lies elsewhere, or all is nodata"
             )
     matrix = tally.confusion.get((comparison.products[0].name, "", ""))
     if matrix is None or not matrix.total:
@@ -179,7 +171,7 @@ def _check(comparison: Comparison, tally: Tally) -> None:
     for kind in ("strata", "units"):
         wanted = getattr(comparison, kind)
         if wanted and not any(found == kind for _, found, _ in tally.confusion):
-            raise InputError(f"--{kind} {wanted}: none of its polygons lies on the compared ground")
+            raise InputError(f"--{kind} {wanted}: nothing of it lies on the compared ground")
 
 
 def _list_zones(comparison: Comparison, tally: Tally) -> None:

@@ -53,7 +53,7 @@ class Tally:
     pieces: list[Piece] = field(default_factory=list)
     """Of the picture of one raster."""
     coverage: dict[str, int] = field(default_factory=dict)
-    """Pixels that truth and product know, by product; those the truth knows in the windows under `""`."""
+    """Pixels that truth, first product and product know, by product; those the truth knows in the windows under `""`."""
     covered_m2: dict[str, float] = field(default_factory=dict)
     """Ground of these pixels, by product."""
     truth_m2: float | None = None
@@ -109,14 +109,19 @@ def count(view: View, measures: Collection[str] = MEASURES) -> Tally:
 
 
 def _coverage(view: View) -> dict[str, int]:
-    """Pixels that the truth knows, under `""`, and those of them that each product knows; empty where it knows none."""
-    whole = view.pixels(view.truth.known)
-    if not whole:
+    """Pixels that the truth knows, under `""`, and those of them that the first product knows, and others beside it.
+
+    Empty where the truth knows none. Ground without the first product may lie in several windows.
+    """
+    coverage = {"": view.pixels(view.truth.known)}
+    if not coverage[""]:
         return {}
-    coverage = {"": whole}
-    for name, bits in view.classes.items():
-        shared = both(view.truth.known, bits.known)
-        coverage[name] = whole if bits.known is None else view.pixels(shared)
+    known, pixels = view.truth.known, coverage[""]
+    for number, (name, bits) in enumerate(view.classes.items()):
+        shared = both(known, bits.known)
+        coverage[name] = pixels if bits.known is None else view.pixels(shared)
+        if not number:
+            known, pixels = shared, coverage[name]
     return coverage
 
 

@@ -25,8 +25,8 @@ CUT = (
     "those of the shares themselves."
 )
 COVERED = (
-    "Pixels that the truth and the product know. All labels: of all label rasters, also beside the maps; of large ones "
-    "some blocks stand for the others."
+    "Pixels that truth and map know, and others beside them. All labels: of all label rasters, also beside the maps; of "
+    "large ones some blocks stand for the others."
 )
 PROBABLE = "Pixels: those of the compared ones whose probability is known (a `.prob.tif` beside the map); all is of them."
 ONLY_RECALL = "The truth knows no pervious ground: recall is all that is defined."
@@ -68,12 +68,13 @@ def _accuracy(tally: Tally, *, only_isa: bool) -> Table:
 
 def _coverage(tally: Tally) -> Table:
     """Ground that truth and product know; as a share of all labels where their ground was counted."""
-    share = {
-        name: area_m2 / tally.truth_m2 if tally.truth_m2 else None
-        for name, area_m2 in tally.covered_m2.items()
-    }
-    rows = [(name, pixels, share.get(name)) for name, pixels in tally.coverage.items() if name]
-    columns = "product", "pixels", "share of all labels"
+    (first, most), *others = [(name, pixels) for name, pixels in tally.coverage.items() if name]
+    share = tally.covered_m2[first] / tally.truth_m2 if tally.truth_m2 else None
+    rows: list[tuple[object, ...]] = [(first, most, share)]
+    columns: tuple[str, ...] = "product", "pixels", "share of all labels"
+    if others:
+        rows = [(first, most, share, 1.0), *((name, pixels, None, pixels / most) for name, pixels in others)]
+        columns += ("share of those of the first",)
     return Table("coverage", "How much of the truth is mapped", columns, tuple(rows), COVERED)
 
 

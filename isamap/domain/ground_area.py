@@ -6,9 +6,11 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 
-from isamap.domain.lonlat import EQUAL_AREA, transformer
+from isamap.domain.lonlat import EQUAL_AREA, LONLAT, transformer
 
 POINTS_PER_SIDE = 64
+EQUATOR_M = 2 * transformer(LONLAT, EQUAL_AREA).transform(180, 0)[0]
+"""Width of the world in the equal-area projection."""
 SQUARE_KM = 1e6
 """In m2."""
 SCALE = 0.01
@@ -25,9 +27,9 @@ def pixel_area_m2(geobox: GeoBox) -> float:
     corners = [geobox.transform * corner for corner in ((width, height), (width, 0), (0, 0), (0, height))]
     left, bottom, right, top = geobox.boundingbox
     ring = shapely.segmentize(shapely.Polygon(corners), max(right - left, top - bottom) / POINTS_PER_SIDE)
-    flat = transformer(str(geobox.crs), EQUAL_AREA)
-    area = shapely.transform(ring, lambda xy: np.column_stack(flat.transform(xy[:, 0], xy[:, 1]))).area
-    return float(area) / (height * width)
+    x, y = transformer(str(geobox.crs), EQUAL_AREA).transform(*shapely.get_coordinates(ring).T)
+    x -= EQUATOR_M * np.round((x - x[0]) / EQUATOR_M)  # it goes on beyond 180 degrees
+    return float(shapely.Polygon(np.column_stack([x, y])).area) / (height * width)
 
 
 def fewest_pixels(area_m2: float, geobox: GeoBox) -> int:

@@ -29,6 +29,7 @@ _SEGMENT_M = 250
 _MAX_M = 1e8
 _HALF_TURN = 180
 _QUARTER_TURN = 90
+_NEAR = 60
 
 
 @lru_cache(maxsize=64)
@@ -115,6 +116,22 @@ def check_bounds(bounds: Sequence[float], crs: CRS) -> None:
         raise InputError(f"coordinates {numbers(bounds)} lie outside the CRS {crs.name!r}")
     if crs.is_geographic and math.degrees(largest) > 3 * _HALF_TURN:
         raise _no_lonlat(bounds)
+
+
+def near_longitude(shapes: Sequence[BaseGeometry], lon: float) -> list[BaseGeometry]:
+    """Lon/lat polygons cut to what lies within 60 degrees of a longitude; nothing is left of others, which keep their place.
+
+    Map projections show what lies a quarter turn away anywhere, and as anything.
+    """
+    found = []
+    for shape in map(made_valid, shapes):
+        west, _, east, _ = shape.bounds if not shape.is_empty else (lon, 0, lon, 0)
+        if lon - _NEAR <= west and east <= lon + _NEAR:
+            found.append(shape)
+            continue
+        bands = [shapely.box(lon + turn - _NEAR, -90, lon + turn + _NEAR, 90) for turn in (-360, 0, 360)]
+        found.append(shapely.intersection(shape, shapely.union_all(bands)))
+    return found
 
 
 def into_lonlat(geometry: BaseGeometry, crs: CRS) -> BaseGeometry:

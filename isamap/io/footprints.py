@@ -75,9 +75,8 @@ def widened(area: Any, reach_m: float) -> Any:
     reach_deg = WIDER * reach_m / M_PER_DEGREE
     _, south, _, north = shapely.bounds(area)
     furthest = min(max(-south, north) + reach_deg, MOST_NORTH)
-    return shapely.buffer(
-        area, reach_deg / cos(radians(furthest))
-    )  # degrees of longitude are the shorter ones
+    wide = shapely.buffer(area, reach_deg / cos(radians(furthest)))  # as many metres east and west
+    return cut_at_180(wide, jumps=False)
 
 
 def clipped(ground: BaseGeometry | None, box: Any, reach_m: float = 0) -> BaseGeometry | None:

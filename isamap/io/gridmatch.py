@@ -1,5 +1,6 @@
 """How the pixels of one grid lie on another: the same, evenly parted, or to be warped."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -59,17 +60,35 @@ def covering(source: GeoBox, grid: GeoBox) -> Window | None:
     left, bottom, right, top = grid.boundingbox
     to_source = transformer(str(grid.crs), str(source.crs))
     with suppress(ProjError):  # a place the other projection cannot show is elsewhere
-        box = to_source.transform_bounds(left, bottom, right, top, densify_pts=EDGE_POINTS)
-        inverse = ~source.transform
-        corners = [inverse * (x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
-        cols, rows = zip(*corners, strict=True)
-        if not np.isfinite([*cols, *rows]).all():
+        west, south, east, north = to_source.transform_bounds(
+            left, bottom, right, top, densify_pts=EDGE_POINTS
+        )
+        if not np.isfinite([west, south, east, north]).all():
             return None
-        row, col = int(np.floor(min(rows))) - 2, int(np.floor(min(cols))) - 2
-        window = Window(row, col, int(np.ceil(max(rows))) + 2 - row, int(np.ceil(max(cols))) + 2 - col)
-        window = window.clip((source.shape[0], source.shape[1]))
-        return window if window.height and window.width else None
+        turns = (-360, 0, 360) if source.crs is not None and source.crs.geographic else (0,)
+        if west > east:  # across 180 degrees
+            east += 360
+        found = [_window(source, (west + turn, south, east + turn, north)) for turn in turns]
+        return _around([window for window in found if window.height and window.width])
     return None
+
+
+def _window(source: GeoBox, box: tuple[float, float, float, float]) -> Window:
+    """Pixels of a raster under a box in its CRS, with a rim; none where it lies beside."""
+    corners = [~source.transform * (x, y) for x in box[0::2] for y in box[1::2]]
+    cols, rows = zip(*corners, strict=True)
+    row, col = int(np.floor(min(rows))) - 2, int(np.floor(min(cols))) - 2
+    window = Window(row, col, int(np.ceil(max(rows))) + 2 - row, int(np.ceil(max(cols))) + 2 - col)
+    return window.clip((source.shape[0], source.shape[1]))
+
+
+def _around(windows: Sequence[Window]) -> Window | None:
+    """The smallest window around some, of which a raster round the Earth has two; None around none."""
+    if not windows:
+        return None
+    top, left = min(w.row_off for w in windows), min(w.col_off for w in windows)
+    bottom, right = max(w.row_off + w.height for w in windows), max(w.col_off + w.width for w in windows)
+    return Window(top, left, bottom - top, right - left)
 
 
 def warped(values: NDArray[Any], source: GeoBox, part: Window, grid: GeoBox, fill: Any) -> NDArray[Any]:
@@ -85,10 +104,14 @@ def warped(values: NDArray[Any], source: GeoBox, part: Window, grid: GeoBox, fil
     if (bits := warped_bits(values, source, part, grid)) is not None:
         return unpacked(bits, slice(0, grid.shape[0]), slice(0, grid.shape[1]))
     result = np.full(grid.shape, fill, values.dtype)
+    place = source.transform * Affine.translation(part.col_off, part.row_off)
+    if source.crs is not None and source.crs.geographic:  # GDAL looks within 180 degrees alone
+        east = (place * (part.width / 2, part.height / 2))[0]
+        place = Affine.translation(-360 * round(east / 360), 0) * place
     reproject(
         values,
         result,
-        src_transform=source.transform * Affine.translation(part.col_off, part.row_off),
+        src_transform=place,
         src_crs=str(source.crs),
         src_nodata=fill,
         dst_transform=grid.transform,

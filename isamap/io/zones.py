@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.lonlat import LONLAT, into_crs
+from isamap.domain.lonlat import LONLAT, as_crs, into_crs, near_longitude, transformer
 from isamap.domain.unit_names import WHOLE, filled, name_of, repeated_name, told_apart
 from isamap.domain.view import Zones
 from isamap.errors import InputError
@@ -59,11 +59,25 @@ class Polygons:
         return burnt
 
     def _tree(self, grid: GeoBox) -> shapely.STRtree:
-        """The polygons in the grid's CRS, indexed; made once per CRS."""
-        key = str(grid.crs)
+        """The polygons in the grid's CRS, indexed; made once per CRS and part of the world."""
+        crs, around = str(grid.crs), self._longitude(grid)
+        key = f"{crs} {around}"
         if key not in self._trees:
-            self._trees[key] = shapely.STRtree(into_crs(self.geometries, self.crs, key))
+            near = self.geometries if around is None else near_longitude(self.geometries, around)
+            self._trees[key] = shapely.STRtree(into_crs(near, self.crs, crs))
         return self._trees[key]
+
+    @cached_property
+    def _in_degrees(self) -> bool:
+        return bool(as_crs(self.crs).is_geographic)
+
+    def _longitude(self, grid: GeoBox) -> int | None:
+        """Longitude of a projected grid, to 10 degrees; None where lon/lat polygons need not be cut to what is near it."""
+        if grid.crs is None or grid.crs.geographic or not self._in_degrees:
+            return None
+        x, y = (sum(sides) / 2 for sides in (grid.boundingbox.bbox[0::2], grid.boundingbox.bbox[1::2]))
+        lon, _ = transformer(str(grid.crs), LONLAT).transform(x, y)
+        return 10 * round(lon / 10) if np.isfinite(lon) else None
 
 
 def _everywhere(code: int, grid: GeoBox) -> NDArray[np.int32]:
