@@ -545,7 +545,7 @@ def test_codes_that_a_product_does_not_define_are_named(isamap, ground, truth):
         (("--labels", "labels.tif", "--tiles", "a", "--region", "b"), 2, "one area at a time"),
         (("--labels", "labels.tif", "--min-f1", 5), 2, "--min-f1"),
         (("--labels", "both.geojson"), 65, "give both.geojson:isa"),
-        (("--labels", "labels.tif", "--units", "out.geojson"), 65, "none of its polygons lies"),
+        (("--labels", "labels.tif", "--units", "out.geojson"), 65, "nothing of it lies"),
         (("--labels", "rgb.tif"), 65, "has 3 bands"),
         (("--labels", "labels.tif", "-o", "labels.tif/r"), 74, "cannot be made"),
     ],

@@ -70,7 +70,7 @@ def _coverage(tally: Tally) -> Table:
     """Ground that truth and product know; as a share of all labels where their ground was counted."""
     (first, most), *others = [(name, pixels) for name, pixels in tally.coverage.items() if name]
     share = tally.covered_m2[first] / tally.truth_m2 if tally.truth_m2 else None
-    rows: list[tuple[object, ...]] = [(first, most, share)]
+    rows: list[tuple[Cell, ...]] = [(first, most, share)]
     columns: tuple[str, ...] = "product", "pixels", "share of all labels"
     if others:
         rows = [(first, most, share, 1.0), *((name, pixels, None, pixels / most) for name, pixels in others)]
