@@ -30,6 +30,8 @@ from isamap.io.mosaic_folder import SHEETS, Lying, sheets_there
 from isamap.io.warped import SheetJob
 
 COUNTS = ".counts"
+REVISION = 2
+"""A new number when the same maps give other counts."""
 NEAR_DEG = 0.01
 """The cutline is cut this far around what it is needed for."""
 
@@ -111,14 +113,9 @@ class Request:
         for member in self.members:
             cells = cells_over(self.grid, member.outline(self.options.crs))
             cut = self.part(member.footprint)
-            place = [
-                self.options.crs,
-                list(self.grid.transform)[:6],
-                cells.row_off,
-                cells.col_off,
-                cells.shape,
-            ]
-            digest = digests.of_json([__version__, member.sha256, place, _shape_digest(cut)])
+            corner = list(self.grid.transform)[:6], cells.row_off, cells.col_off, cells.shape
+            place = [self.options.crs, *corner]
+            digest = digests.of_json([__version__, REVISION, member.sha256, place, _shape_digest(cut)])
             path = self.folder / COUNTS / f"{product.plain_stem(member.name)}-{member.sha256[:8]}.tif"
             jobs.append(CountJob(member, self.grid, cells, path, digest, cut, self.options.overwrite))
         return jobs
@@ -210,7 +207,13 @@ class Request:
     def provenance(self, members: Sequence[Member]) -> dict[str, str]:
         """Everything that index and overview depend on."""
         left_out = [*self.missing, *self.refused]
-        settings = [list(self.grid.transform)[:6], list(self.grid.shape), self.options.crs, left_out]
+        settings = [
+            REVISION,
+            list(self.grid.transform)[:6],
+            list(self.grid.shape),
+            self.options.crs,
+            left_out,
+        ]
         return {
             "code": f"isamap {__version__}",
             "inputs": inputs_digest(members, self.folder),

@@ -10,7 +10,6 @@ from typing import Any
 from isamap import __version__
 from isamap.core.assembly import Request, span_of
 from isamap.domain import catalogue, product
-from isamap.domain.ground_area import pixel_area_m2
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.mosaic import Make, Member, check_alike, check_apart
 from isamap.domain.mosaic_item import INDEX_KEY, LAYERS, TILES_KEY, add_files, by_crs, file_names, vrt_key
@@ -80,7 +79,7 @@ class Report:
         }
 
     def _mapped_m2(self) -> float:
-        return sum(self.counted[one.path].valid * pixel_area_m2(one.geobox) for one in self.members)
+        return sum(self.counted[one.path].valid_m2 for one in self.members)
 
     def raise_for_failures(self) -> None:
         """Exit 3 if a tile has no map, or a map or sheet failed."""

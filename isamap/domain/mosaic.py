@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from isamap.domain.classes import ISA, SCHEMES, Scheme
 from isamap.domain.grid import Tile
+from isamap.domain.ground_area import pixel_area_m2
 from isamap.domain.lonlat import LONLAT, geodesic_area_km2, into_crs
 from isamap.domain.own_ground import own_columns
 from isamap.domain.product import footprint
@@ -21,6 +22,8 @@ from isamap.errors import InputError
 
 MIN_OVERLAP_KM2 = 1e-4
 """Maps of the user's own may touch; the outline of a pixel row is no overlap."""
+SAME_SIZE = 0.05
+"""Share by which pixels of two CRSs may differ on the ground: within a UTM zone they differ by 0.1 %."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,22 @@ def check_alike(members: Sequence[Member], *, force: bool) -> str | None:
     return None
 
 
+def _check_ground_sizes(members: Sequence[Member]) -> None:
+    """Refuse pixels of one size in two CRSs that are not of one size on the ground.
+
+    Raises:
+        InputError: they differ by more than a twentieth.
+    """
+    of_crs = {member.crs: member for member in reversed(members)}
+    first, *others = ((member, pixel_area_m2(member.geobox) ** 0.5) for member in of_crs.values())
+    for other, size_m in others:
+        if abs(size_m / first[1] - 1) > SAME_SIZE:
+            raise InputError(
+                f"{first[0].path} has pixels of {first[1]:.3g} m on the ground, {other.path} of {size_m:.3g} m: a mosaic "
+                "has pixels of one size"
+            )
+
+
 def check_apart(members: Sequence[Member]) -> None:
     """Refuse rasters that show the same ground twice or have pixels of several sizes; different grid tiles never do.
 
@@ -158,6 +177,7 @@ def check_apart(members: Sequence[Member]) -> None:
             raise InputError(f"{other.path} and {member.path} are maps of one tile: leave one out")
     if len(tiles) == len(members):
         return
+    _check_ground_sizes(members)
     shapes = [member.footprint for member in members]
     pairs = shapely.STRtree(shapes).query(shapes, predicate="intersects").T.tolist()
     for i, j in pairs:

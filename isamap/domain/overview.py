@@ -15,13 +15,16 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from isamap.domain.grid import Window, crop
+from isamap.domain.grid import Window, crop, windows
+from isamap.domain.ground_area import pixel_area_m2
 from isamap.domain.lonlat import M_PER_DEGREE, transformer
 from isamap.domain.product import NODATA
 from isamap.errors import InputError
 
-COUNT_PX = 512
-"""Windows in which pixels are laid on cells by an affine transform: it is off by 2 mm at most (1 m pixels)."""
+COUNT_PX, LEAST_PX = 512, 64
+"""Sides of the windows in which pixels of 1 m and of 60 m or more are laid on cells by an affine transform."""
+ROOM_M = 10_000
+"""Side of the blocks of cells that have room for as many pixels each."""
 NODES = np.linspace(0, 1, 5)
 MAX_CELLS = 200_000
 
@@ -70,8 +73,8 @@ class Counts:
     """Impervious pixels, shape (y, x)."""
     valid: NDArray[np.int64]
     """Pixels that are not nodata, likewise."""
-    cell_px: float = 0.0
-    """Pixels that a cell has room for."""
+    valid_m2: float = 0.0
+    """Their ground."""
 
     @classmethod
     def over(cls, grid: GeoBox, window: Window) -> "Counts":
@@ -86,8 +89,14 @@ class Counts:
             pixels: their grid, at most `COUNT_PX` a side.
             owned: first column and column behind the last that count, shape (y, 2); all if left out.
         """
+        pixel_m2 = pixel_area_m2(pixels)
+        for part in windows((pixels.shape[0], pixels.shape[1]), _side_px(pixel_m2)):
+            rows = None if owned is None else owned[part.slices[0]] - part.col_off
+            self.valid_m2 += pixel_m2 * self._add(classes[part.slices], crop(pixels, part), rows)
+
+    def _add(self, classes: NDArray[np.uint8], pixels: GeoBox, owned: NDArray[np.int64] | None) -> int:
+        """The same of one that an affine transform lays on the cells; how many of its pixels are not nodata."""
         to_cells = cell_transform(pixels, self.grid)
-        self.cell_px = 1 / abs(to_cells.determinant)
         height, width = classes.shape
         spans = np.array([[0, width]]) if owned is None else np.clip(owned, 0, width)
         starts = _starts(to_cells, (height, width), np.broadcast_to(spans, (height, 2)))
@@ -95,9 +104,11 @@ class Counts:
         blank = classes == NODATA
         valid = _sums(~blank, starts) if blank.any() else starts[:, 1:] - starts[:, :-1]
         isa = classes == 1
-        self.valid += self._tally(cells, valid)
+        known = self._tally(cells, valid)
+        self.valid += known
         if isa.any():
             self.isa += self._tally(cells, _sums(isa, starts))
+        return int(known.sum())
 
     def _tally(self, cells: NDArray[np.int64], sums: NDArray[np.int64]) -> NDArray[np.int64]:
         """Sums of stretches as sums of cells."""
@@ -115,6 +126,19 @@ class Counts:
         inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (starts[:, 1:] > starts[:, :-1])
         found: NDArray[np.int64] = np.where(inside, v * width + u, height * width).ravel()
         return found
+
+
+def _side_px(pixel_m2: float) -> int:
+    """Side of windows in which an affine transform is off by a fiftieth of a pixel at most: errors grow with its square."""
+    return int(max(LEAST_PX, COUNT_PX / max(pixel_m2, 1) ** 0.25))
+
+
+def room_px(cells: GeoBox, pixels: GeoBox) -> NDArray[np.float64]:
+    """Pixels of a map that each cell of a grid has room for, shape (y, x)."""
+    room = np.ones((cells.shape[0], cells.shape[1]))
+    for part in windows(room.shape, max(1, round(ROOM_M / pixel_area_m2(cells) ** 0.5))):
+        room[part.slices] = abs(cell_transform(crop(cells, part), pixels).determinant)
+    return room
 
 
 def cell_transform(pixels: GeoBox, grid: GeoBox) -> Affine:

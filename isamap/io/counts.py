@@ -24,7 +24,7 @@ from isamap.domain.classes import ISA
 from isamap.domain.grid import Window, crop, windows
 from isamap.domain.lonlat import LONLAT
 from isamap.domain.mosaic import Member
-from isamap.domain.overview import COUNT_PX, Counts, isa_percent, valid_percent
+from isamap.domain.overview import COUNT_PX, Counts, isa_percent, room_px, valid_percent
 from isamap.domain.product import BLOCK_PX, NODATA, OVERVIEW_ISA, OVERVIEW_VALID
 from isamap.errors import StorageError
 from isamap.io.cog import CogWriter
@@ -33,7 +33,7 @@ from isamap.io.members import Reader, check_member, check_size
 from isamap.io.store import storage_errors, write_atomic
 from isamap.io.zones import Polygons
 
-DIGEST_TAG, CELL_TAG = "isamap_digest", "isamap_cell_px"
+DIGEST_TAG, AREA_TAG = "isamap_digest", "isamap_valid_m2"
 PROFILE = {"driver": "GTiff", "count": 2, "dtype": "uint32", "compress": "deflate", "predictor": 2}
 
 
@@ -69,6 +69,8 @@ class Counted:
     """Impervious pixels."""
     valid: int
     """Mapped pixels."""
+    valid_m2: float
+    """Their ground."""
     new: bool
     """Counted now; otherwise found."""
 
@@ -83,7 +85,8 @@ def count(job: CountJob) -> Counted:
     found = None if job.overwrite else _read_counts(job)
     if found is not None:
         check_size(job.member)
-        return Counted(int(found[0].sum(dtype=np.int64)), int(found[1].sum(dtype=np.int64)), new=False)
+        (isa, valid), valid_m2 = found
+        return Counted(int(isa.sum(dtype=np.int64)), int(valid.sum(dtype=np.int64)), valid_m2, new=False)
     check_member(job.member)
     counts, member, owned = Counts.over(job.grid, job.cells), job.member, job.member.owned()
     cut = Polygons([job.cutline], [1], LONLAT) if job.cutline is not None else None
@@ -100,7 +103,7 @@ def count(job: CountJob) -> Counted:
             rows = None if owned is None else owned[window.slices[0]] - window.col_off
             counts.add(classes, pixels, rows)
     _write_counts(job, counts)
-    return Counted(int(counts.isa.sum()), int(counts.valid.sum()), new=True)
+    return Counted(int(counts.isa.sum()), int(counts.valid.sum()), counts.valid_m2, new=True)
 
 
 def _write_counts(job: CountJob, counts: Counts) -> None:
@@ -109,22 +112,21 @@ def _write_counts(job: CountJob, counts: Counts) -> None:
     with MemoryFile() as memory:
         with memory.open(height=height, width=width, **PROFILE, **place) as dst:
             dst.write(np.stack([counts.isa, counts.valid]).astype(np.uint32))
-            dst.update_tags(**{DIGEST_TAG: job.digest, CELL_TAG: repr(counts.cell_px)})
+            dst.update_tags(**{DIGEST_TAG: job.digest, AREA_TAG: repr(counts.valid_m2)})
         write_atomic(job.path, bytes(memory.getbuffer()))
 
 
-def _read_counts(job: CountJob) -> NDArray[np.uint32] | None:
-    """Both bands of counts that are there, still right and no older than the map, else None."""
+def _read_counts(job: CountJob) -> tuple[NDArray[np.uint32], float] | None:
+    """Both bands and the mapped ground of counts that are there, still right and no older than the map, else None."""
     with storage_errors(job.member.path):
         if not job.path.is_file() or _changed(job.path) < _changed(job.member.path):
             return None
     try:
         with rasterio.open(job.path, driver="GTiff") as src:
             right = src.tags().get(DIGEST_TAG) == job.digest and src.shape == job.cells.shape
-            counts: NDArray[np.uint32] | None = src.read() if right else None
-    except RasterioError:
+            return (src.read(), float(src.tags()[AREA_TAG])) if right else None
+    except (RasterioError, KeyError, ValueError):
         return None
-    return counts
 
 
 def _changed(path: Path) -> int:
@@ -173,14 +175,15 @@ def _sum(
             continue
         try:
             with rasterio.open(job.path, driver="GTiff") as src:
-                part, cell_px = src.read(window=raster_window(inside)), float(src.tags()[CELL_TAG])
-        except (RasterioError, KeyError) as error:
+                part = src.read(window=raster_window(inside))
+        except RasterioError as error:
             raise StorageError(f"{job.path} cannot be read back: run the command again") from error
         top, left = inside.row_off - shifted.row_off, inside.col_off - shifted.col_off
         target = slice(top, top + inside.height), slice(left, left + inside.width)
         isa[target] += part[0]
         valid[target] += part[1]
-        room[target] = np.maximum(room[target], cell_px)
+        own = room_px(crop(crop(job.grid, job.cells), inside), job.member.geobox)
+        room[target] = np.maximum(room[target], own)
     return isa, valid, room
 
 

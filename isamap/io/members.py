@@ -12,6 +12,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 
 from isamap import digests
@@ -203,6 +204,11 @@ def _check_classes(src: Any) -> None:
     if src.dtypes[0] != "uint8" or src.nodata not in (NODATA, None):
         raise InputError(
             f"{one_line(src.name)} is no class map: it holds {src.dtypes[0]}, nodata {src.nodata}"
+        )
+    if src.count > 1 or not set(src.mask_flag_enums[0]) <= {MaskFlags.all_valid, MaskFlags.nodata}:
+        raise InputError(
+            f"{one_line(src.name)} has a mask or a second band, which an index of maps would pass over: write what it "
+            "hides as 255 into one band (gdalwarp -dstnodata 255)"
         )
     a, b, _, d, e, _ = src.transform[:6]
     if b or d or a != -e:
