@@ -33,7 +33,7 @@ def _as_text(value: object) -> object:
 def _named(value: object) -> object:
     """A path that is none would be the current folder."""
     if value == "":
-        raise ValueError("an empty path")
+        raise ValueError("an empty word")
     return value
 
 
@@ -41,7 +41,7 @@ class Config(Settings):
     """`isamap.toml`: defaults for the command line, under the names of the options."""
 
     workspace: Annotated[Path | None, BeforeValidator(_named)] = None
-    model: str | None = None
+    model: Annotated[str | None, BeforeValidator(_named)] = None
     threshold: float | None = None
     probability: bool | None = None
     device: str | None = None
@@ -54,7 +54,7 @@ class Config(Settings):
     on_error: Literal["stop", "continue"] | None = None
     log_format: Literal["text", "json"] | None = None
     data: Annotated[Path | None, BeforeValidator(_named)] = None
-    source: tuple[str, ...] | None = None
+    source: tuple[Annotated[str, BeforeValidator(_named)], ...] | None = None
     months: str | None = None
     method: Literal["median", "geomedian", "best"] | None = None
     max_cloud: float | None = None

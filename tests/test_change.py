@@ -154,6 +154,13 @@ def test_the_smallest_patch_has_as_many_pixels_everywhere_in_a_zone(left, gsd_m,
     assert fewest_pixels(0, grid_of(gsd_m=gsd_m, left=left)) == 0
 
 
+def test_the_smallest_patch_is_as_large_in_feet():
+    feet = GeoBox(
+        (100, 100), Affine(32.808333333333, 0, 6_500_000, 0, -32.808333333333, 1_900_000), "EPSG:2229"
+    )
+    assert fewest_pixels(100, feet) == 1
+
+
 def test_the_smallest_patch_on_other_grids_is_that_on_the_ground():
     assert fewest_pixels(100, grid_of(epsg=3857, left=11_000_000)) in range(130, 137)  # about 28.4 N
     degrees = GeoBox((600, 600), Affine(1e-5, 0, 110, 0, -1e-5, 60), "EPSG:4326")

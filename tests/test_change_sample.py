@@ -12,10 +12,11 @@ from test_change import SIDE, YEARS, grid_of, rasters, striped, write_map, years
 
 from isamap.domain import changes
 from isamap.domain.caution import score_interval
-from isamap.domain.change_sample import Observed, estimates, rare
+from isamap.domain.change_sample import Observed, estimates, observed_states, rare
 from isamap.domain.change_strata import Part, Plan, plan_of_classes
 from isamap.domain.estimation import Stratum
 from isamap.domain.ground_area import pixel_area_m2
+from isamap.errors import InputError
 
 STRATA = {0: (0,), 1: (1,), 2: (2,), 3: (3,), 4: (4, 5, 7)}
 """Stratum and its change classes."""
@@ -454,3 +455,11 @@ def test_areas_of_a_unit_agree_with_each_other():
     weight = np.where(mapped == 0, 8 / 200, 2 / 200)
     assert share == pytest.approx((weight * last * inside).sum() / (weight * inside).sum())
     assert guess["ISA 2023 (km²)"].value == pytest.approx((weight * last * inside).sum())
+
+
+def test_a_column_of_a_year_that_nobody_needs_may_hold_anything():
+    columns = {"change": ["0", "2", ""], "isa_2018": ["35", "80", "0"]}
+    states = observed_states(columns, (2018, 2021), "s.csv")
+    assert {year: found.tolist() for year, found in states.items()} == {2018: [0, 0, -1], 2021: [0, 1, -1]}
+    with pytest.raises(InputError, match="isa_2018 of point 1 is '35'"):
+        observed_states({**columns, "isa_2021": ["0", "1", "0"]}, (2018, 2021), "s.csv")

@@ -178,10 +178,12 @@ def test_an_isamap_toml_that_is_a_link_to_nothing_is_exit_66(infer):
     )
 
 
-def test_an_empty_path_in_isamap_toml_is_exit_78(infer):
-    Path("isamap.toml").write_text('workspace = ""')
+@pytest.mark.parametrize("text", ['workspace = ""', 'model = ""', 'source = [""]'])
+def test_an_empty_path_in_isamap_toml_is_exit_78(infer, text):
+    Path("isamap.toml").write_text(text)
     ended = infer()
-    assert (ended.code, ended.err.startswith("isamap: isamap.toml: workspace: ")) == (78, True)
+    key = text.partition(" ")[0]
+    assert (ended.code, ended.err.startswith(f"isamap: isamap.toml: {key}")) == (78, True)
 
 
 def test_a_year_in_the_environment_is_no_fault_of_an_input(infer, monkeypatch):

@@ -156,6 +156,15 @@ def lying(folder):
     return {path.stem for path in (folder / "sheets").glob("*.json")}
 
 
+def test_a_damaged_collection_beside_a_mosaic_of_ours_is_made_again(make, tmp_path):
+    make()
+    collection = tmp_path / "m" / "collection.json"
+    whole = collection.read_bytes()
+    collection.write_bytes(whole[:50])
+    assert make().code == 0
+    assert collection.read_bytes() == whole
+
+
 def test_a_run_without_sheets_keeps_the_links_to_those_that_are_right(make, tmp_path):
     make("--res", 8, "--sheet-size", 1024)
     before = (tmp_path / "m" / "collection.json").read_bytes()

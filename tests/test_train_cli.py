@@ -22,6 +22,7 @@ from isamap.core import grounds, train
 from isamap.core.recipe import read_recipe
 from isamap.domain.reliability import Reliability
 from isamap.errors import ConfigError, InputError, MissingInputError, ModelError
+from isamap.io import run_folder
 from isamap.io.atomic import write_atomic
 from isamap.model import settling
 from isamap.model.checkpoint import load
@@ -725,3 +726,15 @@ def test_what_weights_owe_goes_with_all_that_is_made_of_them(data, tmp_path):
     card = json.loads(two.with_suffix(".json").read_text())
     assert card["attribution"] == ["somebody", "nobody"]
     assert card["training"]["start"]["licence"] == json.loads(one.with_suffix(".json").read_text())["licence"]
+
+
+@pytest.mark.parametrize(
+    ("document", "ours"), [({"recipe": {}, "log": []}, True), ({"recipe": {}}, False), ([1], False)]
+)
+def test_a_record_alone_says_whose_the_folder_is(tmp_path, document, ours):
+    (tmp_path / run_folder.RECORD).write_text(json.dumps(document))
+    assert run_folder.is_run_s(tmp_path) is ours
+
+
+def test_the_state_goes_last_so_that_what_is_left_is_known(tmp_path):
+    assert run_folder.MADE[-1] == run_folder.STATE

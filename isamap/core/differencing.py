@@ -35,8 +35,7 @@ from isamap.io.cog import CogWriter
 from isamap.io.cover import tile_of
 from isamap.io.frames import Frame, alike_years, read_as_classes
 from isamap.io.series import Series
-from isamap.io.vector import files_of
-from isamap.io.zones import Units, source_of, zones_of
+from isamap.io.zones import Units, digests_of, source_of, zones_of
 
 log = logging.getLogger(__name__)
 
@@ -201,8 +200,7 @@ def provenance_of(options: Options, job: Job, inputs: Sequence[list[str] | None]
     settings = asdict(options) | {"kinds": kinds, "counted": COUNTED, "revision": 4}
     del settings["allow_overlap"]  # it lets something through, and changes nothing
     if options.units and (source := source_of(options.units)).path.exists():
-        files = [digests.of_file(path) for path in files_of(source.path)]
-        chosen = [source.layer, source.column]
+        files, chosen = digests_of(source), [source.layer, source.column]
         settings["units"] = [*files, *chosen] if len(files) > 1 or any(chosen) else files[0]
     return {
         "code": f"isamap {__version__}",

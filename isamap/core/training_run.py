@@ -104,7 +104,7 @@ def check_place(asked: Run, weights: Path) -> None:
     Raises:
         InputError: one of them is there.
     """
-    if (asked.out / run_folder.STATE).is_file():
+    if run_folder.is_run_s(asked.out):
         return
     try:
         load_card(weights)

@@ -204,8 +204,13 @@ def observed_states(
         InputError: neither is there, other values, or both, and they contradict each other.
     """
     by_year = {year: columns[f"isa_{year}"] for year in years if f"isa_{year}" in columns}
-    seen = {year: _codes(cells, (0, 1), f"{path}: isa_{year}") for year, cells in by_year.items()}
-    ends = years[0], years[-1]
+    ends, seen = (years[0], years[-1]), {}
+    for year, cells in by_year.items():
+        try:
+            seen[year] = _codes(cells, (0, 1), f"{path}: isa_{year}")
+        except InputError:
+            if "change" not in columns or set(ends) <= set(by_year):
+                raise  # else it may be anything, as nobody needs it
     if "change" in columns:
         codes = _codes(columns["change"], tuple(CODES), f"{path}: change")
         table = np.array([*(CODES[code] for code in sorted(CODES)), (UNKNOWN, UNKNOWN)])

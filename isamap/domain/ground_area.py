@@ -1,6 +1,7 @@
 """Ground area of pixels: UTM pixels are up to 0.1 % larger or smaller than their nominal size, degrees far more."""
 
 from math import ceil
+from typing import Any
 
 import numpy as np
 import shapely
@@ -34,6 +35,8 @@ def pixel_area_m2(geobox: GeoBox) -> float:
 
 def fewest_pixels(area_m2: float, geobox: GeoBox) -> int:
     """Pixels of a grid that make up an area; the same everywhere in a UTM zone, whose pixels count as what they are called."""
-    ground_m2, called_m2 = pixel_area_m2(geobox), abs(geobox.resolution.x * geobox.resolution.y)
+    crs: Any = geobox.crs
+    unit_m = crs.proj.axis_info[0].unit_conversion_factor if crs.projected else 1
+    ground_m2, called_m2 = pixel_area_m2(geobox), abs(geobox.resolution.x * geobox.resolution.y) * unit_m**2
     pixel_m2 = called_m2 if abs(called_m2 / ground_m2 - 1) < SCALE else ground_m2
     return ceil(round(area_m2 / pixel_m2, 6))

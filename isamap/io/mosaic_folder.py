@@ -9,7 +9,7 @@ from typing import Any
 from isamap.domain.lonlat import as_crs
 from isamap.errors import InputError
 from isamap.io import store
-from isamap.io.strangers import SHEET, is_ours, kind_of, stranger
+from isamap.io.strangers import MOSAIC, SHEET, is_ours, kind_of, stranger
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,8 @@ def _check_collection(folder: Path, name: str) -> None:
     there = store.read_item(path) or {}
     said = there.get("summaries")
     own = isinstance(said, Mapping) and any(key.startswith("isamap:") for key in said)
-    if path.exists() and not (own or is_ours(path)):
+    ours = own or is_ours(path) or (not there and kind_of(store.read_item(folder / f"{name}.json")) == MOSAIC)
+    if path.exists() and not ours:
         raise stranger(path)
     if own and there.get("id") != name:
         log.warning(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from isamap.io.store import storage_errors
+from isamap.io.store import read_item, storage_errors
 from isamap.io.strangers import stranger
 
 STATE = "training-state.safetensors"
@@ -10,14 +10,20 @@ RECORD = "training.json"
 CURVES = "training.png"
 SAMPLES = "samples"
 BOARD = "tensorboard"
-PLAIN = (STATE, RECORD, CURVES, f"{SAMPLES}/step-*.png")
-MADE = (*PLAIN, f"{BOARD}/events.out.tfevents.*")
-"""What a run writes and the next one in its place must not leave beside its model."""
+PLAIN = (RECORD, CURVES, f"{SAMPLES}/step-*.png", STATE)
+MADE = (f"{BOARD}/events.out.tfevents.*", *PLAIN)
+"""What a run writes and the next one in its place must not leave beside its model; the state last, which says whose it is."""
 
 
 def sample_path(folder: Path, step: int) -> Path:
     """Where the sample of a look lies."""
     return folder / SAMPLES / f"step-{step:06d}.png"
+
+
+def is_run_s(folder: Path) -> bool:
+    """Whether a state or a record says that a run wrote the files there."""
+    record = read_item(folder / RECORD) or {}
+    return (folder / STATE).is_file() or {"recipe", "log"} <= set(record)
 
 
 def refuse_strangers(folder: Path, weights: Path) -> None:

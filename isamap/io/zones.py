@@ -13,11 +13,12 @@ from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
+from isamap import digests
 from isamap.domain.lonlat import LONLAT, as_crs, into_crs, near_longitude, transformer
 from isamap.domain.unit_names import WHOLE, filled, name_of, repeated_name, told_apart
 from isamap.domain.view import Zones
 from isamap.errors import InputError
-from isamap.io.vector import Features, file_and_layer, layer_names, load_gazetteer, read_polygons
+from isamap.io.vector import Features, file_and_layer, files_of, layer_names, load_gazetteer, read_polygons
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,17 @@ def source_of(text: str) -> Source:
     path, layer = file_and_layer(head)
     names = layer_names(path) if layer is None and path.exists() else []
     return Source(path, last) if len(names) > 1 and last in names else Source(path, layer, last or None)
+
+
+def digests_of(source: Source) -> list[str]:
+    """Of the files that a vector file consists of; every tile asks, and they are read once."""
+    paths = files_of(source.path)
+    return list(_read_digests(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)))
+
+
+@lru_cache(maxsize=4)
+def _read_digests(stamps: tuple[tuple[Path, int, int], ...]) -> tuple[str, ...]:
+    return tuple(digests.of_file(path) for path, _, _ in stamps)
 
 
 def whole_path(text: str) -> str:
