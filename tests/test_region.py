@@ -213,6 +213,7 @@ def test_the_tiles_of_a_region_are_those_over_it():
         ((-2e6, -2e6, 2e6, 2e6), 3413, "pole"),
         ((0, 0, 1, 1), "EPSG:0", "EPSG:0"),
         ((0, 0, 1, 1), "EPSG:5773", "neither"),
+        ((0, 0, 1, 1), "IAU_2015:30100", "another body"),
     ],
 )
 def test_a_box_that_cannot_be_meant_is_refused(bbox, crs, word):

@@ -156,7 +156,7 @@ def test_points_off_the_map_are_left_out_and_counted(isamap, ground, city):
         (("--stratum", "stratum", "--strata-sizes", "strata.csv"), "no size for the stratum 'a'"),
         (("--stratum", "stratum", "--strata-sizes", "empty.csv"), "stratum b has 0 sample units"),
         (("--where", "confidence"), "is no condition"),
-        (("--where", "observed=7"), "no point has an observed class"),
+        (("--where", "observed=7"), "no point passes --where observed=7"),
         ((), "has a column 'stratum': give --stratum stratum"),
         (("--stratum", "stratum", "--strata-sizes", "twice.csv"), "stratum a is listed twice"),
         (("--stratum", "stratum", "--strata-sizes", "short.csv"), "line 3: it has 1 cells, the header 2"),

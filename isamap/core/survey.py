@@ -206,11 +206,11 @@ def _points(sample: Sample, survey: Survey, looked: NDArray[np.bool_]) -> _Point
     if survey.where is not None:
         column, differs, value = condition(survey.where)
         same = np.array([alike(cell, value) for cell in sample.column(column, survey.path)], np.bool_)
-        if not same.any():
-            log.warning("--where %s: no point has %r in the column %r", survey.where, value, column)
         chosen = ~same if differs else same
         if not chosen.any():
             raise InputError(f"{survey.path}: no point passes --where {survey.where}")
+        if not same.any():
+            log.warning("--where %s: no point has %r in the column %r", survey.where, value, column)
     if survey.ground is not None:
         chosen &= _inside(survey.ground, sample, survey.path)
     rows = chosen & looked

@@ -27,6 +27,7 @@ _AREA_SEGMENT_DEG = 0.1
 _SEGMENT_M = 250
 # Farther from the origin than any map projection reaches.
 _MAX_M = 1e8
+_EARTH_M, _ROUND = 6_371_000, 0.01  # every ellipsoid and sphere of the Earth is that near
 _HALF_TURN = 180
 _QUARTER_TURN = 90
 _NEAR = 60
@@ -98,6 +99,8 @@ def as_crs(crs: Any) -> CRS:
         raise InputError(
             f"CRS {found.name!r} is neither geographic nor projected: its place on Earth is unknown"
         )
+    if found.ellipsoid is not None and abs(found.ellipsoid.semi_major_metre / _EARTH_M - 1) > _ROUND:
+        raise InputError(f"CRS {found.name!r} is of another body than the Earth")
     return found.to_2d()
 
 
