@@ -39,6 +39,9 @@ from isamap.progress import Progress
 
 log = logging.getLogger(__name__)
 
+WARP = 2
+"""A new number when the same rasters are brought to the grid in another way."""
+
 
 @dataclass
 class _Tally:
@@ -119,7 +122,7 @@ class Mapper:
             **self.predictor.settings,
             "bands": list(job.source.bands) if job.source.bands else None,
             "offset": job.source.offset,
-            "reproject": job.source.reproject,
+            "reproject": WARP if job.source.reproject else False,
             "precision": str(self.predictor.dtype).removeprefix("torch."),
             "device": self.predictor.device.type,
             "window_px": self.options.window_px,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import ceil, isclose, isnan
+from math import ceil, hypot, isclose, isnan
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from isamap.domain.bands import QUANTIFICATION
+from isamap.domain.lonlat import transformer
+from isamap.domain.overview import places
 from isamap.errors import InputError
 from isamap.io.gridmatch import WARP_ERROR_PX
 from isamap.io.guard import one_line, open_raster, reason
@@ -219,8 +221,23 @@ def _warped(src: Any, layer: Layer, grid: GeoBox, how: Resampling, nodata: float
         src_nodata=nodata,
         tolerance=WARP_ERROR_PX,
         # Undeclared 0 is nodata only where every band is 0.
-        warp_extras={"UNIFIED_SRC_NODATA": "YES" if layer.undeclared and nodata == 0 else "NO"},
+        UNIFIED_SRC_NODATA="YES" if layer.undeclared and nodata == 0 else "NO",
+        **_scales(geobox_of(src), grid),
     )
+
+
+def _scales(source: GeoBox, grid: GeoBox) -> dict[str, str]:
+    """Pixels of a grid per pixel of a file, along the rows and columns of the grid, in the middle of the file.
+
+    GDAL would take them from the sides of each window, which blurs turned rasters, and every window otherwise.
+    """
+    there, crs = str(grid.crs), str(source.crs)
+    middle = source.transform * (source.shape[1] / 2, source.shape[0] / 2)
+    col, row = ~grid.transform * transformer(crs, there).transform(*middle)
+    x, y = places(grid.transform, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    cols, rows = places(~source.transform, *transformer(there, crs).transform(x, y))
+    right, down = (hypot(cols[k] - cols[0], rows[k] - rows[0]) for k in (1, 2))
+    return {"XSCALE": f"{1 / right:.6g}", "YSCALE": f"{1 / down:.6g}"}
 
 
 def declared_offset(used: Mapping[Any, Mapping[str, int]]) -> int:
