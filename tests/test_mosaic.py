@@ -46,9 +46,9 @@ def workspace(tmp_path, maps):
 def make(isamap, workspace, tmp_path):
     """`isamap mosaic` of the workspace into the folder m."""
 
-    def run(*more, tiles=TILES):
-        given = ("--tiles", tiles, "--year", 2021, "--workspace", workspace, "-o", tmp_path / "m")
-        return isamap("mosaic", *given, "--json", *more)
+    def run(*more, tiles=TILES, year=2021, out=tmp_path / "m"):
+        given = ("--tiles", tiles, "--year", year, "--workspace", workspace, "--json")
+        return isamap("mosaic", *given, *(("-o", out) if out else ()), *more)
 
     return run
 

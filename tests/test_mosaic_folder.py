@@ -1,5 +1,6 @@
 """`isamap mosaic` and what lies in its folder or on the way there: maps, other products, links, earlier runs."""
 
+# ruff: noqa: F811  # fixtures of another module are named again by those who ask for them
 import json
 import os
 import re
@@ -11,34 +12,8 @@ import pystac
 import pytest
 import rasterio
 import tiny
-from test_mosaic import MAPS, TILES, files, write_plain
+from test_mosaic import TILES, files, make, maps, workspace, write_plain  # noqa: F401  # fixtures among them
 from tiled import EAST, WEST, noise, write_map
-
-
-@pytest.fixture(scope="module")
-def maps(tmp_path_factory):
-    """Finished maps of two tiles, to be copied."""
-    folder = tmp_path_factory.mktemp("maps")
-    for tile, patches in MAPS.items():
-        write_map(folder, tile, patches)
-    return folder
-
-
-@pytest.fixture
-def workspace(tmp_path, maps):
-    shutil.copytree(maps, tmp_path / "ws" / "maps" / "fast" / "2021")
-    return tmp_path / "ws"
-
-
-@pytest.fixture
-def make(isamap, workspace, tmp_path):
-    """`isamap mosaic` of the workspace into the folder m."""
-
-    def run(*more, tiles=TILES, year=2021, out=tmp_path / "m"):
-        given = ("--tiles", tiles, "--year", year, "--workspace", workspace, "--json")
-        return isamap("mosaic", *given, *(("-o", out) if out else ()), *more)
-
-    return run
 
 
 def test_a_mosaic_never_lies_where_its_maps_do(isamap, tmp_path):
